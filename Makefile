@@ -1,0 +1,78 @@
+# Cluster CPU. `make` alone lists what there is.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+UV := .venv/uv/bin/uv
+RUN := .venv/bin/python
+
+# The package index is the one this machine is configured for; uv does not read pip's variable itself.
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+
+# Settings of the stack, as in `make up PORT=8090`; `python -m scripts.local up --help` explains them.
+OPTIONS = $(if $(PORT),--port $(PORT)) $(if $(REDIS_PORT),--redis-port $(REDIS_PORT)) \
+	$(if $(KUBE_PORT),--kube-port $(KUBE_PORT)) $(if $(CPUS),--cpus-at-once $(CPUS)) \
+	$(if $(filter command line,$(origin KUBECONFIG)),--kubeconfig $(KUBECONFIG)) \
+	$(if $(CONTEXT),--context $(CONTEXT)) $(if $(HOST_FOR_PODS),--pods-reach-host-at $(HOST_FOR_PODS)) \
+	$(if $(IMAGE),--image $(IMAGE))
+
+.PHONY: help
+help: ## List what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# The lock file names no index, so that it installs from whichever this machine has: uv takes the
+# versions and hashes from it, and the files from there.
+.venv/ready: pyproject.toml uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed: make PYTHON=/path/to/python3.11 …" >&2; exit 2; }
+	$(PYTHON) -m venv .venv/uv
+	.venv/uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
+	$(UV) export --quiet --frozen --no-header --no-annotate --output-file .venv/requirements.txt
+	$(UV) pip sync --quiet --python .venv --require-hashes .venv/requirements.txt
+	touch $@
+
+.PHONY: demo
+demo: .venv/ready ## Everything from nothing to the answer: make demo [PROGRAM=file] [CYCLES=n] [PORT=n]
+	@$(RUN) -m scripts.local demo $(OPTIONS) $(if $(CYCLES),--cycles $(CYCLES)) $(PROGRAM)
+
+.PHONY: up
+up: .venv/ready ## Start the stack: PostgreSQL, Redis, Airflow and a local Kubernetes endpoint
+	@$(RUN) -m scripts.local up $(OPTIONS)
+
+.PHONY: down
+down: .venv/ready ## Stop the stack; its data stays
+	@$(RUN) -m scripts.local down
+
+.PHONY: status
+status: .venv/ready ## What is up, and where
+	@$(RUN) -m scripts.local status
+
+.PHONY: logs
+logs: .venv/ready ## Follow the stack's logs
+	@$(RUN) -m scripts.local logs --follow
+
+.PHONY: test
+test: .venv/ready ## Run the tests, the end-to-end job on a stack of its own among them
+	.venv/bin/pytest
+	.venv/bin/pytest -m airflow
+
+.PHONY: lint
+lint: .venv/ready ## Check style, types and layers
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	PYTHONPATH=.:cpu_image .venv/bin/lint-imports
+
+.PHONY: lock
+lock: .venv/ready ## Resolve the dependencies anew
+	$(UV) lock --upgrade
+	sed -i -E 's#https://[^/"]+/#https://index.invalid/#' uv.lock
+
+.PHONY: clean
+clean: .venv/ready ## Stop the stack and remove its data
+	@$(RUN) -m scripts.local down --purge

@@ -1,0 +1,163 @@
+"""DAG ``cpu_start``: from a form to hundreds of CPUs.
+
+store (a pod) → start_cpus → notify, where there is nothing to swap
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import DAG, Param, get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from dags import settings
+from dags.news import tell
+from dags.pods import PodOperator
+from dags.runs import Cycle, trigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+DOC = """
+### Find what a program answers, with a cluster for a CPU
+
+| task | what it does |
+|---|---|
+| `store` | a pod parses the program, refuses it with the line that is wrong, or keeps it once |
+| `start_cpus` | triggers cycle 0 of every CPU in DAG `cpu`: one per `jmp` and `nop`, one that swaps nothing |
+| `notify` | where there is no `jmp` and no `nop` at all: tells that no swap ends this program |
+
+The rest happens in DAG [cpu](/dags/cpu): one run is one cycle of one CPU.
+"""
+
+EXAMPLE = """\
+nop +0
+acc +1
+jmp +4
+acc +3
+jmp -3
+acc -99
+acc +1
+jmp -4
+acc +6
+"""
+
+PARTS = {"both": (1, 2), "part 1": (1,), "part 2": (2,)}
+# An argument may have 128 KiB; base64 grows by a third.
+CHUNK = 65_536
+
+
+def start_id(context: Context) -> str:
+    """The start run's id, a DNS label that every try of every task finds again: time and a hash."""
+    run = context["dag_run"]
+    digest = hashlib.sha256(run.run_id.encode()).hexdigest()[:6]
+    return f"{run.run_after:%Y%m%d-%H%M%S}-{digest}"
+
+
+def store_args(context: Context, **_: Any) -> list[str]:
+    """Arguments of the pod that stores the program.
+
+    Compressed and in base64, so that 10,000 lines fit and nothing in them means anything to a template,
+    a shell or Kubernetes, whatever somebody pasted into the form.
+    """
+    params = context["params"]
+    encoded = base64.b64encode(zlib.compress(params["program"].encode())).decode()
+    chunks = [encoded[i : i + CHUNK] for i in range(0, len(encoded), CHUNK)]
+    parts = [flag for part in PARTS[params["parts"]] for flag in ("--part", str(part))]
+    keep_going = [] if params["stop_at_first_answer"] else ["--keep-going"]
+    return ["store", "--start", start_id(context), *parts, *keep_going, "--encoded", *chunks]
+
+
+def cpus_to_start(parts: str, candidates: str) -> list[int]:
+    """The CPUs to start: 0 for part 1, and for part 2 the number of every ``jmp`` and ``nop``.
+
+    >>> cpus_to_start("both", "0x12a")
+    [0, 1, 3, 5, 8]
+    """
+    bits = int(candidates, 16) if 2 in PARTS[parts] else 0
+    swaps = [number for number in range(1, bits.bit_length()) if bits >> number & 1]
+    return ([0] if 1 in PARTS[parts] else []) + swaps
+
+
+with DAG(
+    dag_id="cpu_start",
+    description="Solve a program with one CPU per possible swap, one pod per clock cycle.",
+    doc_md=DOC,
+    schedule=None,
+    catchup=False,
+    max_active_runs=16,
+    tags=["cluster-cpu"],
+    default_args={"retries": 5, "retry_delay": 3, "retry_exponential_backoff": True, "max_retry_delay": 60},
+    params={
+        "program": Param(
+            EXAMPLE,
+            type="string",
+            format="multiline",
+            minLength=1,
+            maxLength=1_000_000,
+            title="Program",
+            description="One instruction per line: acc, jmp or nop and a signed number. Up to 10,000.",
+        ),
+        "cycles": Param(
+            1,
+            type="integer",
+            minimum=1,
+            maximum=10_000,
+            title="Cycles per pod",
+            description="1 is the real thing: one pod per clock cycle. More is faster.",
+        ),
+        "parts": Param(
+            "both",
+            enum=list(PARTS),
+            title="Parts",
+            description="Part 1: the accumulator when the program loops. Part 2: the accumulator when one "
+            "swap of jmp and nop makes it end.",
+        ),
+        "stop_at_first_answer": Param(
+            True,
+            type="boolean",
+            title="Stop at the first answer",
+            description="When part 2 is answered, the CPUs still running stop at their next cycle.",
+        ),
+    },
+    user_defined_macros={"start_id": start_id},
+) as dag:
+    store = PodOperator(
+        task_id="store",
+        name="cpu-{{ start_id({'dag_run': dag_run}) }}-store",
+        namespace=settings.NAMESPACE,
+        image=settings.IMAGE,
+        args=store_args,
+        labels={
+            "app": "cluster-cpu",
+            "start": "{{ start_id({'dag_run': dag_run}) }}",
+            "command": "store",
+        },
+        env={"RESULT_FILE": "/dev/termination-log"},
+        secret_env={"REDIS_URL": (settings.SECRET, "url")},
+    )
+
+    @task
+    def start_cpus() -> dict[str, int]:
+        """Trigger cycle 0 of every CPU; a try after a first one triggers only what is missing."""
+        context = get_current_context()
+        params, stored = context["params"], context["ti"].xcom_pull(task_ids="store")
+        cpus = cpus_to_start(params["parts"], stored["candidates"])
+        started = [
+            trigger(Cycle(start=stored["start"], cpu=cpu, cycle=0, cycles=params["cycles"])) for cpu in cpus
+        ]
+        return {"cpus": len(cpus), "triggered": sum(started)}
+
+    @task
+    def notify() -> dict[str, Any]:
+        """Where part 2 is asked for and there is nothing to swap: tell that no swap ends the program."""
+        context = get_current_context()
+        stored = context["ti"].xcom_pull(task_ids="store")
+        if 2 not in PARTS[context["params"]["parts"]] or int(stored["candidates"], 16):
+            raise AirflowSkipException("the CPUs will tell the answer")
+        return tell({"verdict": "none", "start": stored["start"]}, context)
+
+    store >> start_cpus() >> notify()

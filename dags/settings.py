@@ -1,0 +1,42 @@
+"""What the DAGs are told from outside: environment variables of Airflow's processes.
+
+================  ==========  =======================================================================
+variable          default     meaning
+================  ==========  =======================================================================
+CPU_NAMESPACE     cpu-jobs    the Kubernetes namespace the pods run in
+CPU_IMAGE         cpu:dev     the image made from ``cpu_image/``
+CPU_SECRET        cpu-redis   the Secret in that namespace whose key ``url`` is the address of Redis
+CPUS_AT_ONCE      16          how many CPUs run at once, 4 to 400: the DAG runs of ``cpu`` in progress
+CPU_DEFERRED      (measured)  true: pods are waited for in the triggerer, so that pods in flight need
+                              no workers; false: in a worker, which answers sooner. Not set: in a
+                              worker while CPUS_AT_ONCE is at most 16.
+================  ==========  =======================================================================
+
+Pods are made through the Airflow connection ``kubernetes_default``.
+"""
+
+from __future__ import annotations
+
+import os
+
+NAMESPACE = os.environ.get("CPU_NAMESPACE", "cpu-jobs")
+IMAGE = os.environ.get("CPU_IMAGE", "cpu:dev")
+SECRET = os.environ.get("CPU_SECRET", "cpu-redis")
+
+
+def cpus_at_once(value: str) -> int:
+    """Read CPUS_AT_ONCE; raise ValueError naming it when it is no whole number from 4 to 400."""
+    if not (value.isascii() and value.isdigit() and 4 <= int(value) <= 400):
+        raise ValueError(f"CPUS_AT_ONCE is {value!r}: set it to a whole number from 4 to 400")
+    return int(value)
+
+
+def deferred(value: str, at_once: int) -> bool:
+    """Read CPU_DEFERRED; raise ValueError naming it when it is neither true, false nor empty."""
+    if value.lower() not in ("true", "false", ""):
+        raise ValueError(f"CPU_DEFERRED is {value!r}: set it to true or false, or leave it out")
+    return value.lower() == "true" if value else at_once > 16
+
+
+CPUS_AT_ONCE = cpus_at_once(os.environ.get("CPUS_AT_ONCE", "16"))
+DEFERRED = deferred(os.environ.get("CPU_DEFERRED", ""), CPUS_AT_ONCE)

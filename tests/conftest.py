@@ -1,0 +1,22 @@
+"""Options all tests share; each folder's own conftest.py has its fixtures."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("cluster")
+    group.addoption(
+        "--kubeconfig", help="run what needs Kubernetes on this real cluster instead of the local endpoint"
+    )
+    group.addoption("--context", help="the context to use of that kubeconfig")
+    group.addoption("--image", default="alpine:latest", help="an image with a shell that the cluster has")
+    group.addoption(
+        "--host-for-pods", help="the address at which that cluster's pods reach this machine, for Redis"
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Quick tests first: what starts Airflow comes last."""
+    items.sort(key=lambda item: item.get_closest_marker("airflow") is not None)
