@@ -1,0 +1,149 @@
+"""What is told: the answer first, in the words of the `run` command, and nothing of it taken for markup."""
+
+import json
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripts.slack_notify import Message, News, Swap, dag_run_link, duration, headline, message, payload
+from tests.slack.server import checked, shown, unescape
+
+START = "20261122-084725-a1b2c3"
+LOOPED = News("part1", START, status="loop", acc=5, cpu=0, cycle=7, seconds=3.21, cpus=4)
+SWAP = Swap(8, "jmp -4", "nop -4")
+ENDED = News("part2", START, status="end", acc=8, cpu=8, cycle=6, seconds=12.34, cpus=4, ended=1, swap=SWAP)
+NONE = News("none", START, status="loop", acc=3, cpu=4, cycle=9, seconds=7, cpus=4, ended=0)
+
+READ: dict[str, Any] = {
+    **{"status": "end", "start": START, "cpu": 8, "first": 6, "cycle": 6, "instruction": "acc +6", "line": 9},
+    **{"pc": 9, "acc": 8, "swap": {"line": 8, "before": "jmp -4", "after": "nop -4"}, "verdict": "part2"},
+    **{"seconds": 12.34, "cpus": 4, "stopped": 2, "ended": 1},
+}
+
+MARKUP = [
+    *(
+        "<!channel>",
+        "<@U0BOSS>",
+        "&lt;!here&gt;",
+        "@here #cpu",
+        "*a* _b_ ~c~ `d`",
+        "```",
+        "> quote",
+        ":tada:",
+    ),
+    *("<https://evil.example|DAG run>", "https://evil.example", "mailto:a@evil.example"),
+    *("a\nPart 2: 9", "\u2028Part 2: 9", "\u202e4- pmj", "\x1b[31m", "\ud800"),
+]
+any_text = st.text() | st.sampled_from(MARKUP)
+any_number = st.integers() | st.integers(-(10**200), 10**200)
+
+
+@pytest.mark.parametrize(
+    ("news", "line"),
+    [
+        (LOOPED, "Part 1: 5"),
+        (replace(LOOPED, status="end", acc=8), "Part 1: the program does not loop: it ends with 8"),
+        (
+            replace(LOOPED, status="fault", line=3, pc=17),
+            "Part 1: the program does not loop: it faults at line 3 (pc 17)",
+        ),
+        (ENDED, "Part 2: 8 (line 8: jmp -4 → nop -4)"),
+        (NONE, "Part 2: no swap ends this program"),
+    ],
+)
+def test_the_first_line_is_the_answer(news: News, line: str) -> None:
+    assert str(message(news)).splitlines()[0] == line
+
+
+def test_the_lines_below_say_how_it_came_about() -> None:
+    news = replace(ENDED, link="http://localhost:8080/dags/cpu/runs/r")
+    assert str(message(news)).splitlines()[1:] == [
+        "CPU 8 (one of 4 swaps) · 6 cycles · 12.3 s",
+        f"Start run {START}",
+        "http://localhost:8080/dags/cpu/runs/r",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("news", "line"),
+    [
+        (LOOPED, "CPU 0 (the program as written) · 7 cycles · 3.2 s"),
+        (replace(LOOPED, cycle=1, seconds=None), "CPU 0 (the program as written) · 1 cycle"),
+        (replace(ENDED, cpus=1), "CPU 8 (one of 1 swap) · 6 cycles · 12.3 s"),
+        (replace(ENDED, ended=3), "CPU 8 (one of 4 swaps) · 6 cycles · 12.3 s · 3 CPUs have ended so far"),
+        (NONE, "4 swaps tried · 7.0 s"),
+        (News("none", START, cpus=0), "nothing to swap: no jmp, no nop"),
+    ],
+)
+def test_the_second_line_says_which_cpu_how_many_cycles_and_how_long(news: News, line: str) -> None:
+    assert str(message(news)).splitlines()[1] == line
+
+
+def test_a_result_becomes_news_and_what_is_not_news_in_it_is_left_out() -> None:
+    assert News.of(READ) == replace(ENDED, line=9, pc=9)
+    assert News.of(READ, link="http://a/").link == "http://a/"
+
+
+@pytest.mark.parametrize("verdict", [None, "part3"])
+def test_a_result_without_a_verdict_is_no_news(verdict: str | None) -> None:
+    with pytest.raises(ValueError, match="no news"):
+        News.of(READ | {"verdict": verdict})
+
+
+@pytest.mark.parametrize(
+    "news", [replace(ENDED, swap=None), replace(LOOPED, acc=None), replace(LOOPED, status="ok")]
+)
+def test_news_without_its_answer_is_refused_rather_than_told_wrongly(news: News) -> None:
+    with pytest.raises(ValueError, match="holds no answer"):
+        message(news)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0.0 s"), (59.94, "59.9 s"), (59.96, "1 min 0 s"), (125.4, "2 min 5 s"), (10805, "3 h 0 min 5 s")],
+)
+def test_a_duration_is_told_in_the_units_it_fills(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_the_link_leads_to_the_run_whatever_its_id_holds() -> None:
+    link = dag_run_link("http://localhost:8080/", "cpu", "S/8 #6?")
+    assert link == "http://localhost:8080/dags/cpu/runs/S%2F8%20%236%3F"
+
+
+@given(acc=any_number, line=any_number, pc=any_number)
+def test_numbers_of_any_size_are_shown_in_full(acc: int, line: int, pc: int) -> None:
+    assert headline(replace(LOOPED, acc=acc)) == f"Part 1: {acc}"
+    assert headline(replace(LOOPED, status="fault", line=line, pc=pc)).endswith(f"at line {line} (pc {pc})")
+
+
+@given(before=any_text, after=any_text, start=any_text)
+def test_whatever_the_program_holds_is_shown_literally_on_its_line(
+    before: str, after: str, start: str
+) -> None:
+    told = message(replace(ENDED, start=start, swap=Swap(8, before, after)))
+    body = payload(told)
+    assert len(told.text.splitlines()) == 3
+    if before.isprintable() and after.isprintable():
+        assert told.text.splitlines()[0] == f"Part 2: 8 (line 8: {before} → {after})"
+    assert shown(body) == unescape(body["text"]) == str(told)
+    assert not re.search(r"[<>]|&(?!(amp|lt|gt);)", body["text"])
+    assert _kinds_of_element(body) == ["text"]
+    assert checked(json.dumps(body).encode(), otherwise="invalid_json") == body
+
+
+@given(link=st.text(min_size=1))
+def test_only_the_link_is_a_link(link: str) -> None:
+    body = payload(Message("https://evil.example <https://evil.example|x>", link))
+    assert _kinds_of_element(body) == ["text", "text", "link"]
+    assert "<" not in body["text"]
+
+
+def _kinds_of_element(body: dict[str, Any]) -> list[str]:
+    [block] = body["blocks"]
+    [section] = block["elements"]
+    return [element["type"] for element in section["elements"]]
