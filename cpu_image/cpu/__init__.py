@@ -1,0 +1,1 @@
+"""The CPU: everything that runs inside a pod."""

@@ -1,0 +1,102 @@
+"""What the pods do: store, load, exec and read; each a function from Redis to a result.
+
+Each may be run again at any time, after a crash at any point, and gives the same answer.
+"""
+
+from cpu import machine
+from cpu.errors import RefusedError
+from cpu.keys import Keys
+from cpu.program import Program
+from cpu.redis_client import Client
+from cpu.redis_memory import CpuState, RedisCpu, RedisMemory
+from cpu.result import Result, Status
+from cpu.start_run import Settings, StartRun, View
+
+
+def store(client: Client, start: str, program: Program, settings: Settings, ttl: int) -> Result:
+    """Keep the program for the CPUs of a start run; bit N of `candidates` says that CPU N has a swap."""
+    StartRun(client, Keys(start), ttl).store(program, settings)
+    candidates = sum(1 << cpu for cpu in program.candidates())
+    return {"status": "stored", "start": start, "instructions": len(program), "candidates": hex(candidates)}
+
+
+def load(client: Client, start: str, cpu: int, *, once: bool, ttl: int) -> Result:
+    """Make a CPU, at cycle 0; `invalid` where its number names no instruction with a swap."""
+    keys = Keys(start, cpu)
+    run = StartRun(client, keys, ttl)
+    address = max(cpu - 1, 0)
+    swap = _swap(run.look(address, address), cpu)
+    status = Status.OK if swap or cpu == 0 else Status.INVALID
+    result = {"status": status, "start": start, "cpu": cpu, "cycle": 0, "pc": 0, "acc": 0, "swap": swap}
+    RedisCpu(client, keys, ttl).load(result, once=once)
+    return _with_verdict(run, result)
+
+
+def execute(client: Client, start: str, cpu: int, first: int, cycles: int, ttl: int) -> Result:
+    """Execute cycles `first` to `first + cycles - 1`, fewer where the CPU stops before, in one atomic step.
+
+    Asked again for the same `first`: the kept result. Raises RefusedError for any other cycle but the next.
+    """
+    keys = Keys(start, cpu)
+    run, redis_cpu = StartRun(client, keys, ttl), RedisCpu(client, keys, ttl)
+    state = redis_cpu.read()
+    if state.first == first:
+        return _with_verdict(run, state.result)
+    if state.status is not Status.OK or state.registers.cycle != first - 1:
+        raise _refusal(cpu, first, state)
+
+    pc = state.registers.pc
+    view = run.look(pc, pc) if cycles == 1 else run.look(0, -1)
+    memory = RedisMemory(cpu, state, view)
+    progress = _told_to_stop(memory) if view.stops(cpu) else _progress(memory, machine.run(memory, cycles))
+    result = {"status": progress.pop("status"), "start": start, "cpu": cpu, "first": first, **progress}
+    result["swap"] = state.result["swap"]
+    kept = redis_cpu.commit(first, memory, result)
+    if kept is None:
+        raise _refusal(cpu, first, redis_cpu.read())
+    return _with_verdict(run, kept)
+
+
+def read(client: Client, start: str, cpu: int, ttl: int) -> Result:
+    """The CPU's last result, and the account of its start run."""
+    keys = Keys(start, cpu)
+    state = RedisCpu(client, keys, ttl).read()
+    return {**state.result, **StartRun(client, keys, ttl).account()}
+
+
+def _swap(view: View, cpu: int) -> Result | None:
+    before = view.instruction(cpu - 1) if 1 <= cpu <= view.length else None
+    after = before.swapped() if before else None
+    return {"line": before.line, "before": str(before), "after": str(after)} if before and after else None
+
+
+def _progress(memory: RedisMemory, outcome: machine.Outcome) -> Result:
+    pc, acc, cycle = memory.registers
+    instruction = outcome.instruction
+    executed = {"cycle": cycle, "instruction": str(instruction), "line": instruction.line}
+    return {"status": outcome.status, **executed, "pc": pc, "acc": acc}
+
+
+def _told_to_stop(memory: RedisMemory) -> Result:
+    pc, acc, cycle = memory.registers
+    return {"status": Status.STOPPED, "cycle": cycle, "instruction": None, "line": None, "pc": pc, "acc": acc}
+
+
+def _with_verdict(run: StartRun, result: Result) -> Result:
+    """The result of a CPU that has stopped, entered into the account; this is safe to do again."""
+    status = Status(result["status"])
+    if status is Status.OK:
+        return result
+    verdict = run.stop(status, candidate=result["swap"] is not None)
+    return {**result, "verdict": verdict} if verdict else result
+
+
+def _refusal(cpu: int, first: int, state: CpuState) -> RefusedError:
+    cycle = state.registers.cycle
+    if state.status is not Status.OK:
+        stopped = f"CPU {cpu} has stopped ({state.status}) after cycle {cycle}"
+        return RefusedError(f"{stopped}: it takes no cycle {first}")
+    if first <= cycle:
+        again = f"of the past only the last exec can be asked for again, by its cycle {state.first}"
+        return RefusedError(f"cycle {first} of CPU {cpu} is past: {again}")
+    return RefusedError(f"cycle {first} of CPU {cpu} lies ahead: its next one is {cycle + 1}")

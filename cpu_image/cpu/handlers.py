@@ -1,0 +1,75 @@
+"""From arguments and environment to an answer. Redis is imported only where it is used: slowly."""
+
+import os
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cpu import program, reference, result, source
+from cpu.errors import PermanentError
+
+if TYPE_CHECKING:
+    from cpu.redis_client import Client
+
+DEFAULT_TTL = 7 * 24 * 3600
+MAX_TTL = 10**9
+
+
+def run(options: Namespace) -> int:
+    """Both parts, in memory. Exit code 1 where no swap ends the program."""
+    parsed = program.parse(source.read_file(options.file))
+    result.say(f"Part 1: {reference.part1(parsed)}")
+    answer = reference.part2(parsed)
+    result.say(f"Part 2: {answer or 'no swap ends this program'}")
+    return 0 if answer else 1
+
+
+def store(options: Namespace) -> int:
+    text = source.decode(options.encoded) if options.encoded else source.read_file(options.file)
+    parsed = program.parse(text)
+    from cpu import commands, start_run
+
+    settings = start_run.Settings("".join(sorted(set(options.part or "12"))), options.keep_going)
+    return _answer(lambda client, ttl: commands.store(client, options.start, parsed, settings, ttl))
+
+
+def load(options: Namespace) -> int:
+    from cpu import commands
+
+    return _answer(
+        lambda client, ttl: commands.load(client, options.start, options.cpu, once=options.once, ttl=ttl)
+    )
+
+
+def execute(options: Namespace) -> int:
+    from cpu import commands
+
+    start, cpu, first, cycles = options.start, options.cpu, options.cycle, options.cycles
+    return _answer(lambda client, ttl: commands.execute(client, start, cpu, first, cycles, ttl))
+
+
+def read(options: Namespace) -> int:
+    from cpu import commands
+
+    return _answer(lambda client, ttl: commands.read(client, options.start, options.cpu, ttl))
+
+
+def _answer(command: "Callable[[Client, int], result.Result]") -> int:
+    """Run a command on the Redis that the environment names, and deliver its result."""
+    from cpu import redis_client
+
+    url = os.environ.get("REDIS_URL", "").strip()  # a Secret made from a file often ends with a newline
+    if not url:
+        raise PermanentError("REDIS_URL is not set: expected something like redis://host:6379")
+    ttl = _ttl()
+    answer = redis_client.patiently(url, lambda client: command(client, ttl))
+    result.deliver(result.to_line(answer), Path(os.environ.get("RESULT_FILE", "/dev/termination-log")))
+    return 0
+
+
+def _ttl() -> int:
+    text = os.environ.get("CPU_TTL", "") or str(DEFAULT_TTL)
+    if not (text.isascii() and text.isdigit() and len(text) <= 18 and 1 <= int(text) <= MAX_TTL):
+        raise PermanentError(f"CPU_TTL is {text[:64]!a}: expected seconds, from 1 to {MAX_TTL}")
+    return int(text)

@@ -1,0 +1,189 @@
+"""A start run in Redis: its program, stored once, and the account of its CPUs' stops."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from cpu.errors import RefusedError
+from cpu.keys import Keys
+from cpu.program import Instruction, Program
+from cpu.redis_client import Client
+from cpu.result import Status
+
+STORE = """
+-- Keep a start run's program and settings, once.
+-- KEYS: 1 facts (hash), 2 program (list), 3 stops (hash)
+-- ARGV: 1 seconds to expire after, 2 digest, 3 length, 4 cpus, 5 parts, 6 keep_going,
+--       7... the instructions
+-- Returns 1 when it is kept, now or since before; 0 when another program or other settings are.
+-- Here and in the other scripts the first write is one that a Redis without memory refuses: a
+-- script that has begun to write goes on.
+local digest = redis.call('HGET', KEYS[1], 'digest')
+if digest and digest ~= ARGV[2] then
+  return 0
+end
+if not digest then
+  local now = redis.call('TIME')
+  redis.call('HSET', KEYS[1], 'digest', ARGV[2], 'length', ARGV[3], 'cpus', ARGV[4],
+    'parts', ARGV[5], 'keep_going', ARGV[6], 'stored', string.format('%s.%06d', now[1], now[2]),
+    'stopped', 0, 'ended', 0)
+  redis.call('DEL', KEYS[2], KEYS[3])
+  for i = 7, #ARGV do
+    redis.call('RPUSH', KEYS[2], ARGV[i])
+  end
+end
+for i = 1, 3 do
+  redis.call('EXPIRE', KEYS[i], ARGV[1])
+end
+return 1
+"""
+
+STOP = """
+-- Record that a CPU has stopped, once, and decide what there is to tell. Asked again for the same
+-- CPU, whatever happened since: what was answered first.
+-- KEYS: 1 facts (hash), 2 program (list), 3 stops (hash)
+-- ARGV: 1 seconds to expire after, 2 CPU number, 3 '1' for a candidate, 4 '1' when it ended
+-- Returns 'verdict:time'; nil when there is no such start run.
+local facts = redis.call('HMGET', KEYS[1], 'cpus', 'parts', 'keep_going')
+if not facts[1] then
+  return false
+end
+local cpus, parts, keep_going = tonumber(facts[1]), facts[2], facts[3] == '1'
+
+local function decide()
+  if ARGV[2] == '0' then
+    return string.find(parts, '1') and 'part1' or ''
+  end
+  local stopped = redis.call('HINCRBY', KEYS[1], 'stopped', ARGV[3])
+  local ended = redis.call('HINCRBY', KEYS[1], 'ended', ARGV[4])
+  local first = ARGV[4] == '1' and redis.call('HSETNX', KEYS[1], 'answer', ARGV[2]) == 1
+  if not string.find(parts, '2') then
+    return ''
+  elseif first or (ARGV[4] == '1' and keep_going) then
+    return 'part2'
+  elseif stopped == cpus and ended == 0 and redis.call('HSETNX', KEYS[1], 'none', ARGV[2]) == 1 then
+    return 'none'
+  end
+  return ''
+end
+
+local stop = redis.call('HGET', KEYS[3], ARGV[2])
+if not stop then
+  local now = redis.call('TIME')
+  stop = decide() .. ':' .. string.format('%s.%06d', now[1], now[2])
+  redis.call('HSET', KEYS[3], ARGV[2], stop)
+end
+for i = 1, 3 do
+  redis.call('EXPIRE', KEYS[i], ARGV[1])
+end
+return stop
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a start run is asked for: the parts ("1", "2" or "12"), and to go on after the first answer."""
+
+    parts: str = "12"
+    keep_going: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A start run as one CPU sees it: the facts, and the instructions from one address on."""
+
+    length: int
+    keep_going: bool
+    answer: int | None
+    address: int
+    items: list[bytes]
+
+    def instruction(self, address: int) -> Instruction:
+        """Raises IndexError for an address that was not looked at, or is outside of the program."""
+        if address < self.address:
+            raise IndexError(address)
+        return _unpack(self.items[address - self.address])
+
+    def stops(self, cpu: int) -> bool:
+        """Whether a CPU is to stop as another one has the answer; the one without a swap never is."""
+        return cpu != 0 and not self.keep_going and self.answer not in (None, cpu)
+
+
+class StartRun:
+    """One start run: store the program, look at it, stop a CPU, give account. Raises RefusedError
+    where it is not stored, or was not used for so long that it has expired.
+    """
+
+    def __init__(self, client: Client, keys: Keys, ttl: int) -> None:
+        self._client = client
+        self._keys = keys
+        self._ttl = ttl
+
+    def store(self, program: Program, settings: Settings) -> None:
+        """Keep the program; the same once more changes nothing, another one is refused."""
+        items = [_pack(instruction) for instruction in program.instructions]
+        cpus = sum(1 for _ in program.candidates())
+        digest = hashlib.sha256("\n".join([repr(settings), *items]).encode()).hexdigest()
+        facts = [digest, str(len(items)), str(cpus), settings.parts, str(int(settings.keep_going))]
+        store = self._client.register_script(STORE)
+        if not store(keys=self._keys.of_start, args=[str(self._ttl), *facts, *items]):
+            raise RefusedError(
+                f"start run {self._keys.start} holds another program or other settings:"
+                " choose another name for this one"
+            )
+
+    def look(self, address: int, last: int) -> View:
+        """The facts, and the instructions from an address to the last one; -1 is the program's last."""
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.hmget(self._keys.facts, "length", "keep_going", "answer")
+        pipeline.lrange(self._keys.program, address, last)
+        for key in self._keys.of_start:
+            pipeline.expire(key, self._ttl)
+        (length, keep_going, answer), items, *_ = pipeline.execute()
+        if length is None:
+            raise self._not_stored()
+        return View(int(length), keep_going == b"1", int(answer) if answer else None, address, items)
+
+    def stop(self, status: Status, candidate: bool) -> str | None:
+        """Record the CPU's stop; the verdict of its first time, None when it has nothing to tell."""
+        stop = self._client.register_script(STOP)
+        args = [self._ttl, self._keys.cpu, int(candidate), int(candidate and status is Status.END)]
+        told = stop(keys=self._keys.of_start, args=args)
+        if told is None:
+            raise self._not_stored()
+        return told.decode().partition(":")[0] or None
+
+    def account(self) -> dict[str, Any]:
+        """Seconds from store to the CPU's stop (or to now), candidates, how many stopped and ended;
+        and the verdict where the CPU told one.
+        """
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.hmget(self._keys.facts, "stored", "cpus", "stopped", "ended")
+        pipeline.hget(self._keys.stops, str(self._keys.cpu))
+        for key in self._keys.of_start:
+            pipeline.expire(key, self._ttl)
+        (stored, *counts), stop, *_ = pipeline.execute()
+        if stored is None:
+            raise self._not_stored()
+        verdict, _, stopped_at = (stop or b"").decode().partition(":")
+        seconds = float(stopped_at or self._now()) - float(stored)
+        cpus, stopped, ended = map(int, counts)
+        account = {"seconds": round(seconds, 3), "cpus": cpus, "stopped": stopped, "ended": ended}
+        return {"verdict": verdict, **account} if verdict else account
+
+    def _now(self) -> float:
+        seconds, microseconds = self._client.time()
+        return seconds + microseconds / 1e6
+
+    def _not_stored(self) -> RefusedError:
+        return RefusedError(f"start run {self._keys.start} is not stored, or has expired: store it first")
+
+
+def _pack(instruction: Instruction) -> str:
+    return f"{instruction.line}:{instruction}"
+
+
+def _unpack(item: bytes) -> Instruction:
+    line, _, text = item.decode().partition(":")
+    operation, _, argument = text.partition(" ")
+    return Instruction(operation, int(argument), int(line))

@@ -1,0 +1,122 @@
+"""What the end-to-end tests ask of a stack."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from cpu import machine
+from cpu.keys import Keys
+from cpu.memory import InProcessMemory
+from cpu.program import Program
+from scripts.local.api import JSON, Api
+from scripts.local.passwords import passwords
+from scripts.local.settings import REPOSITORY, Settings
+from tests.slack.server import SlackServer
+
+PATIENCE_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Registers:
+    """What a CPU has come to."""
+
+    status: str
+    pc: int
+    acc: int
+    cycle: int
+    visited: frozenset[int]
+
+
+def reference(program: Program, cpu: int) -> Registers:
+    """What CPU number ``cpu`` must come to: the same machine in memory."""
+    memory = InProcessMemory(program.with_swap(cpu))
+    outcome = machine.run(memory)
+    pc, acc, cycle = outcome.registers
+    visited = frozenset(address for address in range(len(program)) if memory.visited(address))
+    return Registers(str(outcome.status), pc, acc, cycle, visited)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack that is up, and the Slack it posts to."""
+
+    settings: Settings
+    api: Api
+    slack: SlackServer
+    environment: dict[str, str]
+
+    @property
+    def redis(self) -> redis.Redis:
+        return redis.Redis(port=self.settings.redis_port, password=passwords(self.settings.state).redis)
+
+    def start(self, **conf: Any) -> str:
+        """Trigger cpu_start; the DAG run's id."""
+        run: str = self.api.trigger("cpu_start", conf)["dag_run_id"]
+        return run
+
+    def finish(self, run: str) -> tuple[str, str]:
+        """Wait until nothing of a cpu_start run is under way: its state, and the start run's id."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        start = ""
+        while time.monotonic() < deadline:
+            state = self.api.run("cpu_start", run)["state"]
+            if state == "failed":
+                return state, start
+            if state == "success":
+                start = start or self.api.xcom("cpu_start", run, "store")["start"]
+                if not self.count(start, "queued", "running"):
+                    return state, start
+            time.sleep(0.5)
+        raise TimeoutError(f"cpu_start run {run} is not over after {PATIENCE_SECONDS} s")
+
+    def run_again(self, run: str, task: str) -> str:
+        """Clear one task of a run of ``cpu``, wait for the run to end, and return its state."""
+        body = {"dry_run": False, "dag_run_id": run, "task_ids": [task], "only_failed": False}
+        self.api.request("POST", "/dags/cpu/clearTaskInstances", json=body)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            state: str = self.api.run("cpu", run)["state"]
+            if state in ("success", "failed"):
+                return state
+            time.sleep(0.5)
+        raise TimeoutError(f"run {run} is not over after {PATIENCE_SECONDS} s")
+
+    def count(self, start: str, *states: str) -> int:
+        return self.api.count_runs("cpu", state=list(states), run_id_prefix_pattern=f"{start}.cpu-")
+
+    def runs(self, start: str) -> list[JSON]:
+        return self.api.runs("cpu", run_id_prefix_pattern=f"{start}.cpu-")
+
+    def registers(self, start: str, cpu: int) -> Registers:
+        """What Redis holds of a CPU."""
+        keys = Keys(start, cpu)
+        kept: Any = self.redis.hgetall(keys.registers)
+        bitmap: Any = self.redis.get(keys.visited) or b""
+        bits = "".join(f"{byte:08b}" for byte in bitmap)
+        visited = frozenset(address for address, bit in enumerate(bits) if bit == "1")
+        pc, acc, cycle = (int(kept[name]) for name in (b"pc", b"acc", b"cycle"))
+        return Registers(kept[b"status"].decode(), pc, acc, cycle, visited)
+
+    def told(self, start: str) -> list[str]:
+        """The first line of every message about a start run that Slack took."""
+        return [post.shown.splitlines()[0] for post in list(self.slack.posts) if start in post.shown]
+
+    def demo(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """``make demo`` as it is called, on this stack."""
+        command = [sys.executable, "-m", "scripts.local", "demo", *map(str, arguments)]
+        return subprocess.run(
+            command,
+            cwd=REPOSITORY,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_SECONDS,
+        )

@@ -1,0 +1,182 @@
+"""From a form to the answer in Slack, with every part real; the machine in memory is the reference."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from cpu import program as programs
+from cpu import reference as solver
+from dags.cpu_start import EXAMPLE
+from tests.airflow.stack import Stack, reference
+
+NO_SWAP_HELPS = "acc +1\njmp -1\nacc +5\njmp -3\n"
+
+
+def random_program(lines: int, seed: int) -> str:
+    random_ = random.Random(seed)
+    return "".join(
+        f"{random_.choice(['acc', 'jmp', 'nop'])} {random_.randint(-lines, lines):+d}\n" for _ in range(lines)
+    )
+
+
+def thirty_lines_with_faulting_swaps() -> str:
+    """The first random program that loops, that just one swap ends, and that some swaps make fault."""
+    for seed in range(100_000):
+        text = random_program(30, seed)
+        program = programs.parse(text)
+        if reference(program, 0).status != "loop" or len(solver.ending_cpus(program)) != 1:
+            continue
+        statuses = [reference(program, cpu).status for cpu in program.candidates()]
+        if statuses.count("fault") >= 2 and statuses.count("loop") >= 2 and reference(program, 0).cycle >= 8:
+            return text
+    raise AssertionError("no such program among the seeds")
+
+
+def assert_every_cpu_is_right(stack: Stack, start: str, text: str) -> None:
+    """Each CPU that was not told to stop is where the machine in memory gets; one that was is on its way."""
+    program = programs.parse(text)
+    for cpu in [0, *program.candidates()]:
+        found, expected = stack.registers(start, cpu), reference(program, cpu)
+        if found.status == "stopped":
+            assert found.cycle <= expected.cycle
+            assert found.visited <= expected.visited
+            assert len(found.visited) == found.cycle
+        else:
+            assert found == expected
+
+
+def assert_no_cycle_ran_twice(stack: Stack, start: str) -> None:
+    """Every run succeeded, and the executing runs of a CPU follow one another without a gap or a fork."""
+    runs = stack.runs(start)
+    assert {run["state"] for run in runs} == {"success"}
+    cycles: dict[int, list[int]] = {}
+    for run in runs:
+        cycles.setdefault(run["conf"]["cpu"], []).append(run["conf"]["cycle"])
+    for cpu, ran in cycles.items():
+        per_pod = runs[0]["conf"]["cycles"]
+        assert sorted(ran) == [0, *range(1, stack.registers(start, cpu).cycle + 1, per_pod)][: len(ran)]
+
+
+def test_the_article_s_example_gives_5_and_8(stack: Stack) -> None:
+    state, start = stack.finish(stack.start())
+    assert state == "success"
+    assert sorted(stack.told(start)) == ["Part 1: 5", "Part 2: 8 (line 8: jmp -4 → nop -4)"]
+    assert_every_cpu_is_right(stack, start, EXAMPLE)
+    assert_no_cycle_ran_twice(stack, start)
+
+
+def test_a_message_tells_cpu_cycles_duration_and_the_run(stack: Stack) -> None:
+    _, start = stack.finish(stack.start(cycles=10, parts="part 2"))
+    (post,) = [post for post in stack.slack.posts if start in post.shown]
+    assert "CPU 8" in post.shown
+    assert "6 cycles" in post.shown
+    assert f"{stack.settings.api_url}/dags/cpu/runs/{start}.cpu-8.cycle-1" in post.shown
+
+
+def test_xcoms_tell_the_story(stack: Stack) -> None:
+    _, start = stack.finish(stack.start(parts="part 1"))
+    story = [stack.api.xcom("cpu", f"{start}.cpu-0.cycle-{cycle}", "execute") for cycle in range(1, 8)]
+    assert [one["instruction"] for one in story] == [
+        "nop +0", "acc +1", "jmp +4", "acc +1", "jmp -4", "acc +3", "jmp -3",
+    ]  # fmt: skip
+    assert [one["acc"] for one in story] == [0, 1, 1, 2, 2, 5, 5]
+    assert [one["status"] for one in story] == ["ok"] * 6 + ["loop"]
+
+
+def test_thirty_lines_with_faulting_swaps_give_the_reference_s_answers(stack: Stack) -> None:
+    text = thirty_lines_with_faulting_swaps()
+    program = programs.parse(text)
+    _, start = stack.finish(stack.start(program=text, cycles=5, stop_at_first_answer=False))
+    assert sorted(stack.told(start)) == [
+        f"Part 1: {solver.part1(program)}",
+        f"Part 2: {solver.part2(program)}",
+    ]
+    assert "stopped" not in {stack.registers(start, cpu).status for cpu in program.candidates()}
+    assert_every_cpu_is_right(stack, start, text)
+    assert_no_cycle_ran_twice(stack, start)
+
+
+def test_a_program_no_swap_can_end_says_so_once(stack: Stack) -> None:
+    _, start = stack.finish(stack.start(program=NO_SWAP_HELPS, cycles=3))
+    assert sorted(stack.told(start)) == ["Part 1: 1", "Part 2: no swap ends this program"]
+    assert_every_cpu_is_right(stack, start, NO_SWAP_HELPS)
+
+
+def test_a_program_with_nothing_to_swap_is_told_of_too(stack: Stack) -> None:
+    _, start = stack.finish(stack.start(program="acc +7\n"))
+    assert sorted(stack.told(start)) == [
+        "Part 1: the program does not loop: it ends with 7",
+        "Part 2: no swap ends this program",
+    ]
+
+
+def test_a_refused_program_fails_with_the_parser_s_words_and_leaves_nothing(stack: Stack) -> None:
+    before = set(stack.redis.scan_iter())
+    run = stack.start(program="nop +0\nhop +1\n")
+    state, _ = stack.finish(run)
+    assert state == "failed"
+    (task,) = [task for task in stack.api.tasks("cpu_start", run) if task["task_id"] == "store"]
+    assert (task["state"], task["try_number"]) == ("failed", 1)  # trying again would not help
+    log = "\n".join(stack.api.log("cpu_start", run, "store", 1))
+    assert "line 2: 'hop +1': expected one of acc, jmp, nop" in log
+    assert set(stack.redis.scan_iter()) == before
+
+
+def test_two_start_runs_at_once_do_not_touch_one_another(stack: Stack) -> None:
+    runs = [stack.start(cycles=2), stack.start(program=NO_SWAP_HELPS, cycles=2)]
+    starts = [stack.finish(run)[1] for run in runs]
+    assert sorted(stack.told(starts[0])) == ["Part 1: 5", "Part 2: 8 (line 8: jmp -4 → nop -4)"]
+    assert sorted(stack.told(starts[1])) == ["Part 1: 1", "Part 2: no swap ends this program"]
+    for start, text in zip(starts, (EXAMPLE, NO_SWAP_HELPS), strict=True):
+        assert_every_cpu_is_right(stack, start, text)
+        assert_no_cycle_ran_twice(stack, start)
+
+
+@pytest.mark.parametrize(
+    ("task", "cycle", "state"),
+    [
+        ("load", 0, "success"),  # the CPU is there already: its load's result again
+        ("execute", 7, "success"),  # the last cycle: its result again
+        ("execute", 4, "failed"),  # a cycle of the past is refused
+    ],
+)
+def test_a_task_that_is_cleared_repeats_nothing(stack: Stack, task: str, cycle: int, state: str) -> None:
+    _, start = stack.finish(stack.start(parts="part 1"))
+    run = f"{start}.cpu-0.cycle-{cycle}"
+    registers, runs = stack.registers(start, 0), len(stack.runs(start))
+    result = stack.api.xcom("cpu", run, task)
+    assert stack.run_again(run, task) == state
+    assert stack.registers(start, 0) == registers
+    assert len(stack.runs(start)) == runs
+    if state == "success":
+        assert stack.api.xcom("cpu", run, task) == result
+
+
+def test_the_demo_prints_both_answers(stack: Stack, tmp_path: Path) -> None:
+    program = tmp_path / "program.txt"
+    program.write_text(EXAMPLE)
+    done = stack.demo("--cycles", "3", program)
+    assert done.stdout.splitlines()[:2] == ["Part 1: 5", "Part 2: 8 (line 8: jmp -4 → nop -4)"]
+    assert done.returncode == 0
+    assert stack.settings.api_url in done.stdout
+
+
+def test_the_demo_exits_1_where_no_swap_ends_the_program(stack: Stack, tmp_path: Path) -> None:
+    program = tmp_path / "program.txt"
+    program.write_text(NO_SWAP_HELPS)
+    done = stack.demo("--cycles", "3", program)
+    assert done.stdout.splitlines()[:2] == ["Part 1: 1", "Part 2: no swap ends this program"]
+    assert done.returncode == 1
+
+
+def test_the_demo_exits_2_for_a_refused_program_and_starts_nothing(stack: Stack, tmp_path: Path) -> None:
+    program = tmp_path / "program.txt"
+    program.write_text("nop +0\nhop +1\n")
+    before = stack.api.count_runs("cpu_start")
+    done = stack.demo(program)
+    assert done.returncode == 2
+    assert f"{program}: line 2: 'hop +1'" in done.stderr
+    assert stack.api.count_runs("cpu_start") == before

@@ -1,0 +1,38 @@
+"""Where a result is left."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cpu.errors import TemporaryError
+from cpu.result import Status, deliver, to_line
+
+
+def test_a_result_is_one_ascii_line() -> None:
+    line = to_line({"status": Status.OK, "instruction": "acc +1", "swap": None, "name": "→\n"})
+    assert line == '{"status":"ok","instruction":"acc +1","swap":null,"name":"\\u2192\\n"}'
+    assert json.loads(line)["status"] == Status.OK
+
+
+def test_the_file_gets_the_bytes_that_are_printed(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    file = tmp_path / "result"
+    file.write_bytes(b"something longer, from before")
+    deliver('{"status":"ok"}', file)
+    assert file.read_bytes() == capfdbinary.readouterr().out == b'{"status":"ok"}\n'
+
+
+def test_a_file_that_is_not_there_is_made(tmp_path: Path) -> None:
+    deliver("{}", tmp_path / "result")
+    assert (tmp_path / "result").read_bytes() == b"{}\n"
+
+
+def test_a_file_that_cannot_be_made_is_left_out(tmp_path: Path) -> None:
+    deliver("{}", tmp_path / "no" / "result")
+
+
+def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(TemporaryError, match="cannot write the result to"):
+        deliver("{}", tmp_path)
