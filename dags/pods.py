@@ -44,6 +44,8 @@ STUCK = {
 }
 # Beyond the pod's own deadline: time to be scheduled, to have its image pulled, to be told of.
 GRACE_SECONDS = 120
+# For how long a call to the Kubernetes API is made again while its trouble is temporary.
+PATIENCE_SECONDS = 30
 
 
 class PodFailed(AirflowException):
@@ -229,13 +231,13 @@ def is_temporary(error: BaseException) -> bool:
 
 
 async def patiently(call: Callable[[], Awaitable[V1Pod]]) -> V1Pod:
-    """Make a call to the Kubernetes API, again for up to 30 s while its trouble is temporary."""
+    """Make a call to the Kubernetes API, again for some time while its trouble is temporary."""
     from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
     async for attempt in AsyncRetrying(
         retry=retry_if_exception(is_temporary),
-        wait=wait_exponential_jitter(initial=0.2, max=5),
-        stop=stop_after_delay(30),
+        wait=wait_exponential_jitter(multiplier=0.2, max=5),
+        stop=stop_after_delay(PATIENCE_SECONDS),
         reraise=True,
     ):
         with attempt:

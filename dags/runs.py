@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 class Cycle(TypedDict):
@@ -19,8 +22,8 @@ def run_id(cycle: Cycle) -> str:
     return f"{cycle['start']}.cpu-{cycle['cpu']}.cycle-{cycle['cycle']}"
 
 
-def trigger(cycle: Cycle) -> bool:
-    """Trigger the cycle's run of ``cpu``; False when it exists already, which is as good.
+def trigger(cycle: Cycle, run_after: datetime | None = None) -> bool:
+    """Trigger the cycle's run of ``cpu``, to start now or later; False when it exists already: as good.
 
     Goes the way TriggerDagRunOperator goes, which can trigger only one run per task and imports the
     metadata database's models: the task's own channel to its supervisor.
@@ -30,7 +33,7 @@ def trigger(cycle: Cycle) -> bool:
     from airflow.sdk.execution_time.comms import ErrorResponse, TriggerDagRun
 
     answer = task_runner.SUPERVISOR_COMMS.send(
-        TriggerDagRun(dag_id="cpu", run_id=run_id(cycle), conf=dict(cycle))
+        TriggerDagRun(dag_id="cpu", run_id=run_id(cycle), conf=dict(cycle), run_after=run_after)
     )
     if isinstance(answer, ErrorResponse):
         if answer.error == ErrorType.DAGRUN_ALREADY_EXISTS:

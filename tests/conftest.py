@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+
 import pytest
+
+# Importing Airflow makes its home folder: not the user's own.
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

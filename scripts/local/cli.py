@@ -1,0 +1,232 @@
+"""The commands ``up``, ``down``, ``status``, ``logs`` and ``demo``, and their options."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from scripts.local import logs, stack, status, supervisor
+from scripts.local.airflow import ADMIN
+from scripts.local.errors import StackError
+from scripts.local.passwords import passwords
+from scripts.local.progress import Progress
+from scripts.local.settings import REPOSITORY, Settings
+
+INTERRUPTED = 130
+
+
+class Option(NamedTuple):
+    """A setting's option and environment variable."""
+
+    setting: str
+    variable: str
+    read: Callable[[str], Any]
+    metavar: str
+    help: str
+
+    @property
+    def flag(self) -> str:
+        """``--redis-port`` for ``redis_port``."""
+        return f"--{self.setting.replace('_', '-')}"
+
+
+OPTIONS = [
+    Option("port", "STACK_PORT", int, "PORT", "Airflow's UI and REST API"),
+    Option("redis_port", "STACK_REDIS_PORT", int, "PORT", "Redis"),
+    Option("kube_port", "STACK_KUBE_PORT", int, "PORT", "the local Kubernetes endpoint"),
+    Option("cpus_at_once", "CPUS_AT_ONCE", int, "N", "how many CPUs run at once, 4 to 400"),
+    Option("kubeconfig", "STACK_KUBECONFIG", Path, "PATH", "use this cluster, not the local endpoint"),
+    Option("context", "STACK_CONTEXT", str, "NAME", "the context in that kubeconfig"),
+    Option(
+        "pods_reach_host_at",
+        "STACK_PODS_REACH_HOST_AT",
+        str,
+        "ADDRESS",
+        "this machine as that cluster's pods see it: Redis listens there too",
+    ),
+    Option("redis_url", "STACK_REDIS_URL", str, "URL", "use this Redis, not one of the stack's own"),
+    Option("image", "STACK_IMAGE", str, "NAME", "the CPU's image"),
+    Option("namespace", "STACK_NAMESPACE", str, "NAME", "where its pods run"),
+    Option("dags", "STACK_DAGS", Path, "FOLDER", "the DAGs"),
+]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a command; return its exit code."""
+    options = parser().parse_args(arguments)
+    # A closed terminal and a polite kill are to stop an ``up`` as Ctrl-C does: by unwinding it.
+    for what in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(what, signal.default_int_handler)
+    try:
+        return int(options.run(options))
+    except StackError as error:
+        print(f"error: {error}", file=sys.stderr)
+        if error.component:
+            logs.print_tail(stack.remembered(state_folder(options)), error.component)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="python -m scripts.local", description=__doc__)
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    up = add_command(commands, "up", "start everything; what runs already stays as it is", run_up)
+    add_settings(up)
+
+    down = add_command(commands, "down", "stop everything; the data stays", run_down)
+    down.add_argument("--purge", action="store_true", help="remove the data too")
+
+    job = add_command(commands, "demo", "bring the stack up and run a program to its answers", run_demo)
+    job.epilog = "exit code: 0 both parts are answered, 1 no swap ends the program, 2 it is refused"
+    job.add_argument(
+        "program",
+        nargs="?",
+        metavar="PROGRAM",
+        help="a file, - for standard input (default: the article's example)",
+    )
+    job.add_argument("--cycles", type=int, default=1, metavar="N", help="per pod (default: %(default)s)")
+    add_settings(job)
+
+    shown = add_command(commands, "status", "what runs; exit code 3 unless all of it does", run_status)
+    shown.add_argument("--json", action="store_true", help="for programs")
+
+    tail = add_command(commands, "logs", "the end of the components' logs", run_logs)
+    tail.add_argument("component", nargs="*", help="these only")
+    tail.add_argument("-f", "--follow", action="store_true", help="go on as they grow")
+    tail.add_argument(
+        "-n", "--lines", type=int, default=20, metavar="N", help="of each (default: %(default)s)"
+    )
+    return top
+
+
+def add_command(
+    commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
+    """A command with the option every command has."""
+    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    command.set_defaults(run=run)
+    command.add_argument(
+        "--state",
+        type=Path,
+        default=None,
+        metavar="FOLDER",
+        help="where the stack keeps its things (default: .stack in the checkout; STACK_DIR)",
+    )
+    return command
+
+
+def add_settings(command: argparse.ArgumentParser) -> None:
+    """The options that make a stack's settings, with their environment variables."""
+    defaults = {field.name: field.default for field in fields(Settings)}
+    for option in OPTIONS:
+        default = defaults[option.setting]
+        told = f"default: {default}; " if default not in (None, "") else ""
+        command.add_argument(
+            option.flag,
+            type=option.read,
+            metavar=option.metavar,
+            help=f"{option.help} ({told}{option.variable})",
+        )
+
+
+def state_folder(options: argparse.Namespace) -> Path:
+    """The state folder asked for, absolute and without symbolic links."""
+    return Path(options.state or os.environ.get("STACK_DIR") or REPOSITORY / ".stack").resolve()
+
+
+def given(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings asked for by option or environment, without the defaults."""
+    found: dict[str, Any] = {}
+    for option in OPTIONS:
+        value = getattr(options, option.setting, None)
+        if value is None and (text := os.environ.get(option.variable)):
+            try:
+                value = option.read(text)
+            except ValueError as error:
+                raise StackError(f"{option.variable} is {text!r}: set it to a number") from error
+        if value is not None:
+            found[option.setting] = value.resolve() if isinstance(value, Path) else value
+    return found
+
+
+def settings_for_up(options: argparse.Namespace) -> Settings:
+    """What is asked for; where a stack is up already, its settings, which must not be other ones."""
+    state, asked = state_folder(options), given(options)
+    current = stack.remembered(state)
+    if not supervisor.states(current):
+        return Settings(state=state, **asked)
+    for name, value in asked.items():
+        if getattr(current, name) != value:
+            now = getattr(current, name)
+            raise StackError(f"the stack in {state} is up with {name} {now}, not {value}: run down first")
+    return current
+
+
+def run_up(options: argparse.Namespace) -> int:
+    """Bring the stack up and say where it is."""
+    settings = settings_for_up(options)
+    if not bring_up(settings):
+        print("already up")
+    say_where(settings)
+    return 0
+
+
+def bring_up(settings: Settings) -> bool:
+    """Bring the stack up; whether that was needed."""
+    if stack.is_up(settings):
+        return False
+    with Progress() as progress:
+        stack.up(settings, progress.say)
+    return True
+
+
+def say_where(settings: Settings) -> None:
+    """Where the UI is, and how to get in."""
+    print(f"Airflow  {settings.api_url}  user {ADMIN}  password {passwords(settings.state).admin}")
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    """Run a program to its answers, on a stack that is brought up for it and stays up."""
+    # Imported here: the other commands need nothing of the CPU.
+    from scripts.local import demo
+
+    if not 1 <= options.cycles <= demo.MAX_CYCLES:
+        raise StackError(f"--cycles is {options.cycles}: choose a number from 1 to {demo.MAX_CYCLES}")
+    try:
+        program = demo.read_program(options.program)
+    except demo.Refused as error:
+        print(f"error: {error}", file=sys.stderr)
+        return demo.REFUSED
+    settings = settings_for_up(options)
+    bring_up(settings)
+    exit_code = demo.demo(settings, program, options.cycles)
+    say_where(settings)
+    return exit_code
+
+
+def run_down(options: argparse.Namespace) -> int:
+    """Take the stack down."""
+    with Progress() as progress:
+        stack.down(stack.remembered(state_folder(options)), progress.say, purge=options.purge)
+    return 0
+
+
+def run_status(options: argparse.Namespace) -> int:
+    """Show what runs."""
+    return status.show(stack.remembered(state_folder(options)), as_json=options.json)
+
+
+def run_logs(options: argparse.Namespace) -> int:
+    """Show the logs."""
+    settings = stack.remembered(state_folder(options))
+    return logs.show(settings, options.component, lines=options.lines, follow=options.follow)

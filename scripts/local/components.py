@@ -1,0 +1,47 @@
+"""The components of a stack, in the order they start in; they stop in the opposite order."""
+
+from __future__ import annotations
+
+import sys
+
+from scripts.local import airflow, postgres, redis
+from scripts.local.component import Component
+from scripts.local.settings import REPOSITORY, Settings
+
+
+def components(settings: Settings) -> list[Component]:
+    """Every long-running process of this stack."""
+    return [
+        postgres.server(settings),
+        *([] if settings.redis_url else [redis.server(settings)]),
+        *([] if settings.kubeconfig else [kubernetes_endpoint(settings)]),
+        *airflow.components(settings),
+    ]
+
+
+def stopping_stages(settings: Settings) -> list[list[Component]]:
+    """The components in stopping order: Airflow's at once, then each other one by itself."""
+    of_airflow = [component.name for component in airflow.components(settings)]
+    foundations = [component for component in components(settings) if component.name not in of_airflow]
+    return [airflow.components(settings), *([component] for component in reversed(foundations))]
+
+
+def errands(settings: Settings) -> list[Component]:
+    """What is run to its end on the way up."""
+    return [postgres.initdb(settings), airflow.migration(settings)]
+
+
+def kubernetes_endpoint(settings: Settings) -> Component:
+    """The stand-in for a cluster: runs each container as a local process of the image's own code."""
+    repository_of_image = settings.image.partition(":")[0]
+    return Component(
+        "kubernetes",
+        [
+            *(sys.executable, "-m", "scripts.local.kube"),
+            *("--port", str(settings.kube_port)),
+            *("--state", str(settings.kube)),
+            *("--image", f"{repository_of_image}={REPOSITORY / 'cpu_image'}"),
+        ],
+        folder=REPOSITORY,
+        address=f"https://127.0.0.1:{settings.kube_port}",
+    )

@@ -1,0 +1,114 @@
+"""Local processes, each the leader of a session and process group of its own.
+
+`Processes.start` is the one place where a container becomes a process: whatever starts them faster (a
+warm parent that forks, say) replaces it and returns a `Process` too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_GUARD = Path(__file__).with_name("guard.py")
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to run: arguments, the whole environment, the working directory."""
+
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+    folder: Path
+
+
+class Process:
+    """A running process group; `exited` becomes its leader's exit code, 128+n after signal n."""
+
+    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+        self._popen = popen
+        self.pid = popen.pid
+        self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def signal(self, number: int) -> None:
+        """Sends a signal to the whole group; nothing once its leader has ended."""
+        if not self.exited.done():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, number)
+
+    def reap(self) -> bool:
+        """Notices the leader's end: the rest of its group goes with it, as in a container."""
+        if not self._ended():
+            return False
+        self.signal(signal.SIGKILL)
+        code = self._popen.wait()
+        self.exited.set_result(code if code >= 0 else 128 - code)
+        return True
+
+    def _ended(self) -> bool:
+        # Looked at before it is waited for, where that is possible: until then its id is nobody else's.
+        if hasattr(os, "waitid"):
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        return self._popen.poll() is not None
+
+
+class Processes:
+    """All processes of this endpoint."""
+
+    def __init__(self) -> None:
+        self._running: dict[int, Process] = {}
+        reader, self._to_guard = os.pipe()
+        self._guard = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_GUARD)],
+            stdin=reader,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        os.close(reader)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
+
+    def start(
+        self, command: Command, *, stdin: int = subprocess.DEVNULL, stdout: int, stderr: int
+    ) -> Process:
+        """Starts a process with these descriptors and no others; raises OSError when it cannot."""
+        popen = subprocess.Popen(
+            command.arguments,
+            env=command.environment,
+            cwd=command.folder,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+            umask=0o022,
+        )
+        self._tell_guard(popen.pid)
+        process = self._running[popen.pid] = Process(popen)
+        return process
+
+    async def stop(self, grace: float) -> None:
+        """Ends every process: asked to first, killed when `grace` seconds are over."""
+        waiting = [process.exited for process in self._running.values()]
+        for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, None)):
+            for process in self._running.values():
+                process.signal(number)
+            if waiting:
+                await asyncio.wait(waiting, timeout=patience)
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)
+        os.close(self._to_guard)
+        self._guard.wait()
+
+    def _reap(self) -> None:
+        for process in list(self._running.values()):
+            if process.reap():
+                del self._running[process.pid]
+                self._tell_guard(-process.pid)
+
+    def _tell_guard(self, group: int) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._to_guard, b"%d\n" % group)

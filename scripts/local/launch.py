@@ -1,0 +1,82 @@
+"""Become a component: ``python -m scripts.local.launch STATE NAME``.
+
+What supervisord runs. It keeps secrets, environments and quoting out of supervisord's configuration: this
+process works out the component from the stack's settings, takes on its environment, folder and user, and
+replaces itself by it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import stat
+import sys
+from pathlib import Path
+
+from scripts.local.component import environment
+from scripts.local.components import components, errands
+from scripts.local.errors import StackError
+from scripts.local.processes import note_group
+from scripts.local.settings import load
+
+# From linux/prctl.h, linux/securebits.h and linux/capability.h.
+PR_SET_SECUREBITS = 28
+SECBIT_NO_SETUID_FIXUP = 1 << 2  # or access(2), by which PostgreSQL looks for itself, would not count it
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_RAISE = 2
+CAPABILITY_VERSION_3 = 0x20080522
+CAP_DAC_OVERRIDE = 1
+
+
+def main(state: Path, name: str) -> None:
+    """Replace this process by the named component of the stack in the state folder."""
+    settings = load(state)
+    if settings is None:
+        raise SystemExit(f"there is no stack in {state}")
+    by_name = {component.name: component for component in [*components(settings), *errands(settings)]}
+    component = by_name[name]
+    surroundings = environment(component, settings)
+    os.umask(0o077)
+    note_group(settings, name)
+    os.chdir(component.folder)
+    if component.user:
+        become(component.user, reaching=[Path(component.command[0]), component.folder])
+    os.execve(component.command[0], list(component.command), surroundings)  # noqa: S606
+
+
+def become(user: str, reaching: list[Path]) -> None:
+    """Turn from root into a plain user for good, who can still reach the given paths.
+
+    A checkout in root's home is closed to everybody else. Rather than open root's folders to all, the user
+    keeps the one capability that passes closed folders.
+    """
+    entry = pwd.getpwnam(user)
+    closed = any(not is_open(folder) for path in reaching for folder in path.parents)
+    libc = ctypes.CDLL(None, use_errno=True) if closed else None
+    if libc:
+        libc.prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
+    os.setgroups([])
+    os.setgid(entry.pw_gid)
+    os.setuid(entry.pw_uid)
+    if libc:
+        bit = 1 << CAP_DAC_OVERRIDE
+        header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
+        # Effective, permitted, inheritable: capabilities 0 to 31, then 32 to 63.
+        data = (ctypes.c_uint32 * 6)(bit, bit, bit, 0, 0, 0)
+        if libc.capset(header, data) or libc.prctl(
+            PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0
+        ):
+            raise StackError(
+                f"{user!r}, whom PostgreSQL runs as, can't reach {reaching[0]}: "
+                f"put the checkout where others may pass, or run the stack as a plain user"
+            )
+
+
+def is_open(folder: Path) -> bool:
+    """Whether everybody may pass through the folder."""
+    return bool(folder.stat().st_mode & stat.S_IXOTH)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,53 @@
+"""The ports a stack listens on: free, or one clear sentence."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+
+import psutil
+
+from scripts.local import redis
+from scripts.local.errors import StackError
+from scripts.local.settings import Settings
+
+
+def check_free(settings: Settings) -> None:
+    """Raise StackError for the first port that is taken, or the first address that is not this machine's."""
+    require_free("127.0.0.1", settings.port, "--port")
+    if not settings.redis_url:
+        for address in redis.addresses(settings):
+            require_free(address, settings.redis_port, "--redis-port")
+    if not settings.kubeconfig:
+        require_free("127.0.0.1", settings.kube_port, "--kube-port")
+
+
+def require_free(address: str, port: int, option: str) -> None:
+    """Raise StackError when the port can't be listened on."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # As the servers do: connections of a stack that has just stopped don't count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+            probe.listen(1)
+        except PermissionError as error:
+            raise StackError(f"port {port} takes root to listen on: choose another with {option}") from error
+        except OSError as error:
+            if error.errno in {99, 49}:  # EADDRNOTAVAIL on Linux and on macOS
+                raise StackError(
+                    f"{address} is no address of this machine: choose another with --pods-reach-host-at"
+                ) from error
+            raise StackError(
+                f"port {port} is taken{by_whom(port)}: stop that, or choose another port with {option}"
+            ) from error
+
+
+def by_whom(port: int) -> str:
+    """`` by NAME (process PID)``, or nothing when it can't be told."""
+    with suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections("tcp"):
+            listens = connection.status == psutil.CONN_LISTEN and connection.laddr[1:2] == (port,)
+            if listens and connection.pid:
+                return f" by {psutil.Process(connection.pid).name()} (process {connection.pid})"
+    return ""

@@ -1,0 +1,102 @@
+"""kubectl, as people use it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from tests.kubernetes.cluster import PATIENCE, Cluster
+
+
+def test_get_prints_a_table_with_labels_and_more_when_asked(cluster: Cluster) -> None:
+    name = cluster.finished(labels={"cpu": "8"}).metadata.name
+    header, row = cluster.kubectl("get", "pods", "-l", f"name={name}").splitlines()
+    assert header.split() == ["NAME", "READY", "STATUS", "RESTARTS", "AGE"]
+    assert row.split()[:4] == [name, "0/1", "Completed", "0"]
+    wide = cluster.kubectl("get", "pod", name, "-o", "wide", "-L", "cpu").splitlines()
+    assert "NODE" in wide[0].split()
+    assert wide[1].split()[-1] == "8"
+    assert json.loads(cluster.kubectl("get", "pod", name, "-o", "json"))["status"]["phase"] == "Succeeded"
+    assert cluster.kubectl("get", "pods", "-l", f"name={name}", "-o", "name") == f"pod/{name}\n"
+
+
+def test_get_w_prints_a_line_for_every_change(cluster: Cluster) -> None:
+    name = cluster.create("sleep 1")
+    command = cluster.kubectl_command("get", "pod", name, "-w")
+    seen = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            seen.append(line.split()[2])
+            if seen[-1] in ("Completed", "Error"):
+                break
+        process.terminate()
+    assert seen[0] == "STATUS"
+    assert seen[-2:] == ["Running", "Completed"]
+
+
+def test_describe_shows_the_pod_and_its_events(cluster: Cluster) -> None:
+    name = cluster.finished("exit 3").metadata.name
+    text = cluster.kubectl("describe", "pod", name)
+    words = " ".join(text.split())
+    for part in (f"Name: {name}", "Reason: Error Exit Code: 3", "Scheduled", "Started container main"):
+        assert part in words
+
+
+def test_logs_f_follows_to_the_end(cluster: Cluster) -> None:
+    name = cluster.running("echo one; sleep 1; echo two")
+    assert cluster.kubectl("logs", "-f", name) == "one\ntwo\n"
+    assert cluster.kubectl("logs", "--tail=1", name) == "two\n"
+
+
+def test_wait_returns_when_the_condition_holds_and_when_the_pod_is_gone(cluster: Cluster) -> None:
+    name = cluster.create("trap 'exit 0' TERM; while true; do sleep 0.1; done")
+    assert "condition met" in cluster.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=30s")
+    cluster.kubectl("delete", "pod", name, "--wait=false")
+    cluster.kubectl("wait", "--for=delete", f"pod/{name}", "--timeout=50s")
+    assert cluster.kubectl("get", "pods", "-l", f"name={name}", "-o", "name") == ""
+
+
+def test_delete_waits_until_the_pod_is_gone(cluster: Cluster) -> None:
+    name = cluster.running("sleep 60")
+    assert "deleted" in cluster.kubectl("delete", "pod", name, "--grace-period=1")
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        cluster.kubectl("get", "pod", name)
+    assert f'Error from server (NotFound): pods "{name}" not found' in error.value.stderr
+
+
+def test_a_manifest_is_created_labelled_and_executed_in(cluster: Cluster) -> None:
+    manifest = cluster.manifest("sleep 60")
+    name = manifest["metadata"]["name"]
+    assert cluster.kubectl("create", "-f", "-", input=json.dumps(manifest)) == f"pod/{name} created\n"
+    cluster.kubectl("label", "pod", name, "seen=yes")
+    cluster.kubectl("annotate", "pod", name, "note=here")
+    cluster.kubectl("wait", "--for=condition=Ready", f"pod/{name}", f"--timeout={PATIENCE}s")
+    assert cluster.kubectl("exec", name, "--", "echo", "inside") == "inside\n"
+    assert cluster.kubectl("exec", "-i", name, "--", "cat", input="fed\n") == "fed\n"
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        cluster.kubectl("exec", name, "--", "sh", "-c", "exit 5")
+    assert error.value.returncode == 5
+    cluster.kubectl("delete", "pods", "-l", "seen=yes", "--grace-period=1")
+
+
+def test_secrets_are_made_by_kubectl_and_never_shown_in_tables(cluster: Cluster) -> None:
+    cluster.kubectl("create", "secret", "generic", "by-hand", "--from-literal=url=redis://here")
+    assert cluster.kubectl("get", "secret", "by-hand").splitlines()[1].split()[:3] == [
+        "by-hand",
+        "Opaque",
+        "1",
+    ]
+    cluster.kubectl("delete", "secret", "by-hand")
+
+
+def test_resources_and_events_are_listed(cluster: Cluster) -> None:
+    name = cluster.finished().metadata.name
+    kinds = {line.split()[-1] for line in cluster.kubectl("api-resources", "--api-group=").splitlines()[1:]}
+    assert {"Pod", "Secret", "Namespace", "Event", "Node", "ServiceAccount"} <= kinds
+    rows = cluster.kubectl("get", "events", "--field-selector", f"involvedObject.name={name}")
+    assert [row.split()[2] for row in rows.splitlines()[1:]] == ["Scheduled", "Pulled", "Created", "Started"]
+    assert "Ready" in cluster.kubectl("get", "nodes")
+    assert cluster.namespace in cluster.kubectl("get", "namespaces")

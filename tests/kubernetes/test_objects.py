@@ -1,0 +1,190 @@
+"""Objects through the official client: create, read, list, change, delete, and the errors between."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from kubernetes.client.exceptions import ApiException
+
+from tests.kubernetes.cluster import Cluster, ended
+
+
+def refusal(error: pytest.ExceptionInfo[ApiException]) -> dict[str, Any]:
+    """The Status object of a refused request."""
+    status: dict[str, Any] = json.loads(error.value.body)
+    assert status["kind"] == "Status"
+    assert status["status"] == "Failure"
+    assert status["code"] == error.value.status
+    return status
+
+
+def test_a_new_pod_has_an_identity_and_the_defaults_filled_in(cluster: Cluster) -> None:
+    body = {
+        "metadata": {"generateName": "made-"},
+        "spec": {"containers": [{"name": "a", "image": cluster.image}]},
+    }
+    pod = cluster.api.create_namespaced_pod(cluster.namespace, body, dry_run="All")
+    assert pod.metadata.name.startswith("made-")
+    assert len(pod.metadata.name) == len("made-") + 5
+    assert pod.metadata.uid
+    assert pod.metadata.creation_timestamp
+    assert (pod.status.phase, pod.status.qos_class) == ("Pending", "BestEffort")
+    assert (pod.spec.restart_policy, pod.spec.dns_policy) == ("Always", "ClusterFirst")
+    assert pod.spec.termination_grace_period_seconds == 30
+    container = pod.spec.containers[0]
+    assert container.termination_message_path == "/dev/termination-log"
+    assert (container.termination_message_policy, container.image_pull_policy) == ("File", "Always")
+
+
+def test_a_dry_run_creates_nothing(cluster: Cluster) -> None:
+    manifest = cluster.manifest(name="rehearsed")
+    cluster.api.create_namespaced_pod(cluster.namespace, manifest, dry_run="All")
+    with pytest.raises(ApiException) as error:
+        cluster.read("rehearsed")
+    assert refusal(error)["reason"] == "NotFound"
+    assert refusal(error)["message"] == 'pods "rehearsed" not found'
+
+
+def test_a_name_is_taken_once(cluster: Cluster) -> None:
+    name = cluster.create()
+    with pytest.raises(ApiException) as error:
+        cluster.create(name=name)
+    assert (error.value.status, refusal(error)["reason"]) == (409, "AlreadyExists")
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "reason"),
+    [
+        ({"metadata": {"name": "Not_A_Name"}}, "metadata.name", "FieldValueInvalid"),
+        ({"metadata": {}}, "metadata.name", "FieldValueRequired"),
+        ({"spec": {"containers": []}}, "spec.containers", "FieldValueRequired"),
+        ({"spec": {"containers": [{"name": "a"}]}}, "spec.containers[0].image", "FieldValueRequired"),
+        ({"spec": {"restartPolicy": "Sometimes"}}, "spec.restartPolicy", "FieldValueNotSupported"),
+    ],
+)
+def test_a_pod_that_breaks_a_rule_is_refused_with_the_field(
+    cluster: Cluster, change: dict[str, Any], field: str, reason: str
+) -> None:
+    manifest = cluster.manifest()
+    body = {**manifest, **change, "spec": {**manifest["spec"], **change.get("spec", {})}}
+    with pytest.raises(ApiException) as error:
+        cluster.api.create_namespaced_pod(cluster.namespace, body)
+    status = refusal(error)
+    assert (error.value.status, status["reason"]) == (422, "Invalid")
+    assert (field, reason) in [(cause["field"], cause["reason"]) for cause in status["details"]["causes"]]
+
+
+def test_a_namespace_that_is_not_there_takes_no_pods(cluster: Cluster) -> None:
+    with pytest.raises(ApiException) as error:
+        cluster.api.create_namespaced_pod("nowhere", cluster.manifest())
+    assert refusal(error)["message"] == 'namespaces "nowhere" not found'
+
+
+def test_lists_select_by_labels_and_fields(cluster: Cluster) -> None:
+    first = cluster.create(labels={"set": "listed", "cpu": "1"})
+    second = cluster.create(labels={"set": "listed", "cpu": "2", "extra": ""})
+
+    def names(labels: str, **more: Any) -> set[str]:
+        found = cluster.api.list_namespaced_pod(cluster.namespace, label_selector=labels, **more)
+        return {pod.metadata.name for pod in found.items}
+
+    assert names("set=listed") == {first, second}
+    assert names("set=listed,cpu==1") == {first}
+    assert names("set=listed,cpu!=1") == {second}
+    assert names("set in (listed, other),cpu notin (2,3)") == {first}
+    assert names("set=listed,extra") == {second}
+    assert names("set=listed,!extra") == {first}
+    assert names("set=listed", field_selector=f"metadata.name={second}") == {second}
+    for name in (first, second):
+        cluster.until(name, ended)
+    assert names("set=listed", field_selector="status.phase=Succeeded") == {first, second}
+    assert names("set=listed", field_selector="status.phase!=Succeeded") == set()
+    everywhere = cluster.api.list_pod_for_all_namespaces(label_selector="set=listed")
+    assert {pod.metadata.name for pod in everywhere.items} == {first, second}
+
+
+@pytest.mark.parametrize("selector", [{"field_selector": "spec.colour=red"}, {"label_selector": "a b c"}])
+def test_a_selector_that_makes_no_sense_is_refused(cluster: Cluster, selector: dict[str, str]) -> None:
+    with pytest.raises(ApiException) as error:
+        cluster.api.list_namespaced_pod(cluster.namespace, **selector)
+    assert (error.value.status, refusal(error)["reason"]) == (400, "BadRequest")
+
+
+def test_a_long_list_comes_in_pages(cluster: Cluster) -> None:
+    made = sorted(cluster.create(labels={"set": "paged"}) for _ in range(3))
+    names: list[str] = []
+    token: str | None = None
+    while token != "":
+        page = cluster.api.list_namespaced_pod(
+            cluster.namespace, label_selector="set=paged", limit=2, **({"_continue": token} if token else {})
+        )
+        assert len(page.items) <= 2
+        names += [pod.metadata.name for pod in page.items]
+        token = page.metadata._continue or ""
+    assert names == made
+
+
+def test_labels_and_annotations_are_patched_and_the_rest_stays(cluster: Cluster) -> None:
+    name = cluster.create(labels={"gone": "1"})
+    patch = {"metadata": {"labels": {"new": "2", "gone": None}, "annotations": {"seen": "yes"}}}
+    pod = cluster.api.patch_namespaced_pod(name, cluster.namespace, patch)
+    assert pod.metadata.labels == {"name": name, "new": "2"}
+    assert pod.metadata.annotations == {"seen": "yes"}
+    steps = [
+        {"op": "test", "path": "/metadata/labels/new", "value": "2"},
+        {"op": "replace", "path": "/metadata/labels/new", "value": "3"},
+        {"op": "remove", "path": "/metadata/annotations/seen"},
+    ]
+    pod = cluster.api.patch_namespaced_pod(name, cluster.namespace, steps)
+    assert pod.metadata.labels["new"] == "3"
+    assert not pod.metadata.annotations
+    with pytest.raises(ApiException) as error:
+        cluster.api.patch_namespaced_pod(name, cluster.namespace, steps)
+    assert error.value.status == 422
+
+
+def test_a_running_pods_rules_do_not_change(cluster: Cluster) -> None:
+    name = cluster.create("sleep 60")
+    with pytest.raises(ApiException) as error:
+        cluster.api.patch_namespaced_pod(name, cluster.namespace, {"spec": {"restartPolicy": "Always"}})
+    assert (error.value.status, refusal(error)["reason"]) == (422, "Invalid")
+    cluster.api.delete_namespaced_pod(name, cluster.namespace, grace_period_seconds=0)
+
+
+def test_an_older_version_does_not_overwrite_a_newer_one(cluster: Cluster) -> None:
+    name = cluster.secret(key="one")
+    old = cluster.api.read_namespaced_secret(name, cluster.namespace)
+    cluster.api.patch_namespaced_secret(name, cluster.namespace, {"stringData": {"key": "two"}})
+    with pytest.raises(ApiException) as error:
+        cluster.api.replace_namespaced_secret(name, cluster.namespace, old)
+    assert (error.value.status, refusal(error)["reason"]) == (409, "Conflict")
+
+
+def test_a_secret_keeps_its_values_as_base64_and_goes_at_once(cluster: Cluster) -> None:
+    name = cluster.secret(url="redis://here")
+    secret = cluster.api.read_namespaced_secret(name, cluster.namespace)
+    assert (secret.type, secret.data) == ("Opaque", {"url": "cmVkaXM6Ly9oZXJl"})
+    gone = cluster.api.delete_namespaced_secret(name, cluster.namespace)
+    assert (gone.status, gone.details.name, gone.details.kind) == ("Success", name, "secrets")
+    with pytest.raises(ApiException, match="NotFound"):
+        cluster.api.read_namespaced_secret(name, cluster.namespace)
+
+
+def test_another_uid_in_the_preconditions_protects_from_deletion(cluster: Cluster) -> None:
+    name = cluster.create()
+    with pytest.raises(ApiException) as error:
+        cluster.api.delete_namespaced_pod(name, cluster.namespace, body={"preconditions": {"uid": "another"}})
+    assert (error.value.status, refusal(error)["reason"]) == (409, "Conflict")
+
+
+def test_a_finished_pod_goes_at_once_and_collections_by_selector(cluster: Cluster) -> None:
+    names = [cluster.create(labels={"set": "swept"}) for _ in range(2)]
+    for name in names:
+        cluster.until(name, ended)
+    cluster.api.delete_namespaced_pod(names[0], cluster.namespace)
+    with pytest.raises(ApiException, match="NotFound"):
+        cluster.read(names[0])
+    cluster.api.delete_collection_namespaced_pod(cluster.namespace, label_selector="set=swept")
+    assert not cluster.api.list_namespaced_pod(cluster.namespace, label_selector="set=swept").items

@@ -1,0 +1,83 @@
+"""The commands as they are typed, where they need no Airflow."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from scripts.local import logs
+from scripts.local.passwords import passwords
+from scripts.local.settings import REPOSITORY, Settings
+
+
+def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "scripts.local", *map(str, arguments)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={name: value for name, value in os.environ.items() if not name.startswith(("STACK_", "CPUS_"))},
+    )
+
+
+def test_help_names_every_command_and_variable() -> None:
+    assert all(name in command("--help").stdout for name in ("up", "down", "status", "logs", "demo"))
+    shown = command("up", "--help").stdout
+    assert all(name in shown for name in ("STACK_DIR", "STACK_PORT", "CPUS_AT_ONCE", "--pods-reach-host-at"))
+
+
+def test_down_of_what_never_was_up_is_fine(settings: Settings) -> None:
+    assert command("down", "--state", settings.state).returncode == 0
+    assert not settings.state.exists()
+
+
+def test_status_of_what_never_was_up_says_stopped(settings: Settings) -> None:
+    shown = command("status", "--json", "--state", settings.state)
+    assert shown.returncode == 3
+    found = json.loads(shown.stdout)
+    assert found["up"] is False
+    assert {one["state"] for one in found["components"]} == {"stopped"}
+    assert not settings.state.exists()
+
+
+def test_up_on_a_taken_port_fails_in_one_line(settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", settings.port)):
+        failed = command("up", "--state", settings.state, "--port", str(settings.port))
+    assert failed.returncode == 1
+    assert failed.stderr.startswith(f"error: port {settings.port} is taken")
+    assert len(failed.stderr.splitlines()) == 1
+
+
+def test_purge_leaves_nothing(settings: Settings) -> None:
+    (settings.state / "redis").mkdir(parents=True)
+    assert command("down", "--purge", "--state", settings.state).returncode == 0
+    assert not settings.state.exists()
+
+
+def test_logs_of_nothing_say_what_to_do(settings: Settings) -> None:
+    failed = command("logs", "--state", settings.state)
+    assert failed.returncode == 1
+    assert "run up first" in failed.stderr
+    assert not settings.state.exists()
+
+
+def test_logs_are_the_last_lines_under_their_names_without_secrets(settings: Settings) -> None:
+    settings.logs.mkdir(parents=True)
+    secret = passwords(settings.state).redis
+    (settings.logs / "redis.log").write_text(f"one\ntwo\nthree {secret}\n")
+    (settings.logs / "scheduler.log").write_text("loop\n")
+    shown = command("logs", "-n", "2", "--state", settings.state).stdout
+    assert shown.splitlines() == ["redis     | two", "redis     | three ***", "scheduler | loop"]
+    assert command("logs", "scheduler", "--state", settings.state).stdout == "scheduler | loop\n"
+    assert "there are: redis, scheduler" in command("logs", "reddis", "--state", settings.state).stderr
+
+
+def test_a_tail_of_nothing_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("one\n")
+    assert logs.tail(tmp_path / "log", 0) == []

@@ -1,0 +1,89 @@
+"""Settings: what is refused, what is remembered, where options come from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.local.cli import parser, settings_for_up
+from scripts.local.errors import StackError
+from scripts.local.settings import LONGEST_SOCKET_PATH, Settings, load
+
+
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [
+        ({"port": 0}, "--port is 0"),
+        ({"redis_port": 70000}, "--redis-port is 70000"),
+        ({"kube_port": 8080}, "same port"),
+        ({"cpus_at_once": 3}, "from 4 to 400"),
+        ({"cpus_at_once": 401}, "from 4 to 400"),
+        ({"kubeconfig": Path("/some/kubeconfig")}, "--pods-reach-host-at"),
+        ({"context": "kind"}, "--kubeconfig"),
+        ({"redis_url": "redis://r", "pods_reach_host_at": "10.0.0.1"}, "leave --pods-reach-host-at out"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_its_remedy(
+    given: dict[str, Any], remedy: str, tmp_path: Path
+) -> None:
+    with pytest.raises(StackError, match=remedy):
+        Settings(tmp_path, **given)
+
+
+def test_settings_are_remembered_whole(settings: Settings) -> None:
+    settings.state.mkdir()
+    settings = replace(
+        settings, kubeconfig=Path("/a b/kubeconfig"), context="c", redis_url="redis://:secret@r:1/0"
+    )
+    settings.save()
+    assert load(settings.state) == settings
+    assert (settings.state / "settings.json").stat().st_mode & 0o077 == 0
+
+
+def test_a_stack_that_never_was_is_not_remembered(tmp_path: Path) -> None:
+    assert load(tmp_path) is None
+
+
+def test_a_state_folder_that_was_moved_is_found_where_it_is_now(settings: Settings, tmp_path: Path) -> None:
+    settings.state.mkdir()
+    settings.save()
+    moved = settings.state.rename(tmp_path / "moved")
+    assert load(moved) == replace(settings, state=moved)
+
+
+def test_a_long_state_folder_gets_a_short_name_for_its_sockets(tmp_path: Path) -> None:
+    settings = Settings(tmp_path / ("long" * 25))
+    assert len(str(settings.postgres_socket_folder / ".s.PGSQL.5432.lock")) <= LONGEST_SOCKET_PATH
+    assert settings.supervisor_socket.parent == settings.short_state != settings.state
+
+
+def asked(*arguments: str) -> Settings:
+    return settings_for_up(parser().parse_args(["up", *arguments]))
+
+
+def test_an_option_goes_before_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STACK_DIR", str(tmp_path / "from-environment"))
+    monkeypatch.setenv("STACK_PORT", "1234")
+    monkeypatch.setenv("CPUS_AT_ONCE", "40")
+    settings = asked("--port", "4321")
+    assert (settings.port, settings.cpus_at_once) == (4321, 40)
+    assert settings.state == (tmp_path / "from-environment").resolve()
+
+
+def test_a_number_that_is_none_in_the_environment_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STACK_DIR", str(tmp_path))
+    monkeypatch.setenv("STACK_REDIS_PORT", "six")
+    with pytest.raises(StackError, match="STACK_REDIS_PORT is 'six'"):
+        asked()
+
+
+def test_a_relative_path_is_taken_from_where_we_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = asked("--state", "here", "--kubeconfig", "config", "--pods-reach-host-at", "10.0.0.1")
+    assert settings.state == (tmp_path / "here").resolve()
+    assert settings.cluster_config == (tmp_path / "config").resolve()
