@@ -7,6 +7,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 UV := .venv/uv/bin/uv
 RUN := .venv/bin/python
+IMAGE_REQUIREMENTS := $(UV) export --quiet --frozen --no-header --no-annotate --only-group image
 
 # The package index is the one this machine is configured for; uv does not read pip's variable itself.
 ifdef PIP_INDEX_URL
@@ -26,14 +27,16 @@ help: ## List what there is
 
 # The lock file names no index, so that it installs from whichever this machine has: uv takes the
 # versions and hashes from it, and the files from there.
-.venv/ready: pyproject.toml uv.lock
+.venv/ready: pyproject.toml uv.lock cpu_image/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or later is needed: make PYTHON=/path/to/python3.11 …" >&2; exit 2; }
 	$(PYTHON) -m venv .venv/uv
 	.venv/uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
 	$(UV) export --quiet --frozen --no-header --no-annotate --output-file .venv/requirements.txt
-	$(UV) pip sync --quiet --python .venv --require-hashes .venv/requirements.txt
+	$(UV) pip sync --quiet --python .venv --require-hashes --compile-bytecode .venv/requirements.txt
+	$(UV) pip install --quiet --python .venv --target .venv/cpu-image --require-hashes --compile-bytecode \
+		--requirement cpu_image/requirements.txt
 	touch $@
 
 .PHONY: demo
@@ -67,11 +70,13 @@ lint: .venv/ready ## Check style, types and layers
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	PYTHONPATH=.:cpu_image .venv/bin/lint-imports
+	$(IMAGE_REQUIREMENTS) | diff cpu_image/requirements.txt - || { echo "run make lock" >&2; exit 1; }
 
 .PHONY: lock
 lock: .venv/ready ## Resolve the dependencies anew
 	$(UV) lock --upgrade
 	sed -i -E 's#https://[^/"]+/#https://index.invalid/#' uv.lock
+	$(IMAGE_REQUIREMENTS) >cpu_image/requirements.txt
 
 .PHONY: clean
 clean: .venv/ready ## Stop the stack and remove its data

@@ -119,9 +119,10 @@ def configure(settings: Settings, passwords: Passwords) -> None:
 def configuration(settings: Settings, passwords: Passwords) -> dict[str, dict[str, object]]:
     """``airflow.cfg``: what differs from Airflow's defaults, by section, and why."""
     database = f"@/postgres?host={quote(str(settings.postgres_socket_folder))}"
-    # Waited for in a worker, up to 16 pods at once hold a worker each, and each cycle needs short tasks
-    # beside; waited for in the triggerer, 400 CPUs share the same few workers.
-    workers = min(settings.cpus_at_once, 16) + 4
+    # Waited for in a worker, every pod holds one, and each cycle needs short tasks beside; waited for in
+    # the triggerer, 400 CPUs share the same few workers.
+    in_workers = callers(settings).get("CPU_DEFERRED", "").lower() == "false"
+    workers = (settings.cpus_at_once if in_workers else min(settings.cpus_at_once, 16)) + 4
     return {
         "core": {
             "executor": "LocalExecutor",

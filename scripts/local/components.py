@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from scripts.local import airflow, postgres, redis
 from scripts.local.component import Component
 from scripts.local.settings import REPOSITORY, Settings
+
+# What the image has beside Python and its own code, installed from cpu_image/requirements.txt. In here
+# redis would import much that happens to be installed for Airflow: half a second in every cycle.
+LIBRARIES = Path(sys.prefix) / "cpu-image"
 
 
 def components(settings: Settings) -> list[Component]:
@@ -40,7 +45,7 @@ def kubernetes_endpoint(settings: Settings) -> Component:
             *(sys.executable, "-m", "scripts.local.kube"),
             *("--port", str(settings.kube_port)),
             *("--state", str(settings.kube)),
-            *("--image", f"{repository_of_image}={REPOSITORY / 'cpu_image'}"),
+            *("--image", f"{repository_of_image}={REPOSITORY / 'cpu_image'}:{LIBRARIES}"),
         ],
         folder=REPOSITORY,
         address=f"https://127.0.0.1:{settings.kube_port}",

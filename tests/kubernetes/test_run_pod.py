@@ -119,12 +119,16 @@ async def test_a_pod_past_its_deadline_fails(cluster: Cluster) -> None:
 
 async def test_a_pod_that_somebody_deletes_fails_in_a_way_that_is_tried_again(cluster: Cluster) -> None:
     made = manifest(cluster, "sleep 60")
-    cluster.api.create_namespaced_pod(cluster.namespace, made)
-    waiting = asyncio.create_task(run(made))
-    await asyncio.to_thread(cluster.until, made["metadata"]["name"], runs)
-    await pods.delete_by_name("kubernetes_default", made)
-    with pytest.raises(pods.PodFailed):
-        await waiting
+    async with pods.core_v1("kubernetes_default") as api:
+        pod = await pods.created(api, made)
+        watching = asyncio.create_task(pods.watched(api, pod, pods.is_finished))
+        await asyncio.to_thread(cluster.until, made["metadata"]["name"], runs)
+        await pods.delete_by_name("kubernetes_default", made)
+        last = await watching
+    # Gone, or seen to fail just before.
+    if last is not None:
+        with pytest.raises(pods.PodFailed):
+            pods.result_of(last)
 
 
 async def test_twenty_pods_at_once_all_give_their_results(cluster: Cluster) -> None:

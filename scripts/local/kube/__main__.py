@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+from .images import Source
 from .server import ADDRESS, Settings, serve
 
 _DESCRIPTION = f"""\
@@ -50,8 +51,9 @@ def _settings() -> Settings:
         type=_image,
         action="append",
         default=[],
-        metavar="NAME=FOLDER",
-        help="run FOLDER's package for every image NAME, whatever its registry and tag; may be repeated",
+        metavar="NAME=FOLDER[:LIBRARIES]",
+        help="run FOLDER's package for every image NAME, whatever its registry and tag, with the packages "
+        "in LIBRARIES instead of this process's own; may be repeated",
     )
     parser.add_argument(
         "--starting",
@@ -66,14 +68,17 @@ def _settings() -> Settings:
     return Settings(given.port, given.state, dict(given.image), given.starting)
 
 
-def _image(text: str) -> tuple[str, Path]:
-    name, equals, folder = text.partition("=")
-    path = Path(folder).resolve()
-    if not name or not equals or len(list(path.glob("*/__main__.py"))) != 1:
+def _image(text: str) -> tuple[str, Source]:
+    name, equals, places = text.partition("=")
+    folder, _, libraries = places.partition(":")
+    source = Source(Path(folder).resolve(), Path(libraries).resolve() if libraries else None)
+    if not name or not equals or len(list(source.folder.glob("*/__main__.py"))) != 1:
         raise argparse.ArgumentTypeError(
             f"{text!r}: give NAME=FOLDER, where FOLDER holds one package with a __main__.py"
         )
-    return name, path
+    if source.libraries and not source.libraries.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r}: {libraries} is no folder: install its packages there")
+    return name, source
 
 
 if __name__ == "__main__":

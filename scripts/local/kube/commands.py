@@ -18,12 +18,13 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 def command_of(pod: Json, spec: Json, image: Image, folder: Path, mounts: Mounts, store: Store) -> Command:
     """The command of one container of a pod whose folder is `folder`; raises ConfigError.
 
-    The environment is what the spec names, PATH, HOME and HOSTNAME; nothing of this machine's.
+    The environment is what the spec and the image name, PATH, HOME and HOSTNAME; nothing of this machine's.
     """
     home = folder / "home"
     home.mkdir(exist_ok=True)
     named = environment.variables(pod, spec, store)
     defaults = {
+        **image.environment,
         "PATH": f"{Path(sys.executable).parent}:{SYSTEM_PATH}",
         "HOME": str(home),
         "HOSTNAME": pod["spec"].get("hostname") or pod["metadata"]["name"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _REFERENCE = re.compile(r"[a-z0-9]+(?:[._:/-]+[a-z0-9]+)*(?::[\w.-]+)?(?:@sha256:[0-9a-f]{64})?")
@@ -21,12 +21,25 @@ class ImageError(Exception):
 
 
 @dataclass(frozen=True)
+class Source:
+    """What stands for an image: a folder with one package that `python -m` can run, and the folder its
+    dependencies are installed in; without that, it sees what this process sees.
+    """
+
+    folder: Path
+    libraries: Path | None = None
+
+
+@dataclass(frozen=True)
 class Image:
-    """What a container of this image runs: its entrypoint, its default arguments, and where."""
+    """What a container of this image runs: its entrypoint, its default arguments, where, and what its
+    environment holds beside what every container's does.
+    """
 
     entrypoint: list[str]
     arguments: list[str]
-    folder: Path | None
+    folder: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class Images:
@@ -36,11 +49,10 @@ class Images:
     this machine's own programs.
     """
 
-    def __init__(self, folders: Mapping[str, Path]) -> None:
-        self._images = {name: Image([], ["/bin/sh"], None) for name in _BARE}
-        for name, folder in folders.items():
-            entrypoint = [sys.executable, "-m", _package(folder)]
-            self._images[name] = Image(entrypoint, [], folder)
+    def __init__(self, sources: Mapping[str, Source]) -> None:
+        self._images = {name: Image([], ["/bin/sh"]) for name in _BARE}
+        for name, source in sources.items():
+            self._images[name] = _image(source)
 
     def find(self, reference: str, policy: str) -> Image:
         """The image of that reference; raises ImageError."""
@@ -56,6 +68,15 @@ class Images:
         known = ", ".join(sorted(self._images))
         message = f'"{reference}": not found: this endpoint runs local processes and knows only: {known}'
         raise ImageError("ErrImagePull", message)
+
+
+def _image(source: Source) -> Image:
+    run = ["-m", _package(source.folder)]
+    if source.libraries is None:
+        return Image([sys.executable, *run], [], source.folder)
+    # -S: nothing of the packages this very process is installed with.
+    environment = {"PYTHONPATH": str(source.libraries)}
+    return Image([sys.executable, "-S", *run], [], source.folder, environment)
 
 
 def _package(folder: Path) -> str:

@@ -25,7 +25,7 @@ from .database import Database
 from .deletion import Namespaces
 from .discovery import NODE, VERSION
 from .events import Recorder
-from .images import Images
+from .images import Images, Source
 from .kinds import NODES
 from .kubelet import Kubelet
 from .node import Node, Slots
@@ -49,7 +49,7 @@ class Settings:
 
     port: int
     state: Path
-    images: Mapping[str, Path]
+    images: Mapping[str, Source]
     starting: int
 
 

@@ -1,0 +1,19 @@
+"""Who may import whom: the contracts are in pyproject.toml."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_no_layer_imports_what_it_must_not_know() -> None:
+    lint = Path(sys.executable).with_name("lint-imports")
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'cpu_image'}"}
+    done = subprocess.run(
+        [str(lint), "--no-cache"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
