@@ -92,7 +92,7 @@ class Api:
         path = f"/dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{attempt}"
         wanted = {"map_index": index, "full_content": True}
         answer = self.request("GET", path, params=wanted, headers={"Accept": "application/json"})
-        return [line if isinstance(line, str) else str(line.get("event", "")) for line in answer["content"]]
+        return [text for line in answer["content"] for text in log_lines(line)]
 
     def _all(self, path: str, key: str, **filters: Any) -> list[JSON]:
         found: list[JSON] = []
@@ -101,6 +101,14 @@ class Api:
             found += page[key]
             if not page[key] or len(found) >= page["total_entries"]:
                 return found
+
+
+def log_lines(line: str | JSON) -> list[str]:
+    """A line of a task's log, and below it the errors it tells of, without their tracebacks."""
+    if isinstance(line, str):
+        return [line]
+    errors = [f"{one['exc_type']}: {one['exc_value']}" for one in line.get("error_detail") or []]
+    return [str(line.get("event", "")), *errors]
 
 
 def message(answer: httpx.Response) -> str:

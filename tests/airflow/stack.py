@@ -77,14 +77,13 @@ class Stack:
         raise TimeoutError(f"cpu_start run {run} is not over after {PATIENCE_SECONDS} s")
 
     def run_again(self, run: str, task: str) -> str:
-        """Clear one task of a run of ``cpu``, wait for the run to end, and return its state."""
+        """Clear one task of a run of ``cpu``, wait for the run to end, and return the task's state."""
         body = {"dry_run": False, "dag_run_id": run, "task_ids": [task], "only_failed": False}
         self.api.request("POST", "/dags/cpu/clearTaskInstances", json=body)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
-            state: str = self.api.run("cpu", run)["state"]
-            if state in ("success", "failed"):
-                return state
+            if self.api.run("cpu", run)["state"] in ("success", "failed"):
+                return str(next(one["state"] for one in self.api.tasks("cpu", run) if one["task_id"] == task))
             time.sleep(0.5)
         raise TimeoutError(f"run {run} is not over after {PATIENCE_SECONDS} s")
 
