@@ -1,4 +1,4 @@
-"""One whole stack for all end-to-end tests: PostgreSQL, Redis, Airflow, Kubernetes; and a Slack to post to.
+"""Whole stacks for the end-to-end tests: PostgreSQL, Redis, Airflow, Kubernetes; and a Slack to post to.
 
 With --kubeconfig the pods run on that cluster; it must have the image cpu:dev, and its pods must reach
 this machine at --host-for-pods.
@@ -13,10 +13,12 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from scripts.local import cluster
 from scripts.local.airflow import ADMIN
 from scripts.local.api import Api
 from scripts.local.passwords import passwords
@@ -32,14 +34,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(900))
 
 
-def free_ports(number: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 @pytest.fixture(scope="session")
 def slack() -> Iterator[SlackServer]:
     with SlackServer() as server:
@@ -48,19 +42,40 @@ def slack() -> Iterator[SlackServer]:
 
 @pytest.fixture(scope="session")
 def stack(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, slack: SlackServer
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, slack: SlackServer
 ) -> Iterator[Stack]:
-    state = tmp_path_factory.mktemp("stack") / "state"
+    """The stack as `make up` brings it up, and down again after."""
+    with stack_in(tmp_path_factory.mktemp("stack") / "state", slack, of_cluster(pytestconfig)) as up:
+        yield up
+
+
+@pytest.fixture(scope="module")
+def wide_stack(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, slack: SlackServer
+) -> Iterator[Stack]:
+    """A second stack, beside the first, for more CPUs at once than there are workers."""
+    options = [*of_cluster(pytestconfig), "--cpus-at-once=64"]
+    with stack_in(tmp_path_factory.mktemp("wide") / "state", slack, options) as up:
+        yield up
+
+
+def of_cluster(config: pytest.Config) -> list[str]:
+    """The options that make a stack use the cluster under test, in a namespace of its own."""
+    if not (kubeconfig := config.getoption("--kubeconfig")):
+        return []
+    context = config.getoption("--context")
+    return [
+        f"--kubeconfig={kubeconfig}",
+        *([f"--context={context}"] if context else []),
+        f"--pods-reach-host-at={config.getoption('--host-for-pods')}",
+        f"--namespace=cpu-test-{uuid.uuid4().hex[:8]}",
+    ]
+
+
+@contextmanager
+def stack_in(state: Path, slack: SlackServer, options: list[str]) -> Iterator[Stack]:
     port, redis_port, kube_port = free_ports(3)
-    options = [f"--port={port}", f"--redis-port={redis_port}", f"--kube-port={kube_port}"]
-    if kubeconfig := request.config.getoption("--kubeconfig"):
-        options += [
-            f"--kubeconfig={kubeconfig}",
-            f"--pods-reach-host-at={request.config.getoption('--host-for-pods')}",
-            f"--namespace=cpu-test-{uuid.uuid4().hex[:8]}",
-        ]
-        if context := request.config.getoption("--context"):
-            options += [f"--context={context}"]
+    ports = [f"--port={port}", f"--redis-port={redis_port}", f"--kube-port={kube_port}"]
     connection = {
         "conn_type": "generic",
         "password": TOKEN,
@@ -69,10 +84,20 @@ def stack(
     environment = {**os.environ, "AIRFLOW_CONN_SLACK_CPU": json.dumps(connection), "STACK_DIR": str(state)}
     command = [sys.executable, "-m", "scripts.local"]
     try:
-        subprocess.run([*command, "up", *options], cwd=REPOSITORY, env=environment, check=True)
+        subprocess.run([*command, "up", *ports, *options], cwd=REPOSITORY, env=environment, check=True)
         settings = load(state)
         assert settings is not None
         with Api(settings.api_url, ADMIN, passwords(state).admin) as api:
             yield Stack(settings, api, slack, environment)
+        if settings.kubeconfig:
+            cluster.core_api(settings).delete_namespace(settings.namespace)
     finally:
         subprocess.run([*command, "down"], cwd=REPOSITORY, env=environment, check=True)
+
+
+def free_ports(number: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports

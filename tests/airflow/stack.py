@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from cpu.program import Program
 from scripts.local.api import JSON, Api
 from scripts.local.passwords import passwords
 from scripts.local.settings import REPOSITORY, Settings
+from scripts.local.waiting import wait_until
 from tests.slack.server import SlackServer
 
 PATIENCE_SECONDS = 600
@@ -63,29 +63,28 @@ class Stack:
 
     def finish(self, run: str) -> tuple[str, str]:
         """Wait until nothing of a cpu_start run is under way: its state, and the start run's id."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        start = ""
-        while time.monotonic() < deadline:
+
+        def is_over() -> bool:
             state = self.api.run("cpu_start", run)["state"]
-            if state == "failed":
-                return state, start
-            if state == "success":
-                start = start or self.api.xcom("cpu_start", run, "store")["start"]
-                if not self.count(start, "queued", "running"):
-                    return state, start
-            time.sleep(0.5)
-        raise TimeoutError(f"cpu_start run {run} is not over after {PATIENCE_SECONDS} s")
+            return state == "failed" or (
+                state == "success" and self.count(self.start_id(run), "queued", "running") == 0
+            )
+
+        assert wait_until(is_over, PATIENCE_SECONDS), f"run {run} is not over in {PATIENCE_SECONDS} s"
+        state: str = self.api.run("cpu_start", run)["state"]
+        return state, self.start_id(run) if state == "success" else ""
+
+    def start_id(self, run: str) -> str:
+        """The start run's id, once its program is stored."""
+        return str(self.api.xcom("cpu_start", run, "store")["start"])
 
     def run_again(self, run: str, task: str) -> str:
         """Clear one task of a run of ``cpu``, wait for the run to end, and return the task's state."""
         body = {"dry_run": False, "dag_run_id": run, "task_ids": [task], "only_failed": False}
         self.api.request("POST", "/dags/cpu/clearTaskInstances", json=body)
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < deadline:
-            if self.api.run("cpu", run)["state"] in ("success", "failed"):
-                return str(next(one["state"] for one in self.api.tasks("cpu", run) if one["task_id"] == task))
-            time.sleep(0.5)
-        raise TimeoutError(f"run {run} is not over after {PATIENCE_SECONDS} s")
+        over = ("success", "failed")
+        assert wait_until(lambda: self.api.run("cpu", run)["state"] in over, PATIENCE_SECONDS)
+        return str(next(one["state"] for one in self.api.tasks("cpu", run) if one["task_id"] == task))
 
     def count(self, start: str, *states: str) -> int:
         return self.api.count_runs("cpu", state=list(states), run_id_prefix_pattern=f"{start}.cpu-")

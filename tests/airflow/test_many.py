@@ -1,0 +1,38 @@
+"""More CPUs at once than workers: their pods are waited for in the triggerer."""
+
+from __future__ import annotations
+
+from cpu import program as programs
+from cpu import reference as solver
+from scripts.local.waiting import wait_until
+from tests.airflow.stack import Stack
+from tests.airflow.test_end_to_end import (
+    assert_every_cpu_is_right,
+    assert_no_cycle_ran_twice,
+    random_program,
+)
+
+
+def a_program_with_forty_candidates() -> str:
+    """The first random program of 60 lines that loops and that just one swap ends."""
+    for seed in range(100_000):
+        program = programs.parse(text := random_program(60, seed))
+        if solver.part1(program).isdigit() and len(solver.ending_cpus(program)) == 1:
+            return text
+    raise AssertionError("no such program among the seeds")
+
+
+def test_forty_cpus_at_once_are_waited_for_in_the_triggerer(wide_stack: Stack, stack: Stack) -> None:
+    text = a_program_with_forty_candidates()
+    program = programs.parse(text)
+    run = wide_stack.start(program=text, cycles=30)
+    assert wait_until(lambda: len(wide_stack.api.tasks("cpu", state="deferred")) > 1, seconds=120)
+    _, start = wide_stack.finish(run)
+    assert sorted(wide_stack.told(start)) == [
+        f"Part 1: {solver.part1(program)}",
+        f"Part 2: {solver.part2(program)}",
+    ]
+    assert_every_cpu_is_right(wide_stack, start, text)
+    assert_no_cycle_ran_twice(wide_stack, start)
+    # The other stack knows nothing of it.
+    assert stack.count(start, "success") == 0
