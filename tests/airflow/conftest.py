@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import uuid
@@ -24,6 +23,7 @@ from scripts.local.api import Api
 from scripts.local.passwords import passwords
 from scripts.local.settings import REPOSITORY, load
 from tests.airflow.stack import Stack
+from tests.ports import free_ports
 from tests.slack.server import TOKEN, SlackServer
 
 
@@ -93,11 +93,3 @@ def stack_in(state: Path, slack: SlackServer, options: list[str]) -> Iterator[St
             cluster.core_api(settings).delete_namespace(settings.namespace)
     finally:
         subprocess.run([*command, "down"], cwd=REPOSITORY, env=environment, check=True)
-
-
-def free_ports(number: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports

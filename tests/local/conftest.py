@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import pytest
 
 from scripts.local.settings import Settings
+from tests.ports import free_ports
 
 
 @pytest.fixture
@@ -16,11 +16,3 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(
         state=(tmp_path / "state").resolve(), port=port, redis_port=redis_port, kube_port=kube_port
     )
-
-
-def free_ports(number: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
