@@ -152,7 +152,7 @@ class Board:
             self.live.update(Text(f"{seconds:4.0f} s  {line}"), refresh=True)
         elif time.monotonic() - self.spoken >= PLAIN_SECONDS:
             self.spoken = time.monotonic()
-            self.console.print(f"{seconds:5.0f} s  {line}", markup=False)
+            self.console.print(f"{seconds:5.0f} s  {line}", markup=False, soft_wrap=True)
 
 
 def describe(view: Overview, rate: float) -> str:
