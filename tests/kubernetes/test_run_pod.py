@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from dags import pods
+from dags.pods import run as runs_pods
+from dags.pods import status
 from tests.kubernetes.cluster import Cluster, ended, runs
 
 LEAVE_A_RESULT = """echo '{"acc": 5}' > "$RESULT_FILE" """
@@ -119,16 +121,16 @@ async def test_a_pod_past_its_deadline_fails(cluster: Cluster) -> None:
 
 async def test_a_pod_that_somebody_deletes_fails_in_a_way_that_is_tried_again(cluster: Cluster) -> None:
     made = manifest(cluster, "sleep 60")
-    async with pods.core_v1("kubernetes_default") as api:
-        pod = await pods.created(api, made)
-        watching = asyncio.create_task(pods.watched(api, pod, pods.is_finished))
+    async with runs_pods.core_v1("kubernetes_default") as api:
+        pod = await runs_pods.created(api, made)
+        watching = asyncio.create_task(runs_pods.watched(api, pod, status.is_finished))
         await asyncio.to_thread(cluster.until, made["metadata"]["name"], runs)
-        await pods.delete_by_name("kubernetes_default", made)
+        await runs_pods.delete_by_name("kubernetes_default", made)
         last = await watching
     # Gone, or seen to fail just before.
     if last is not None:
         with pytest.raises(pods.PodFailed):
-            pods.result_of(last)
+            status.result_of(last)
 
 
 async def test_twenty_pods_at_once_all_give_their_results(cluster: Cluster) -> None:
@@ -142,7 +144,7 @@ async def test_an_api_that_is_away_fails_in_a_way_that_is_tried_again(
     extra = {"kube_config": json.dumps(KUBECONFIG_TO_NOWHERE)}
     connection = {"conn_type": "kubernetes", "extra": extra}
     monkeypatch.setenv("AIRFLOW_CONN_KUBERNETES_DEFAULT", json.dumps(connection))
-    monkeypatch.setattr(pods, "PATIENCE_SECONDS", 1)
+    monkeypatch.setattr(runs_pods, "PATIENCE_SECONDS", 1)
     with pytest.raises(pods.PodFailed, match="Kubernetes API does not answer"):
         await run(manifest(cluster, LEAVE_A_RESULT))
 

@@ -1,0 +1,29 @@
+"""Run one pod and take its result: create, watch, read the termination message, clean up.
+
+This folder knows nothing of CPUs. Take it along for any container that ends by leaving one JSON
+object in its termination message (``/dev/termination-log``, at most 4,096 bytes): no sidecar, no
+shared volume, no exec.
+
+A pod's name is its identity. A task that is tried again finds the pod of the first try and waits for
+it or takes its result; only a pod that failed is replaced. So a job must stand being run again, which
+is what the guard of a CPU cycle is for.
+
+Exit codes: 0, the result is in the termination message; 2, trying again can't help, and the task fails
+at once; any other, the task is tried again.
+"""
+
+from dags.pods.manifest import Manifest, manifest_of
+from dags.pods.operator import PodOperator, PodTrigger
+from dags.pods.run import run_pod
+from dags.pods.status import PodFailed, PodRefused, Result
+
+__all__ = [
+    "Manifest",
+    "PodFailed",
+    "PodOperator",
+    "PodRefused",
+    "PodTrigger",
+    "Result",
+    "manifest_of",
+    "run_pod",
+]
