@@ -16,13 +16,14 @@ def tell(result: dict[str, Any], context: Context) -> dict[str, Any]:
     from airflow.sdk import conf
     from airflow.sdk.exceptions import AirflowFailException
 
+    from scripts import messages
     from scripts import slack_notify as slack
 
     run = context["dag_run"]
-    link = slack.dag_run_link(
+    link = messages.dag_run_link(
         conf.get("api", "base_url", fallback="http://localhost:8080"), run.dag_id, run.run_id
     )
     try:
-        return dict(slack.notify(slack.message(slack.News.of(result, link)), slack.connection()))
+        return dict(slack.notify(messages.message(messages.News.of(result, link)), slack.connection()))
     except slack.SlackRefused as error:
         raise AirflowFailException(str(error)) from error

@@ -1,6 +1,6 @@
-"""What people are told, and where: Slack, or the task's log where no Slack is set up.
+"""Where people are told: in Slack, or in the task's log where no Slack is set up.
 
-Data flows one way: the `read` pod's result → `News` (what happened) → `Message` (plain text) → Slack.
+Data flows one way: the `read` pod's result → `News` → `Message` (both in `messages.py`) → Slack.
 
     news = News.of(result, link=dag_run_link(base_url, dag_id, run_id))
     return notify(message(news), connection())
@@ -24,11 +24,13 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypedDict
 from urllib.error import URLError
-from urllib.parse import quote, urljoin
+from urllib.parse import urljoin
+
+from scripts.messages import Message, visible
 
 if TYPE_CHECKING:
     from slack_sdk.http_retry import RetryHandler
@@ -54,123 +56,7 @@ class SlackAway(SlackError):
     """Slack is away, too slow or asks for a pause: trying again later may help."""
 
 
-# ------------------------------------------------------------------------------------------ what happened
-
-
-@dataclass(frozen=True)
-class Swap:
-    """One instruction replaced: its 1-based `line` in the program, its text `before` and `after`."""
-
-    line: int
-    before: str
-    after: str
-
-
-@dataclass(frozen=True)
-class News:
-    """Something worth telling about a start run; what is None is not known or not said.
-
-    `verdict`: `part1` (the program as written has stopped), `part2` (a swapped one has ended) or `none`
-    (all have stopped, none has ended). `status`, `acc`, `pc`, `line`: how the CPU stopped; `cpu`: its number;
-    `cycle`: its last cycle; `seconds`: from the program's storing to the CPU's stop; `cpus`: how many swaps
-    are tried; `ended`: how many of them have ended so far; `link`: the DAG run's address.
-    """
-
-    verdict: Literal["part1", "part2", "none"]
-    start: str
-    link: str | None = None
-    status: str | None = None
-    acc: int | None = None
-    pc: int | None = None
-    line: int | None = None
-    swap: Swap | None = None
-    cpu: int | None = None
-    cycle: int | None = None
-    seconds: float | None = None
-    cpus: int | None = None
-    ended: int | None = None
-
-    @classmethod
-    def of(cls, result: Mapping[str, Any], link: str | None = None) -> News:
-        """The news in the result of a `read` pod; raises ValueError where the result has no verdict."""
-        if result.get("verdict") not in ("part1", "part2", "none"):
-            raise ValueError(f"no news: the verdict is {result.get('verdict')!r}, not part1, part2 or none")
-        facts = {name: result[name] for name in cls.__dataclass_fields__ if name in result}
-        if swap := facts.get("swap"):
-            facts["swap"] = Swap(swap["line"], swap["before"], swap["after"])
-        return cls(**facts | {"link": link})
-
-
-def dag_run_link(base_url: str, dag_id: str, run_id: str) -> str:
-    """The address of a DAG run in Airflow's UI, whose own address (`[api] base_url`) is `base_url`."""
-    return f"{base_url.rstrip('/')}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"
-
-
-# ----------------------------------------------------------------------------------------- how it is told
-
-
-@dataclass(frozen=True)
-class Message:
-    """Plain text of one or more lines, free of control characters, and the `link` that goes with it."""
-
-    text: str
-    link: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.text}\n{self.link}" if self.link else self.text
-
-
-def message(news: News) -> Message:
-    """The answer in the first line, in the words of the image's `run` command; how it came about below."""
-    return Message("\n".join([headline(news), details(news), f"Start run {visible(news.start)}"]), news.link)
-
-
-def headline(news: News) -> str:
-    """The answer in one line; raises ValueError where the news does not hold one."""
-    match news:
-        case News(verdict="part1", status="loop", acc=int(acc)):
-            return f"Part 1: {acc}"
-        case News(verdict="part1", status="end", acc=int(acc)):
-            return f"Part 1: the program does not loop: it ends with {acc}"
-        case News(verdict="part1", status="fault", line=int(line), pc=int(pc)):
-            return f"Part 1: the program does not loop: it faults at line {line} (pc {pc})"
-        case News(verdict="part2", acc=int(acc), swap=Swap() as swap):
-            return f"Part 2: {acc} (line {swap.line}: {visible(swap.before)} → {visible(swap.after)})"
-        case News(verdict="none"):
-            return "Part 2: no swap ends this program"
-    raise ValueError(f"the news holds no answer: {news}")
-
-
-def details(news: News) -> str:
-    """Which CPU, how many cycles, how long: as much of it as is known."""
-    if news.verdict == "none":
-        facts = [f"{_count(news.cpus, 'swap')} tried" if news.cpus else "nothing to swap: no jmp, no nop"]
-    else:
-        of = f" (one of {_count(news.cpus, 'swap')})" if news.cpu and news.cpus else ""
-        facts = [f"CPU {news.cpu}{of or ' (the program as written)'}", _count(news.cycle or 0, "cycle")]
-    if news.seconds is not None:
-        facts.append(duration(news.seconds))
-    if news.verdict == "part2" and news.ended and news.ended > 1:
-        facts.append(f"{_count(news.ended, 'CPU')} have ended so far")
-    return " · ".join(facts)
-
-
-def duration(seconds: float) -> str:
-    """`12.3 s`, `2 min 5 s`, `3 h 0 min 5 s`."""
-    if round(seconds, 1) < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min {rest} s" if hours else f"{minutes} min {rest} s"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def visible(text: str) -> str:
-    """`text` on one line: what would move, hide or reverse the text around it is written out (`\\n`)."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+# ------------------------------------------------------------------------------------- as Slack wants it
 
 
 def escape(text: str) -> str:

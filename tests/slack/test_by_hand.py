@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from scripts import slack_notify
+from scripts.messages import Message
 from tests.slack.server import TOKEN, WEBHOOK_PATH, Fault, SlackServer
 
 ROOT = Path(__file__).parents[2]
@@ -70,7 +71,7 @@ def test_the_stand_in_prints_every_post_as_a_json_line() -> None:
             assert server.stdout
             assert server.stderr
             [base_url] = re.findall(r"base_url (\S+),", server.stderr.readline())
-            slack_notify.post(slack_notify.Message("hello"), slack_notify.Bot(TOKEN, "#cpu", base_url))
+            slack_notify.post(Message("hello"), slack_notify.Bot(TOKEN, "#cpu", base_url))
             line = json.loads(server.stdout.readline())
         finally:
             server.terminate()

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.slack_notify import Message, News, Swap, dag_run_link, duration, headline, message, payload
+from scripts.messages import Message, News, Swap, dag_run_link, duration, headline, message
+from scripts.slack_notify import payload
 from tests.slack.server import checked, shown, unescape
 
 START = "20261122-084725-a1b2c3"

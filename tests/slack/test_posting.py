@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripts.slack_notify import Bot, Message, SlackAway, SlackRefused, Webhook, destination, notify
+from scripts.messages import Message
+from scripts.slack_notify import Bot, SlackAway, SlackRefused, Webhook, destination, notify
 from tests.slack.server import TOKEN, WEBHOOK_PATH, Fault, SlackServer, unescape
 
 WEBHOOK = f"https://hooks.slack.com{WEBHOOK_PATH}"
