@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, Context, Label, Param, TriggerRule, get_current_context, task
+from airflow.sdk import DAG, Label, Param, TriggerRule, get_current_context, task
 
 from dags import settings
 from dags.news import tell
@@ -32,7 +32,6 @@ DOC = """
 labels say it too: `kubectl get pods -l start=…,cpu=…`. Clearing any task is safe: a cycle happens once.
 """
 
-
 START_PATTERN = "^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
 
 
@@ -47,8 +46,6 @@ def pod(command: str, *flags: str, **kwargs: Any) -> PodOperator:
     """The pod that runs one command of the image on this run's CPU."""
     return PodOperator(
         name=f"cpu-{{{{ params.start }}}}-{{{{ params.cpu }}}}-{{{{ params.cycle }}}}-{command}",
-        namespace=settings.NAMESPACE,
-        image=settings.IMAGE,
         args=[command, "--start", "{{ params.start }}", "--cpu", "{{ params.cpu }}", *flags],
         labels={
             "app": "cluster-cpu",
@@ -57,9 +54,8 @@ def pod(command: str, *flags: str, **kwargs: Any) -> PodOperator:
             "cycle": "{{ params.cycle }}",
             "command": command,
         },
-        env={"RESULT_FILE": "/dev/termination-log"},
-        secret_env={"REDIS_URL": (settings.SECRET, "url")},
         deferrable=settings.DEFERRED,
+        **settings.POD,
         **kwargs,
     )
 
@@ -75,9 +71,7 @@ with DAG(
     tags=["cluster-cpu"],
     default_args={"retries": 5, "retry_delay": 3, "retry_exponential_backoff": True, "max_retry_delay": 60},
     params={
-        "start": Param(
-            type="string", pattern="^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$", description="The start run"
-        ),
+        "start": Param(type="string", pattern=START_PATTERN, description="The start run"),
         "cpu": Param(type="integer", minimum=0, maximum=10_000, description="0, or the instruction swapped"),
         "cycle": Param(0, type="integer", minimum=0, description="0 loads, 1 and up execute"),
         "cycles": Param(1, type="integer", minimum=1, maximum=10_000, description="Cycles per pod"),
@@ -87,7 +81,7 @@ with DAG(
     @task.branch
     def is_new() -> str:
         """Cycle 0 of a CPU loads it, any other executes."""
-        return "load" if context()["params"]["cycle"] == 0 else "execute"
+        return "load" if get_current_context()["params"]["cycle"] == 0 else "execute"
 
     load = pod("load", "--once", task_id="load", branch=after)
     execute = pod(
@@ -103,8 +97,9 @@ with DAG(
     @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
     def next_cycle() -> str:
         """Trigger the run of this CPU's next cycle, unless an earlier try has; its id is the XCom."""
-        params = context()["params"]
-        result = context()["ti"].xcom_pull(task_ids="load" if params["cycle"] == 0 else "execute")
+        context = get_current_context()
+        params = context["params"]
+        result = context["ti"].xcom_pull(task_ids="load" if params["cycle"] == 0 else "execute")
         following = Cycle(
             start=params["start"], cpu=params["cpu"], cycle=result["cycle"] + 1, cycles=params["cycles"]
         )
@@ -117,10 +112,8 @@ with DAG(
     @task
     def notify() -> dict[str, Any]:
         """Tell people the answer."""
-        return tell(context()["ti"].xcom_pull(task_ids="read"), context())
-
-    def context() -> Context:
-        return get_current_context()
+        context = get_current_context()
+        return tell(context["ti"].xcom_pull(task_ids="read"), context)
 
     following, told = next_cycle(), notify()
     new = is_new()

@@ -131,16 +131,13 @@ with DAG(
     store = PodOperator(
         task_id="store",
         name="cpu-{{ start_id({'dag_run': dag_run}) }}-store",
-        namespace=settings.NAMESPACE,
-        image=settings.IMAGE,
         args=store_args,
         labels={
             "app": "cluster-cpu",
             "start": "{{ start_id({'dag_run': dag_run}) }}",
             "command": "store",
         },
-        env={"RESULT_FILE": "/dev/termination-log"},
-        secret_env={"REDIS_URL": (settings.SECRET, "url")},
+        **settings.POD,
     )
 
     @task

@@ -6,6 +6,7 @@ variable          default     meaning
 CPU_NAMESPACE     cpu-jobs    the Kubernetes namespace the pods run in
 CPU_IMAGE         cpu:dev     the image made from ``cpu_image/``
 CPU_SECRET        cpu-redis   the Secret in that namespace whose key ``url`` is the address of Redis
+CPU_TTL           604800      seconds until what Redis holds of a start run and its CPUs expires, unused
 CPUS_AT_ONCE      16          how many CPUs run at once, 4 to 400: the DAG runs of ``cpu`` in progress
 CPU_DEFERRED      (measured)  true: pods are waited for in the triggerer, so that pods in flight need
                               no workers; false: in a worker, which answers sooner. Not set: in a
@@ -18,10 +19,7 @@ Pods are made through the Airflow connection ``kubernetes_default``.
 from __future__ import annotations
 
 import os
-
-NAMESPACE = os.environ.get("CPU_NAMESPACE", "cpu-jobs")
-IMAGE = os.environ.get("CPU_IMAGE", "cpu:dev")
-SECRET = os.environ.get("CPU_SECRET", "cpu-redis")
+from typing import Any
 
 
 def cpus_at_once(value: str) -> int:
@@ -38,5 +36,12 @@ def deferred(value: str, at_once: int) -> bool:
     return value.lower() == "true" if value else at_once > 16
 
 
+# What all pods of both DAGs have in common.
+POD: dict[str, Any] = {
+    "namespace": os.environ.get("CPU_NAMESPACE", "cpu-jobs"),
+    "image": os.environ.get("CPU_IMAGE", "cpu:dev"),
+    "env": {"RESULT_FILE": "/dev/termination-log", "CPU_TTL": os.environ.get("CPU_TTL", "604800")},
+    "secret_env": {"REDIS_URL": (os.environ.get("CPU_SECRET", "cpu-redis"), "url")},
+}
 CPUS_AT_ONCE = cpus_at_once(os.environ.get("CPUS_AT_ONCE", "16"))
 DEFERRED = deferred(os.environ.get("CPU_DEFERRED", ""), CPUS_AT_ONCE)

@@ -93,11 +93,11 @@ def callers(settings: Settings) -> dict[str, str]:
 
 
 def remember_caller(settings: Settings, caller: Mapping[str, str]) -> None:
-    """Keep the caller's connections, variables and CPU_DEFERRED for Airflow's processes."""
+    """Keep for Airflow's processes the caller's connections and variables, and what the DAGs read."""
     wanted = {
         name: value
         for name, value in caller.items()
-        if name.startswith(("AIRFLOW_CONN_", "AIRFLOW_VAR_")) or name == "CPU_DEFERRED"
+        if name.startswith(("AIRFLOW_CONN_", "AIRFLOW_VAR_")) or name in ("CPU_DEFERRED", "CPU_TTL")
     }
     write_private(callers_file(settings), json.dumps(wanted, indent=2) + "\n")
 

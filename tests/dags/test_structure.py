@@ -74,8 +74,8 @@ def test_a_pod_is_found_by_start_run_cpu_cycle_and_command() -> None:
 def test_no_pod_is_given_a_secret_but_by_reference() -> None:
     for task in [*cpu.dag.tasks, *cpu_start.dag.tasks]:
         if isinstance(task, PodOperator):
-            assert task.secret_env == {"REDIS_URL": (settings.SECRET, "url")}
-            assert task.env == {"RESULT_FILE": "/dev/termination-log"}
+            assert task.secret_env == {"REDIS_URL": ("cpu-redis", "url")}
+            assert task.env.keys() == {"RESULT_FILE", "CPU_TTL"}
 
 
 def test_a_cycle_has_one_run_id() -> None:
