@@ -20,12 +20,13 @@ from scripts.local.airflow import ADMIN
 from scripts.local.api import AirflowError, Api
 from scripts.local.passwords import Passwords, passwords
 from scripts.local.settings import Settings
-from scripts.observe import Overview, overview
+from scripts.observe import VERDICTS, Overview, overview
 
 NO_ANSWER = 1
 REFUSED = 2
 MAX_CYCLES = 10_000
 LOOK_SECONDS = 1.0
+AIRFLOW_SECONDS = 2.0  # its answers cost more than Redis' do, and it has work to do
 PLAIN_SECONDS = 10.0  # between two lines where there is no terminal
 FAILED_LOG_LINES = 30
 
@@ -91,6 +92,13 @@ class StartRun:
         here = self.api.run("cpu_start", self.run)["state"]
         return here not in ("queued", "running") and self.count("queued", "running") == 0
 
+    def answers(self, view: Overview) -> dict[str, str]:
+        """What has been told of a run that is over; raises DemoError when a part is not answered."""
+        told = {verdict: line for verdict in VERDICTS if (line := self.answer(verdict, view))}
+        if "part1" not in told or len(told) == 1:
+            raise DemoError("nothing is under way any more, yet not both parts are answered: see the UI")
+        return told
+
     def answer(self, verdict: str, view: Overview) -> str | None:
         """The first line of what ``notify`` told, once it has: the answer as people get it."""
         if len(self.cpus) == 1 and verdict == "none":
@@ -104,6 +112,18 @@ class StartRun:
         except AirflowError:
             return None  # not yet
         return text.splitlines()[0]
+
+    def trouble(self) -> str:
+        """What has failed and is tried again, as the end of the progress line; empty when all is well."""
+        again = [
+            *self.api.tasks("cpu_start", self.run, state="up_for_retry"),
+            *(self.api.tasks("cpu", state="up_for_retry") if self.start else []),
+        ]
+        ours = [task for task in again if task["dag_run_id"].startswith((self.run, f"{self.start}.cpu-"))]
+        if not ours:
+            return ""
+        task = ours[0]
+        return f" · {len(ours)} failed and tried again, as {task['task_id']} of {task['dag_run_id']}"
 
     def raise_if_failed(self) -> None:
         """Raise DemoError with the end of the failing task's log, when a run has failed."""
@@ -172,31 +192,31 @@ def describe(view: Overview, rate: float) -> str:
 
 def watch(run: StartRun, client: redis.Redis) -> dict[str, str]:
     """Show the run's progress until nothing of it is under way; return the told line of each verdict."""
-    answers: dict[str, str] = {}
+    trouble, asked = "", 0.0
     with Board() as board:
-        stored = False
         while True:
-            looked = time.monotonic()
+            now = time.monotonic()
+            ask_airflow = now - asked >= AIRFLOW_SECONDS
             try:
-                run.raise_if_failed()
-                stored = stored or run.is_stored()
-                if not stored:
-                    board.show("storing the program")
+                if ask_airflow:
+                    asked = now
+                    run.raise_if_failed()
+                    trouble = run.trouble()
+                if not run.start and not (ask_airflow and run.is_stored()):
+                    board.show(f"storing the program{trouble}")
                 else:
+                    is_over = ask_airflow and run.is_over()
                     view = overview(client, run.start, run.cpus)
-                    board.show(describe(view, board.rate(view.cycles)))
-                    for verdict in ("part1", "part2", "none"):
-                        line = None if verdict in answers else run.answer(verdict, view)
-                        if line is not None:
-                            answers[verdict] = line
-                            board.spoken -= PLAIN_SECONDS
-                    if run.is_over() and "part1" in answers and len(answers) > 1:
-                        return answers
+                    board.show(f"{describe(view, board.rate(view.cycles))}{trouble}")
+                    if is_over:
+                        return run.answers(view)
             except httpx.TransportError:
                 board.show("Airflow's API is away: waiting for it")
-            except redis.ConnectionError:
+            except AirflowError as error:
+                board.show(f"Airflow can't tell how it stands: {error}")
+            except (redis.ConnectionError, redis.TimeoutError):
                 board.show("Redis is away: waiting for it")
-            time.sleep(max(0.0, looked + LOOK_SECONDS - time.monotonic()))
+            time.sleep(max(0.0, now + LOOK_SECONDS - time.monotonic()))
 
 
 def demo(settings: Settings, program: str | None, cycles: int) -> int:
