@@ -168,13 +168,14 @@ def api_trouble(manifest: Manifest, error: ApiException) -> PodFailed | PodRefus
     except (TypeError, ValueError, KeyError):
         said = error.reason
     what = f"the Kubernetes API refused pod {name} in namespace {namespace}: {error.status} {said}"
-    if error.status == 403 and "exceeded quota" in said:
+    # A quota that was made just now has no count yet.
+    if error.status == 403 and ("exceeded quota:" in said or "status unknown for quota:" in said):
         return PodFailed(f"{what} (wait for pods to end, raise the quota, or run fewer at once)")
     if is_temporary(error):
         return PodFailed(what)
     remedies = {
         401: "the connection's credentials are not accepted: renew them",
-        403: "the connection's account needs create, get, list, watch and delete on pods there",
+        403: "the connection's account needs create, get, watch and delete on pods there",
         404: "create the namespace first",
     }
     remedy = remedies.get(error.status, "the pod's definition must be put right")

@@ -1,0 +1,74 @@
+"""The manifests on a real cluster: what is in the namespace, and what it lets in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dags import pods
+from tests.cluster.conftest import status_of, until_counted
+from tests.cluster.pods import LEAVE_A_RESULT, RESULT, manifest
+from tests.kubernetes.cluster import Cluster
+
+
+def test_applied_again_nothing_changes(cluster: Cluster, overlay: Path) -> None:
+    lines = cluster.kubectl("apply", "-k", str(overlay)).splitlines()
+    assert len(lines) == 7
+    assert all(line.endswith(" unchanged") for line in lines), lines
+
+
+@pytest.mark.parametrize("command", ["load", "exec", "read", "store"])
+def test_the_pods_the_dags_make_are_let_in(account: Cluster, command: str) -> None:
+    made = pods.manifest_of(
+        f"cpu-20261122-084725-a1b2c3-8-3-{command}",
+        account.namespace,
+        "cpu:dev",
+        [command, "--start", "20261122-084725-a1b2c3", *["x" * 65_536] * 4],
+        {
+            "app": "cluster-cpu",
+            "start": "20261122-084725-a1b2c3",
+            "cpu": "8",
+            "cycle": "3",
+            "command": command,
+        },
+        {"RESULT_FILE": "/dev/termination-log"},
+        {"REDIS_URL": ("cpu-redis", "url")},
+        600,
+    )
+    taken = account.api.create_namespaced_pod(
+        account.namespace, made, dry_run="All", field_validation="Strict"
+    )
+    assert taken.spec.containers[0].resources.limits == {"cpu": "1", "memory": "256Mi"}
+
+
+def more_memory(made: pods.Manifest) -> None:
+    made["spec"]["containers"][0]["resources"]["limits"]["memory"] = "257Mi"
+
+
+def more_cpu(made: pods.Manifest) -> None:
+    made["spec"]["containers"][0]["resources"]["limits"]["cpu"] = "2"
+
+
+@pytest.mark.parametrize("change", [more_memory, more_cpu])
+def test_a_pod_that_asks_for_more_than_a_cycle_needs_is_refused(account: Cluster, change: Any) -> None:
+    made = manifest(account.namespace, account.image, "true")
+    change(made)
+    create = account.api.create_namespaced_pod
+    assert status_of(lambda: create(account.namespace, made, dry_run="All")) == 403
+
+
+async def test_a_quota_that_is_used_up_is_named_and_may_be_tried_again(
+    cluster: Cluster, account: Cluster, connection: str
+) -> None:
+    quota = {"metadata": {"name": "none-left"}, "spec": {"hard": {"pods": "0"}}}
+    cluster.api.create_namespaced_resource_quota(cluster.namespace, quota)
+    made = manifest(account.namespace, account.image, LEAVE_A_RESULT)
+    try:
+        until_counted(cluster)
+        with pytest.raises(pods.PodFailed, match=r"403 .*exceeded quota: none-left.*raise the quota"):
+            await pods.run_pod(connection, made)
+    finally:
+        cluster.api.delete_namespaced_resource_quota("none-left", cluster.namespace)
+    assert await pods.run_pod(connection, made) == RESULT

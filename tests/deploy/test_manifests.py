@@ -1,0 +1,132 @@
+"""What the manifests say, held against what the DAGs do."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes.utils import parse_quantity
+from kubernetes_asyncio.client import ApiException
+
+from dags import cpu, cpu_start, pods, settings
+from dags.pods import PodOperator
+from tests.deploy.manifests import FOLDER, kustomization, manifest
+
+# As the Kubernetes clients name a call → as a Role names it.
+VERBS = {"create": "create", "read": "get", "patch": "patch", "replace": "update", "delete": "delete"}
+MOST_CPUS = 400
+
+
+def pod_operators() -> list[PodOperator]:
+    return [task for task in [*cpu.dag.tasks, *cpu_start.dag.tasks] if isinstance(task, PodOperator)]
+
+
+def a_pod(**changes: Any) -> pods.Manifest:
+    arguments = {
+        "name": "cpu-1",
+        "namespace": settings.NAMESPACE,
+        "image": settings.IMAGE,
+        "args": ["exec"],
+        "labels": pod_operators()[0].labels,
+        "env": {},
+        "secret_env": {"REDIS_URL": (settings.SECRET, "url")},
+        "deadline_seconds": 600,
+    }
+    return pods.manifest_of(**{**arguments, **changes})
+
+
+def test_every_file_in_the_folder_is_applied() -> None:
+    files = {file.name for file in FOLDER.glob("*.yaml")} - {"kustomization.yaml"}
+    assert set(kustomization()["resources"]) == files
+
+
+def test_the_namespace_is_the_one_the_dags_use_unless_told_otherwise() -> None:
+    assert kustomization()["namespace"] == manifest("Namespace")["metadata"]["name"] == "cpu-jobs"
+    assert 'os.environ.get("CPU_NAMESPACE", "cpu-jobs")' in Path(settings.__file__).read_text()
+
+
+def test_the_role_has_the_verbs_of_the_operator_s_calls_and_no_other() -> None:
+    source = Path(pods.__file__).read_text()
+    calls = re.findall(r"\bapi\.([a-z]+)_namespaced_(\w+)", source)
+    # A list is only ever watched: the snapshot to watch from is the pod as it was created or read.
+    listed = source.count("api.list_namespaced_pod")
+    watched = len(re.findall(r"Watch\(\)\.stream\(\s*api\.list_namespaced_pod", source))
+    assert listed == watched == 1
+    needed = {"watch" if call == "list" else VERBS[call] for call, _ in calls}
+    assert {kind for _, kind in calls} == {"pod"}
+    [rule] = manifest("Role")["rules"]
+    assert (rule["apiGroups"], rule["resources"], set(rule["verbs"])) == ([""], ["pods"], needed)
+
+
+def test_the_operator_s_advice_names_what_the_role_grants() -> None:
+    *verbs, last = manifest("Role")["rules"][0]["verbs"]
+    forbidden = ApiException(status=403, reason="Forbidden")
+    assert f"needs {', '.join(verbs)} and {last} on pods" in str(pods.api_trouble(a_pod(), forbidden))
+
+
+def test_the_network_policy_is_for_the_pods_that_the_dags_make() -> None:
+    selected = manifest("NetworkPolicy")["spec"]["podSelector"]["matchLabels"]
+    assert pod_operators()
+    for operator in pod_operators():
+        assert selected.items() <= operator.labels.items()
+
+
+def test_the_network_policy_lets_the_pods_reach_redis_and_the_name_service_only() -> None:
+    spec = manifest("NetworkPolicy")["spec"]
+    assert set(spec["policyTypes"]) == {"Ingress", "Egress"}
+    assert "ingress" not in spec
+    redis, names = spec["egress"]
+    assert [port["port"] for port in redis["ports"]] == [6379]
+    assert {port["port"] for port in names["ports"]} == {53}
+    assert all(peer["podSelector"] for rule in (redis, names) for peer in rule["to"])
+
+
+def test_the_quota_is_what_the_most_pods_at_once_ask_for() -> None:
+    hard = manifest("ResourceQuota")["spec"]["hard"]
+    at_once = settings.cpus_at_once(str(MOST_CPUS)) + cpu_start.dag.max_active_runs
+    with pytest.raises(ValueError, match="CPUS_AT_ONCE"):
+        settings.cpus_at_once(str(MOST_CPUS + 1))
+    [container] = a_pod()["spec"]["containers"]
+    asked = {
+        f"{bound}.{what}": parse_quantity(amount) * at_once
+        for bound, amounts in container["resources"].items()
+        for what, amount in amounts.items()
+    }
+    assert {name: parse_quantity(amount) for name, amount in hard.items()} == {
+        "pods": Decimal(at_once),
+        **asked,
+    }
+
+
+def test_the_limit_range_gives_any_container_what_a_cycle_s_has() -> None:
+    [limits] = manifest("LimitRange")["spec"]["limits"]
+    [container] = a_pod()["spec"]["containers"]
+    assert limits["defaultRequest"] == container["resources"]["requests"]
+    assert limits["default"] == limits["max"] == container["resources"]["limits"]
+
+
+def test_the_pods_meet_the_restricted_standard_that_the_namespace_enforces() -> None:
+    """The standard's demands, from the Kubernetes documentation (Pod Security Standards, Restricted)."""
+    labels = manifest("Namespace")["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    spec = a_pod()["spec"]
+    [container] = spec["containers"]
+    security = container["securityContext"]
+    assert not {"hostNetwork", "hostPID", "hostIPC", "volumes", "initContainers"} & spec.keys()
+    assert not {"privileged", "procMount", "runAsUser", "seccompProfile"} & security.keys()
+    assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert security["allowPrivilegeEscalation"] is False
+    assert security["capabilities"] == {"drop": ["ALL"]}
+
+
+@pytest.mark.parametrize("said", ["exceeded quota: cpus", "status unknown for quota: cpus"])
+def test_a_quota_s_refusal_is_tried_again(said: str) -> None:
+    error = ApiException(status=403, reason="Forbidden")
+    error.body = f'{{"message": "pods \\"cpu-1\\" is forbidden: {said}, resources: pods"}}'.encode()
+    trouble = pods.api_trouble(a_pod(), error)
+    assert isinstance(trouble, pods.PodFailed)
+    assert said in str(trouble)
+    assert "raise the quota" in str(trouble)
