@@ -1,0 +1,45 @@
+"""The official Airflow chart, rendered with Helm; where it is, an environment variable says."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+VALUES = ROOT / "helm-values.yaml"
+CHART = os.environ.get("AIRFLOW_CHART", "")
+"""A folder or an archive; the tests that render the chart are skipped without it."""
+SCHEMA = Path(os.environ.get("AIRFLOW_CHART_SCHEMA", ROOT.parent / "shared/airflow-chart/values.schema.json"))
+
+Manifest = dict[str, Any]
+
+
+def values() -> dict[str, Any]:
+    """The project's values for the chart."""
+    return dict(yaml.safe_load(VALUES.read_text()))
+
+
+def rendered(given: dict[str, Any], namespace: str = "airflow") -> list[Manifest]:
+    """What Helm makes of the chart and these values: `helm`, or the library that carries it."""
+    if helm := shutil.which("helm"):
+        command = [helm, "template", "airflow", CHART, "--namespace", namespace, "--values", "-"]
+        done = subprocess.run(
+            command, input=yaml.safe_dump(given), capture_output=True, text=True, check=True
+        )
+        return parsed(done.stdout)
+    helm_python: Any = importlib.import_module("helm_python")
+    with helm_python.Chart.load(CHART) as chart:
+        chart.validate_schema(given)
+        files = chart.render(given, name="airflow", namespace=namespace)
+    return parsed("\n---\n".join(text for name, text in files.items() if name.endswith(".yaml")))
+
+
+def parsed(text: str) -> list[Manifest]:
+    """The objects in a stream of YAML documents, some of which are empty."""
+    return [document for document in yaml.safe_load_all(text) if document]

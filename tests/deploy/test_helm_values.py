@@ -1,0 +1,114 @@
+"""The values for the official chart: right for its schema, for Airflow, and for what the DAGs need."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+from airflow.configuration import retrieve_configuration_description
+
+from dags import settings as dag_settings
+from scripts.local import airflow
+from scripts.local.passwords import passwords
+from scripts.local.preload.airflow_local_settings import NEEDED_BY_TASKS
+from scripts.local.settings import Settings
+from tests.deploy.chart import ROOT, SCHEMA, values
+
+VALUES = values()
+ENVIRONMENT = {one["name"]: one["value"] for one in VALUES["env"]}
+# What one machine and a cluster differ in.
+OF_THE_PLACE = {("core", "parallelism"), ("api", "base_url"), ("celery", "worker_concurrency")}
+
+
+def options() -> dict[tuple[str, str], Any]:
+    """Airflow's options that the values set, by section and name."""
+    return {
+        (section, name): value for section, named in VALUES["config"].items() for name, value in named.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict[str, Any]:
+    if not SCHEMA.exists() and os.environ.get("CI") != "true":
+        pytest.skip(f"there is no {SCHEMA}: name the chart's values.schema.json by AIRFLOW_CHART_SCHEMA")
+    return dict(json.loads(SCHEMA.read_text()))
+
+
+def test_the_values_fit_the_chart_s_schema(schema: dict[str, Any]) -> None:
+    jsonschema.Draft7Validator(schema).validate(VALUES)
+
+
+def test_the_chart_knows_every_value(schema: dict[str, Any]) -> None:
+    """The schema lets unknown names pass, at the top and in much below."""
+    unknown = [path for path in unknown_names(VALUES, schema) if not path.startswith("config.")]
+    assert unknown == []
+
+
+def unknown_names(given: dict[str, Any], schema: dict[str, Any], path: str = "") -> list[str]:
+    known = schema.get("properties", {})
+    found = []
+    for name, value in given.items():
+        if known and name not in known:
+            found.append(f"{path}{name}")
+        elif isinstance(value, dict):
+            found += unknown_names(value, known.get(name, {}), f"{path}{name}.")
+    return found
+
+
+def test_the_image_s_airflow_is_the_one_that_is_tested() -> None:
+    lock = tomllib.loads((ROOT / "uv.lock").read_text())
+    [version] = [one["version"] for one in lock["package"] if one["name"] == "apache-airflow-core"]
+    assert VALUES["airflowVersion"] == VALUES["defaultAirflowTag"] == version
+
+
+def test_airflow_knows_every_option() -> None:
+    known = retrieve_configuration_description(include_providers=True)
+    # The Celery provider is in Airflow's image, not here.
+    asked = {(section, name) for section, name in options() if section != "celery"}
+    assert {one for one in asked if one[1] not in known.get(one[0], {}).get("options", {})} == set()
+
+
+def test_airflow_is_told_what_it_is_told_on_one_machine(tmp_path: Path) -> None:
+    (state := tmp_path / "state").mkdir()
+    local = airflow.configuration(Settings(state), passwords(state))
+    shared = {one: value for one, value in options().items() if one not in OF_THE_PLACE}
+    assert shared == {
+        one: str(local[one[0]][one[1]]) if isinstance(shared[one], str) else local[one[0]][one[1]]
+        for one in shared
+    }
+
+
+def test_the_scheduler_starts_as_many_tasks_as_there_are_workers_for() -> None:
+    workers = VALUES["workers"]["celery"]["replicas"] * options()["celery", "worker_concurrency"]
+    assert options()["core", "parallelism"] == workers
+
+
+def test_the_dags_are_told_what_they_ask_for() -> None:
+    asked = {name for name in ENVIRONMENT if name.startswith("CPU")}
+    assert asked == {"CPU_IMAGE", "CPU_NAMESPACE", "CPU_SECRET", "CPUS_AT_ONCE"}
+    assert (ENVIRONMENT["CPU_NAMESPACE"], ENVIRONMENT["CPU_SECRET"]) == ("cpu-jobs", "cpu-redis")
+    # More than the workers could each hold a pod for: they are waited for in the triggerer.
+    assert dag_settings.deferred("", dag_settings.cpus_at_once(ENVIRONMENT["CPUS_AT_ONCE"]))
+
+
+@pytest.mark.parametrize(
+    ("command", "warm"), [("celery worker", True), ("scheduler", False), ("celery inspect", False)]
+)
+def test_only_a_worker_imports_what_tasks_need_before_they_do(
+    tmp_path: Path, command: str, warm: bool
+) -> None:
+    (tmp_path / "airflow_local_settings.py").write_text(VALUES["airflowLocalSettings"])
+    script = f"""import sys; sys.argv = ["airflow", *{command.split()}]; import airflow_local_settings
+print(set({NEEDED_BY_TASKS}) <= sys.modules.keys())"""
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == str(warm)

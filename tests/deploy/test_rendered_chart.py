@@ -1,0 +1,111 @@
+"""The chart as Helm renders it with the project's values; AIRFLOW_CHART names the chart."""
+
+from __future__ import annotations
+
+import configparser
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.deploy.chart import CHART, Manifest, rendered, values
+from tests.deploy.manifests import manifest
+
+pytestmark = pytest.mark.skipif(not CHART, reason="AIRFLOW_CHART names no chart to render")
+
+SECRETS = {
+    ("airflow-database", "connection"),
+    ("airflow-keys", "fernet-key"),
+    ("airflow-keys", "api-secret-key"),
+    ("airflow-keys", "jwt-secret"),
+    ("airflow-broker", "password"),
+    ("airflow-broker", "connection"),
+    ("airflow-admin", "password"),
+}
+
+
+@pytest.fixture(scope="module")
+def objects() -> list[Manifest]:
+    return rendered(values())
+
+
+def find(objects: list[Manifest], kind: str, name: str) -> Manifest:
+    [found] = [one for one in objects if (one["kind"], one["metadata"]["name"]) == (kind, name)]
+    return found
+
+
+def within(value: Any, key: str) -> Iterator[Any]:
+    """Every value under that key, however deep."""
+    if isinstance(value, dict):
+        if key in value:
+            yield value[key]
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            yield from within(one, key)
+
+
+def container(objects: list[Manifest], kind: str, name: str, which: str) -> tuple[Manifest, dict[str, str]]:
+    """A workload's container, and those of its variables that are given by value."""
+    spec = find(objects, kind, name)["spec"]["template"]["spec"]
+    [found] = [one for one in spec["containers"] if one["name"] == which]
+    return found, {one["name"]: one["value"] for one in found["env"] if "value" in one}
+
+
+def test_the_chart_makes_no_secret_and_every_reference_is_to_one_that_is_listed(
+    objects: list[Manifest],
+) -> None:
+    assert "Secret" not in {one["kind"] for one in objects}
+    references = list(within(objects, "secretKeyRef"))
+    assert {(one["name"], one["key"]) for one in references if not one.get("optional")} == SECRETS
+    optional = [one for one in references if one.get("optional")] + list(within(objects, "secretRef"))
+    assert {one["name"] for one in optional if one["optional"]} == {"airflow-slack", "git-credentials"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "which"),
+    [
+        ("StatefulSet", "airflow-worker", "worker"),
+        ("StatefulSet", "airflow-triggerer", "triggerer"),
+        ("Deployment", "airflow-dag-processor", "dag-processor"),
+    ],
+)
+def test_what_runs_the_dags_has_the_repository_and_can_import_from_its_root(
+    objects: list[Manifest], kind: str, name: str, which: str
+) -> None:
+    config = configparser.RawConfigParser()
+    config.read_string(find(objects, "ConfigMap", "airflow-config")["data"]["airflow.cfg"])
+    found, given = container(objects, kind, name, which)
+    [mount] = {one["mountPath"] for one in found["volumeMounts"] if one["name"] == "dags"}
+    _, git = container(objects, kind, name, "git-sync")
+    assert given["PYTHONPATH"] == f"{mount}/{git['GITSYNC_LINK']}"
+    assert config["core"]["dags_folder"] == f"{given['PYTHONPATH']}/dags"
+
+
+def test_git_sync_takes_what_ref_says(objects: list[Manifest]) -> None:
+    """Its version 4 lets the names of its version 3 overrule ref when they say anything."""
+    _, git = container(objects, "StatefulSet", "airflow-worker", "git-sync")
+    assert git["GITSYNC_REF"] == values()["dags"]["gitSync"]["ref"]
+    assert (git["GIT_SYNC_BRANCH"], git["GIT_SYNC_REV"]) == ("", "")
+
+
+def test_the_accounts_that_run_tasks_are_those_that_may_run_pods(objects: list[Manifest]) -> None:
+    running = {
+        find(objects, "StatefulSet", name)["spec"]["template"]["spec"]["serviceAccountName"]
+        for name in ("airflow-worker", "airflow-triggerer")
+    }
+    subjects = manifest("RoleBinding")["subjects"]
+    assert running == {one["name"] for one in subjects if one.get("namespace") == "airflow"}
+
+
+def test_logs_are_kept_on_volumes(objects: list[Manifest]) -> None:
+    for name in ("airflow-worker", "airflow-triggerer"):
+        claims = find(objects, "StatefulSet", name)["spec"]["volumeClaimTemplates"]
+        assert [claim["metadata"]["name"] for claim in claims] == ["logs"]
+
+
+def test_history_is_cleaned_up_each_night(objects: list[Manifest]) -> None:
+    job = find(objects, "CronJob", "airflow-database-cleanup")["spec"]
+    [script] = [args[-1] for args in within(job, "args")]
+    assert job["schedule"] == "0 3 * * *"
+    assert all(part in script for part in ("-14 days", "airflow db clean", "--skip-archive"))
