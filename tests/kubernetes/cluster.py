@@ -165,6 +165,13 @@ class Cluster:
         read = self.api.read_namespaced_pod_log
         return str(read(name, self.namespace, _preload_content=False, **options).data.decode())
 
+    def until_said(self, name: str) -> None:
+        """Returns once the pod has written anything: it may be said to run before its first command has."""
+        read = self.api.read_namespaced_pod_log
+        log = read(name, self.namespace, follow=True, _preload_content=False, _request_timeout=PATIENCE)
+        with contextlib.closing(log):
+            assert next(log.stream(1)), f"{name} ended without a word"
+
     def secret(self, **values: str) -> str:
         """Creates a secret; returns its name."""
         name = f"secret-{next(_numbers)}"

@@ -177,6 +177,7 @@ def test_a_pod_past_its_deadline_fails(cluster: Cluster) -> None:
 
 def test_a_deleted_pod_is_asked_to_end_and_gone_after(cluster: Cluster) -> None:
     name = cluster.running("trap 'echo asked; exit 7' TERM; echo ready; while true; do sleep 0.1; done")
+    cluster.until_said(name)
     answer = cluster.api.delete_namespaced_pod(name, cluster.namespace, grace_period_seconds=20)
     assert answer.metadata.deletion_timestamp
     assert answer.metadata.deletion_grace_period_seconds == 20
@@ -185,7 +186,8 @@ def test_a_deleted_pod_is_asked_to_end_and_gone_after(cluster: Cluster) -> None:
 
 
 def test_a_pod_that_does_not_listen_is_killed_after_its_grace_period(cluster: Cluster) -> None:
-    name = cluster.running("trap '' TERM; while true; do sleep 0.1; done")
+    name = cluster.running("trap '' TERM; echo deaf; while true; do sleep 0.1; done")
+    cluster.until_said(name)
     answer = cluster.api.delete_namespaced_pod(name, cluster.namespace, grace_period_seconds=1)
     assert terminated(cluster.history(answer, ended)[-1]).exit_code == 137
     cluster.until_gone(name)
