@@ -12,7 +12,7 @@ from kubernetes.utils import parse_quantity
 from kubernetes_asyncio.client import ApiException
 
 from dags import cpu, cpu_start, pods, settings
-from dags.pods import PodOperator
+from dags.pods import PodOperator, run
 from tests.deploy.manifests import FOLDER, kustomization, manifest
 
 # As the Kubernetes clients name a call → as a Role names it.
@@ -27,13 +27,10 @@ def pod_operators() -> list[PodOperator]:
 def a_pod(**changes: Any) -> pods.Manifest:
     arguments = {
         "name": "cpu-1",
-        "namespace": settings.NAMESPACE,
-        "image": settings.IMAGE,
         "args": ["exec"],
         "labels": pod_operators()[0].labels,
-        "env": {},
-        "secret_env": {"REDIS_URL": (settings.SECRET, "url")},
         "deadline_seconds": 600,
+        **settings.POD,
     }
     return pods.manifest_of(**{**arguments, **changes})
 
@@ -49,7 +46,7 @@ def test_the_namespace_is_the_one_the_dags_use_unless_told_otherwise() -> None:
 
 
 def test_the_role_has_the_verbs_of_the_operator_s_calls_and_no_other() -> None:
-    source = Path(pods.__file__).read_text()
+    source = Path(run.__file__).read_text()
     calls = re.findall(r"\bapi\.([a-z]+)_namespaced_(\w+)", source)
     # A list is only ever watched: the snapshot to watch from is the pod as it was created or read.
     listed = source.count("api.list_namespaced_pod")
@@ -64,7 +61,7 @@ def test_the_role_has_the_verbs_of_the_operator_s_calls_and_no_other() -> None:
 def test_the_operator_s_advice_names_what_the_role_grants() -> None:
     *verbs, last = manifest("Role")["rules"][0]["verbs"]
     forbidden = ApiException(status=403, reason="Forbidden")
-    assert f"needs {', '.join(verbs)} and {last} on pods" in str(pods.api_trouble(a_pod(), forbidden))
+    assert f"needs {', '.join(verbs)} and {last} on pods" in str(run.api_trouble(a_pod(), forbidden))
 
 
 def test_the_network_policy_is_for_the_pods_that_the_dags_make() -> None:
@@ -126,7 +123,7 @@ def test_the_pods_meet_the_restricted_standard_that_the_namespace_enforces() -> 
 def test_a_quota_s_refusal_is_tried_again(said: str) -> None:
     error = ApiException(status=403, reason="Forbidden")
     error.body = f'{{"message": "pods \\"cpu-1\\" is forbidden: {said}, resources: pods"}}'.encode()
-    trouble = pods.api_trouble(a_pod(), error)
+    trouble = run.api_trouble(a_pod(), error)
     assert isinstance(trouble, pods.PodFailed)
     assert said in str(trouble)
     assert "raise the quota" in str(trouble)
