@@ -69,7 +69,7 @@ with DAG(
     max_active_runs=settings.CPUS_AT_ONCE,
     max_active_tasks=settings.CPUS_AT_ONCE,
     tags=["cluster-cpu"],
-    default_args={"retries": 5, "retry_delay": 3, "retry_exponential_backoff": True, "max_retry_delay": 60},
+    default_args=settings.RETRIES,
     params={
         "start": Param(type="string", pattern=START_PATTERN, description="The start run"),
         "cpu": Param(type="integer", minimum=0, maximum=10_000, description="0, or the instruction swapped"),

@@ -93,7 +93,7 @@ with DAG(
     catchup=False,
     max_active_runs=16,
     tags=["cluster-cpu"],
-    default_args={"retries": 5, "retry_delay": 3, "retry_exponential_backoff": True, "max_retry_delay": 60},
+    default_args=settings.RETRIES,
     params={
         "program": Param(
             EXAMPLE,

@@ -43,5 +43,7 @@ POD: dict[str, Any] = {
     "env": {"RESULT_FILE": "/dev/termination-log", "CPU_TTL": os.environ.get("CPU_TTL", "604800")},
     "secret_env": {"REDIS_URL": (os.environ.get("CPU_SECRET", "cpu-redis"), "url")},
 }
+# Every task may be tried again, soon at first: it is made to find what an earlier try did.
+RETRIES = {"retries": 5, "retry_delay": 3, "retry_exponential_backoff": True, "max_retry_delay": 60}
 CPUS_AT_ONCE = cpus_at_once(os.environ.get("CPUS_AT_ONCE", "16"))
 DEFERRED = deferred(os.environ.get("CPU_DEFERRED", ""), CPUS_AT_ONCE)

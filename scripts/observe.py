@@ -32,15 +32,6 @@ class Overview:
     cycles: int
     told: dict[str, Told]
 
-    @property
-    def running(self) -> int:
-        """CPUs that have a next cycle."""
-        return self.states["ok"]
-
-    @property
-    def stopped(self) -> int:
-        return self.states.total() - self.states["ok"] - self.states["waiting"]
-
 
 def overview(client: Any, start: str, cpus: Sequence[int]) -> Overview:
     """Look at the CPUs of a start run, all in one round trip; ``client`` is a ``redis`` client."""

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from scripts.local.component import Component
 from scripts.local.passwords import Passwords
-from scripts.local.settings import REPOSITORY, Settings, write_private
+from scripts.local.settings import REPOSITORY, SECRET, Settings, write_private
 
 ADMIN = "admin"
 # Imported by Airflow by this name when its folder is on the path.
@@ -72,7 +72,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "PYTHONPATH": f"{REPOSITORY}:{PRELOAD}",
         "CPU_NAMESPACE": settings.namespace,
         "CPU_IMAGE": settings.image,
-        "CPU_SECRET": "cpu-redis",
+        "CPU_SECRET": SECRET,
         "CPUS_AT_ONCE": str(settings.cpus_at_once),
         "AIRFLOW_CONN_KUBERNETES_DEFAULT": json.dumps(kubernetes),
         **callers(settings),

@@ -10,9 +10,7 @@ from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError
 
 from scripts.local.errors import StackError
-from scripts.local.settings import Settings
-
-SECRET = "cpu-redis"  # noqa: S105  (its name; the address it holds is made when the stack is)
+from scripts.local.settings import SECRET, Settings
 
 
 def core_api(settings: Settings) -> Any:

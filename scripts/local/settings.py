@@ -12,6 +12,7 @@ from typing import Any
 from scripts.local.errors import StackError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+SECRET = "cpu-redis"  # noqa: S105  (its name; the address it holds is made when the stack is)
 # A unix socket's address holds 108 bytes on Linux and 104 on macOS, its final zero included.
 LONGEST_SOCKET_PATH = 100
 
