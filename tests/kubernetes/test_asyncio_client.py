@@ -50,21 +50,23 @@ async def test_a_pod_is_created_watched_to_its_end_and_deleted(
     assert error.value.status == 404
 
 
-async def test_a_watch_from_a_forgotten_version_starts_again_from_a_snapshot(
+async def test_a_watch_misses_nothing_or_says_that_it_must_start_again_from_a_snapshot(
     cluster: Cluster, api: kubernetes_asyncio.client.CoreV1Api
 ) -> None:
     name = cluster.finished().metadata.name
 
     async def first(version: str) -> str:
         options = {"resource_version": version, "label_selector": f"name={name}", "timeout_seconds": 5}
-        async with kubernetes_asyncio.watch.Watch() as watch:
-            async for change in watch.stream(api.list_pod_for_all_namespaces, **options):
-                return str(change["type"])
+        try:
+            async with kubernetes_asyncio.watch.Watch() as watch:
+                async for change in watch.stream(api.list_pod_for_all_namespaces, **options):
+                    return str(change["type"])
+        except ApiException as error:
+            return f"{error.status}"
         return ""
 
-    with pytest.raises(ApiException) as error:
-        await first("1")
-    assert error.value.status == 410
+    # How far back a cluster remembers is its own affair: a young one still knows its first version.
+    assert await first("1") in ("ADDED", "410")
     snapshot = await api.list_namespaced_pod(cluster.namespace)
     patch = {"metadata": {"labels": {"touched": "yes"}}}
     await api.patch_namespaced_pod(name, cluster.namespace, patch)

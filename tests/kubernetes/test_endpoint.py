@@ -19,6 +19,7 @@ import kubernetes
 import psutil
 import pytest
 import yaml
+from kubernetes.client.exceptions import ApiException
 
 from tests.kubernetes.cluster import PATIENCE, ROOT, Cluster, Endpoint, ended, endpoint, runs, terminated
 
@@ -164,6 +165,14 @@ def test_a_containers_children_go_with_it(local: Cluster) -> None:
     pod = local.finished("sleep 300 & echo $!")
     with contextlib.suppress(psutil.NoSuchProcess):
         psutil.Process(int(local.log(pod.metadata.name))).wait(timeout=PATIENCE)
+
+
+def test_a_watch_from_a_forgotten_version_is_told_that_it_expired(local: Cluster) -> None:
+    stream = kubernetes.watch.Watch().stream
+    with pytest.raises(ApiException) as error:
+        next(stream(local.api.list_pod_for_all_namespaces, resource_version="1", timeout_seconds=5))
+    assert error.value.status == 410
+    assert "too old resource version" in str(error.value)
 
 
 def test_twenty_pods_at_once_all_succeed(local: Cluster) -> None:

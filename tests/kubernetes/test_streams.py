@@ -59,14 +59,6 @@ def test_a_watch_sees_an_object_leave_and_enter_its_selection(cluster: Cluster) 
             assert next(stream)["type"] == told
 
 
-def test_a_watch_from_a_forgotten_version_is_told_that_it_expired(cluster: Cluster) -> None:
-    stream = kubernetes.watch.Watch().stream
-    with pytest.raises(ApiException) as error:
-        next(stream(cluster.api.list_pod_for_all_namespaces, resource_version="1", timeout_seconds=5))
-    assert error.value.status == 410
-    assert "too old resource version" in str(error.value)
-
-
 def test_a_watch_ends_after_its_timeout(cluster: Cluster) -> None:
     begun = time.monotonic()
     with changes(cluster, field_selector="metadata.name=nobody", timeout_seconds=1) as stream:
