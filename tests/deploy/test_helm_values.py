@@ -15,6 +15,7 @@ import pytest
 from airflow.configuration import retrieve_configuration_description
 
 from dags import settings as dag_settings
+from scripts.kind import helm
 from scripts.local import airflow
 from scripts.local.passwords import passwords
 from scripts.local.preload.airflow_local_settings import NEEDED_BY_TASKS
@@ -22,6 +23,8 @@ from scripts.local.settings import Settings
 from tests.deploy.chart import ROOT, SCHEMA, values
 
 VALUES = values()
+BARE = ROOT / "tests/chart/bare.yaml"
+EVERYWHERE = {"a cluster": VALUES, "one machine": helm.values([]), "a bare cluster": helm.values([BARE])}
 ENVIRONMENT = {one["name"]: one["value"] for one in VALUES["env"]}
 # What one machine and a cluster differ in.
 OF_THE_PLACE = {("core", "parallelism"), ("api", "base_url"), ("celery", "worker_concurrency")}
@@ -41,13 +44,15 @@ def schema() -> dict[str, Any]:
     return dict(json.loads(SCHEMA.read_text()))
 
 
-def test_the_values_fit_the_chart_s_schema(schema: dict[str, Any]) -> None:
-    jsonschema.Draft7Validator(schema).validate(VALUES)
+@pytest.mark.parametrize("given", EVERYWHERE.values(), ids=EVERYWHERE)
+def test_the_values_fit_the_chart_s_schema(given: dict[str, Any], schema: dict[str, Any]) -> None:
+    jsonschema.Draft7Validator(schema).validate(given)
 
 
-def test_the_chart_knows_every_value(schema: dict[str, Any]) -> None:
+@pytest.mark.parametrize("given", EVERYWHERE.values(), ids=EVERYWHERE)
+def test_the_chart_knows_every_value(given: dict[str, Any], schema: dict[str, Any]) -> None:
     """The schema lets unknown names pass, at the top and in much below."""
-    unknown = [path for path in unknown_names(VALUES, schema) if not path.startswith("config.")]
+    unknown = [path for path in unknown_names(given, schema) if not path.startswith("config.")]
     assert unknown == []
 
 

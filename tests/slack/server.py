@@ -70,7 +70,12 @@ class Refusal(Exception):
 class SlackServer:
     """Serves from entering to leaving; `faults` are used up one a request, before anything is looked at."""
 
-    def __init__(self, port: int = 0, on_post: Callable[[Post], None] = lambda post: None) -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        on_post: Callable[[Post], None] = lambda post: None,
+        address: str = "127.0.0.1",
+    ) -> None:
         self.posts: list[Post] = []
         self.requests: list[Request] = []
         self.faults: queue.SimpleQueue[Fault] = queue.SimpleQueue()
@@ -78,12 +83,13 @@ class SlackServer:
         self._on_post = on_post
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"slack": self})
-        self._http = ThreadingHTTPServer(("127.0.0.1", port), handler)
+        self._http = ThreadingHTTPServer((address, port), handler)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_port}"
+        address, port = self._http.server_address[:2]
+        return f"http://{address!s}:{port}"
 
     @property
     def api(self) -> str:

@@ -1,0 +1,45 @@
+"""The job with Airflow in pods, launching pods: from the REST API to Slack."""
+
+from __future__ import annotations
+
+from cpu import program as programs
+from cpu import reference as solver
+from scripts.local.waiting import wait_until
+from tests.chart.conftest import PATIENCE_SECONDS, Deployed
+from tests.programs import thirty_lines_with_faulting_swaps
+
+
+def run(deployed: Deployed, **conf: object) -> list[str]:
+    """Trigger cpu_start, wait until nothing of it is under way, and return what Slack was told, in order."""
+    told = len(deployed.slack.posts)
+    name = deployed.api.trigger("cpu_start", conf)["dag_run_id"]
+
+    def is_over() -> bool:
+        here = deployed.api.run("cpu_start", name)["state"]
+        return here not in ("queued", "running") and not deployed.api.count_runs(
+            "cpu", state=["queued", "running"]
+        )
+
+    assert wait_until(is_over, PATIENCE_SECONDS)
+    assert deployed.api.run("cpu_start", name)["state"] == "success"
+    assert deployed.api.count_runs("cpu", state=["failed"]) == 0
+    return sorted(post.shown.splitlines()[0] for post in deployed.slack.posts[told:])
+
+
+def test_the_example_gives_5_and_8(deployed: Deployed) -> None:
+    assert run(deployed) == ["Part 1: 5", "Part 2: 8 (line 8: jmp -4 → nop -4)"]
+
+
+def test_thirty_lines_give_what_the_machine_in_memory_gives(deployed: Deployed) -> None:
+    text = thirty_lines_with_faulting_swaps()
+    program = programs.parse(text)
+    expected = [f"Part 1: {solver.part1(program)}", f"Part 2: {solver.part2(program)}"]
+    assert run(deployed, program=text, cycles=10) == expected
+
+
+def test_the_log_of_a_task_that_a_worker_ran_is_read_in_the_ui(deployed: Deployed) -> None:
+    if not deployed.api.count_runs("cpu_start"):
+        run(deployed)
+    latest = deployed.api.runs("cpu_start", order_by="-run_after")[0]["dag_run_id"]
+    log = "\n".join(deployed.api.log("cpu_start", latest, "store", 1))
+    assert '"status": "stored"' in log

@@ -1,0 +1,24 @@
+"""What `make kind` applies beside the chart, as the API server of a real cluster sees it."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import yaml
+
+from scripts.kind import laptop
+from tests.kubernetes.cluster import Cluster
+
+
+def test_the_server_takes_redis_and_postgresql(cluster: Cluster) -> None:
+    command = cluster.kubectl_command("kustomize", str(laptop.FOLDER))
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    objects: list[dict[str, Any]] = list(yaml.safe_load_all(text))
+    # Into the namespace of the tests: those it is for may be there, and somebody else's.
+    ours = [one for one in objects if one["metadata"].get("namespace") in ("airflow", "redis")]
+    for one in ours:
+        one["metadata"]["namespace"] = cluster.namespace
+    lines = cluster.kubectl("apply", "--dry-run=server", "-f", "-", input=yaml.safe_dump_all(ours))
+    assert len(lines.splitlines()) == len(ours) == 4
+    assert all(line.endswith(" created (server dry run)") for line in lines.splitlines())

@@ -1,0 +1,147 @@
+"""`python -m scripts.kind`: what it makes fits what the chart, the pods and one another expect of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from scripts.kind import helm, laptop, passwords
+from scripts.kind.kubectl import KindError
+from tests.deploy.chart import ROOT
+from tests.deploy.chart import values as of_the_project
+from tests.deploy.test_rendered_chart import SECRETS
+
+MADE_UP = {
+    name: f"made-up-{name}" for name in ("database", "broker", "redis", "session", "admin", "jwt", "fernet")
+}
+
+
+def objects() -> list[dict[str, Any]]:
+    """What the folder holds, each file for itself."""
+    files = yaml.safe_load((laptop.FOLDER / "kustomization.yaml").read_text())["resources"]
+    texts = [(laptop.FOLDER / file).read_text() for file in files if file.endswith(".yaml")]
+    return [one for text in texts for one in yaml.safe_load_all(text)]
+
+
+def kind(*arguments: str, path: str = os.defpath, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "scripts.kind", *arguments]
+    environment = {"PATH": path, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def made(environment: dict[str, str] | None = None) -> dict[tuple[str, str, str], str]:
+    """Every value of every Secret, by namespace, Secret and key."""
+    return {
+        (one["metadata"]["namespace"], one["metadata"]["name"], key): value
+        for one in passwords.manifests(MADE_UP, environment or {})
+        for key, value in one["stringData"].items()
+    }
+
+
+def test_every_secret_that_something_refers_to_is_made() -> None:
+    referred = {("airflow", *one) for one in SECRETS} | {("cpu-jobs", "cpu-redis", "url")}
+    for workload in objects():
+        if workload["kind"] == "StatefulSet":
+            [container] = workload["spec"]["template"]["spec"]["containers"]
+            keys = [one["valueFrom"]["secretKeyRef"] for one in container["env"] if "valueFrom" in one]
+            referred |= {(workload["metadata"]["namespace"], key["name"], key["key"]) for key in keys}
+    assert set(made()) == referred
+
+
+def test_where_answers_are_told_comes_from_the_environment() -> None:
+    assert made({passwords.SLACK: "{}"}).keys() - made().keys() == {
+        ("airflow", "airflow-slack", "connection")
+    }
+
+
+def test_addresses_lead_to_the_services_that_are_made() -> None:
+    services = {
+        f"{one['metadata']['name']}.{one['metadata']['namespace']}"
+        for one in objects()
+        if one["kind"] == "Service"
+    }
+    assert services == {"postgres.airflow", "redis.redis"}
+    values = made()
+    assert "@postgres:5432/" in values["airflow", "airflow-database", "connection"]
+    assert values["cpu-jobs", "cpu-redis", "url"].endswith("@redis.redis:6379/0")
+
+
+def test_pods_may_reach_this_redis_by_their_network_policy() -> None:
+    policy = yaml.safe_load((ROOT / "scripts/cluster/network.yaml").read_text())
+    [names] = [
+        expression["values"]
+        for rule in policy["spec"]["egress"]
+        for to in rule["to"]
+        for expression in to["podSelector"].get("matchExpressions", [])
+    ]
+    [redis] = [one for one in objects() if (one["kind"], one["metadata"]["name"]) == ("StatefulSet", "redis")]
+    assert redis["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/name"] in names
+
+
+def test_the_image_has_the_dags_where_the_values_look_for_them() -> None:
+    dockerfile = (laptop.FOLDER / "airflow.Dockerfile").read_text()
+    given = helm.values([])
+    path = {one["name"]: one["value"] for one in given["env"]}["PYTHONPATH"]
+    assert f"COPY dags {path}/dags\n" in dockerfile
+    assert f"COPY scripts {path}/scripts\n" in dockerfile
+    assert given["config"]["core"]["dags_folder"] == f"{path}/dags"
+    assert f"{given['images']['airflow']['repository']}:{given['images']['airflow']['tag']}" == (
+        laptop.AIRFLOW_IMAGE
+    )
+    assert f"apache/airflow:{of_the_project()['airflowVersion']}" in dockerfile
+
+
+def test_values_are_merged_as_helm_does() -> None:
+    below = {"kept": 1, "both": {"kept": 1, "changed": 1}, "list": [1, 2]}
+    above = {"both": {"changed": 2, "new": 3}, "list": [3]}
+    merged = {"kept": 1, "both": {"kept": 1, "changed": 2, "new": 3}, "list": [3]}
+    assert helm.merged(below, above) == merged
+
+
+@pytest.mark.parametrize(("missing", "there"), [("kubectl", []), ("kind", ["kubectl"])])
+def test_a_program_that_is_not_there_is_named(missing: str, there: list[str], tmp_path: Path) -> None:
+    for name in there:
+        (tmp_path / name).symlink_to(shutil.which("true") or "/bin/true")
+    done = kind("up", path=str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr == f"error: {missing} is not on the PATH: install it, and try again\n"
+
+
+def test_docker_that_does_not_run_is_told_in_its_own_words(tmp_path: Path) -> None:
+    for name in ("kubectl", "kind"):
+        (tmp_path / name).symlink_to(shutil.which("true") or "/bin/true")
+    docker = tmp_path / "docker"
+    docker.write_text("#!/bin/sh\necho 'is the docker daemon running?' >&2\nexit 1\n")
+    docker.chmod(0o755)
+    done = kind("up", path=f"{tmp_path}:{os.defpath}")
+    assert done.returncode == 1
+    assert done.stderr == "error: `docker info` failed: is the docker daemon running?\n"
+
+
+def test_a_kubeconfig_without_a_context_is_refused() -> None:
+    done = kind("up", "--kubeconfig", "somewhere")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: --kubeconfig goes with --context: name the context too\n",
+    )
+
+
+def test_a_chart_that_is_not_there_is_named() -> None:
+    done = kind("up", "--context", "somewhere", AIRFLOW_CHART="/nowhere.tgz")
+    assert done.returncode == 1
+    assert "there is no chart at /nowhere.tgz" in done.stderr
+
+
+def test_values_that_can_t_be_read_are_named(tmp_path: Path) -> None:
+    with pytest.raises(KindError, match=r"nowhere\.yaml can't be read: No such file"):
+        helm.values([tmp_path / "nowhere.yaml"])
+    (tmp_path / "bad.yaml").write_text("a: [")
+    with pytest.raises(KindError, match=r"bad\.yaml is no YAML"):
+        helm.values([tmp_path / "bad.yaml"])
