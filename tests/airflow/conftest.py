@@ -1,7 +1,7 @@
 """Whole stacks for the end-to-end tests: PostgreSQL, Redis, Airflow, Kubernetes; and a Slack to post to.
 
-With --kubeconfig the pods run on that cluster; it must have the image cpu:dev, and its pods must reach
-this machine at --host-for-pods.
+With --kubeconfig the pods run on that cluster; it must have the image cpu:dev or else the one that
+STACK_IMAGE names, and its pods must reach this machine at --host-for-pods.
 """
 
 from __future__ import annotations
