@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import os
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from scripts.kind import helm
 
 ROOT = Path(__file__).parents[2]
 VALUES = ROOT / "helm-values.yaml"
@@ -26,15 +25,8 @@ def values() -> dict[str, Any]:
 
 
 def rendered(given: dict[str, Any], namespace: str = "airflow") -> list[Manifest]:
-    """What Helm makes of the chart and these values: `helm`, or the library that carries it."""
-    if helm := shutil.which("helm"):
-        command = [helm, "template", "airflow", CHART, "--namespace", namespace, "--values", "-"]
-        done = subprocess.run(
-            command, input=yaml.safe_dump(given), capture_output=True, text=True, check=True
-        )
-        return parsed(done.stdout)
-    helm_python: Any = importlib.import_module("helm_python")
-    with helm_python.Chart.load(CHART) as chart:
+    """What Helm makes of the chart and these values."""
+    with helm.library().Chart.load(CHART) as chart:
         chart.validate_schema(given)
         files = chart.render(given, name="airflow", namespace=namespace)
     return parsed("\n---\n".join(text for name, text in files.items() if name.endswith(".yaml")))
