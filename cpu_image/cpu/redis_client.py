@@ -3,29 +3,33 @@
 import time
 from collections.abc import Callable
 from contextlib import closing
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-import redis
+# By its modules, as in a pod the package itself is not run: see cpu.lean.
+from redis import exceptions
 from redis.backoff import NoBackoff
-from redis.exceptions import ClusterDownError, RedisClusterException, TryAgainError
+from redis.client import Redis
 from redis.retry import Retry
 
 from cpu.errors import PermanentError, TemporaryError
 
-Client = redis.Redis | redis.RedisCluster
+if TYPE_CHECKING:
+    from redis.cluster import RedisCluster
+
+Client: TypeAlias = "Redis | RedisCluster"
 
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 3.0
 PATIENCE_SECONDS = 9.0  # no new attempt after this; with the last one's time outs under 15 s
 
-_REFUSED = (redis.AuthenticationError, redis.exceptions.AuthorizationError)
+_REFUSED = (exceptions.AuthenticationError, exceptions.AuthorizationError)
 _AWAY = (
-    redis.ConnectionError,
-    redis.TimeoutError,
-    redis.ReadOnlyError,  # a failover is under way
-    ClusterDownError,
-    TryAgainError,
-    RedisClusterException,
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.ReadOnlyError,  # a failover is under way
+    exceptions.ClusterDownError,
+    exceptions.TryAgainError,
+    exceptions.RedisClusterException,
 )
 
 T = TypeVar("T")
@@ -49,9 +53,9 @@ def patiently(url: str, command: Callable[[Client], T]) -> T:
             if time.monotonic() + pause > deadline:
                 reason = f"Redis does not answer ({_reason(error)}): is it up, and does REDIS_URL lead to it?"
                 raise TemporaryError(reason) from None
-        except redis.InvalidResponse:
+        except exceptions.InvalidResponse:
             raise TemporaryError("what answers where REDIS_URL leads to is not Redis") from None
-        except redis.RedisError as error:
+        except exceptions.RedisError as error:
             raise TemporaryError(f"Redis refuses a command: {_code(error)}") from None
         time.sleep(pause)
         pause = min(2 * pause, 1.0)
@@ -66,8 +70,10 @@ def connect(url: str) -> Client:
     plain_url = scheme.removesuffix("+cluster") + separator + rest
     try:
         if scheme.endswith("+cluster"):
-            return redis.RedisCluster.from_url(plain_url, **_options(scheme))
-        client = redis.Redis.from_url(plain_url, **_options(scheme))
+            from redis.cluster import RedisCluster
+
+            return RedisCluster.from_url(plain_url, **_options(scheme))
+        client = Redis.from_url(plain_url, **_options(scheme))
         client.connection_pool.make_connection()  # connects to nothing, but knows which options there are
     except (ValueError, TypeError):
         expected = "redis://, rediss://, unix:// or redis+cluster://"
@@ -76,7 +82,8 @@ def connect(url: str) -> Client:
 
 
 def _options(scheme: str) -> dict[str, object]:
-    options = {
+    options: dict[str, object] = {
+        "driver_info": None,  # its name and version would take two more round trips
         "protocol": 2,  # one handshake less, and old servers echo no password in an error
         "socket_timeout": ANSWER_SECONDS,
         "retry": Retry(NoBackoff(), 0),  # the one policy is patiently()
@@ -91,10 +98,10 @@ def _reason(error: BaseException) -> str:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
         cause = cause.__cause__ or cause.__context__
-    return "timed out" if isinstance(error, redis.TimeoutError) else type(error).__name__
+    return "timed out" if isinstance(error, exceptions.TimeoutError) else type(error).__name__
 
 
-def _code(error: redis.RedisError) -> str:
+def _code(error: exceptions.RedisError) -> str:
     """The error's kind; its text may quote what was sent."""
     word = str(error).partition(" ")[0]
     return word if word.isupper() else type(error).__name__

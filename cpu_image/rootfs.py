@@ -1,0 +1,79 @@
+"""What the image holds: python rootfs.py TARGET FOLDER...
+
+Collects this Python, the standard library less what no program in an image has use for, the given folders,
+and what they need of the system (shared libraries, name service, CA certificates) under TARGET, each at
+its own path. Python code is there as bytecode only, so that no start has to look for a newer source.
+Where all of it lies Python itself knows: nothing here depends on the base image's layout.
+"""
+
+import compileall
+import os
+import re
+import shutil
+import ssl
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+PYTHON = Path("/usr/local/bin/python")  # the Dockerfile's ENTRYPOINT
+UNNEEDED = shutil.ignore_patterns(
+    *("site-packages", "dist-packages", "ensurepip", "venv", "config-*", "__pycache__"),
+    *("test", "_test*", "_xxtest*", "_ctypes_test*", "xxlimited*", "xxsubtype*"),
+    *("idlelib", "tkinter", "_tkinter*", "turtle*", "curses", "_curses*", "readline*", "_pyrepl", "pydoc_data"),
+    *("sqlite3", "_sqlite3*", "dbm", "_dbm*", "_gdbm*"),
+)
+LIBRARY = re.compile(r"(?:=> )?(\S+) \(0x[0-9a-f]+\)$|=> not found")
+SYSTEM = [Path("/etc/ld.so.cache"), Path("/etc/nsswitch.conf")]
+
+
+def main(target: Path, folders: list[Path]) -> None:
+    """Fill the target, which must not exist. Raises OSError or RuntimeError where something is missing."""
+    executable = Path(sys.executable).resolve()
+    for folder in [Path(sysconfig.get_path("stdlib")), *folders]:
+        shutil.copytree(folder, under(target, folder), ignore=UNNEEDED)
+    compile_all(target)
+    certificates = Path(ssl.get_default_verify_paths().openssl_capath).glob("????????.[0-9]")
+    binaries = [executable, *target.rglob("*.so")]
+    for file in [executable, *libraries(binaries), *certificates, *SYSTEM]:
+        copy(file, target)
+    link = under(target, PYTHON)
+    if not link.exists():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(executable)
+
+
+def compile_all(target: Path) -> None:
+    """Put bytecode in the place of every source."""
+    done = compileall.compile_dir(target, legacy=True, quiet=1, stripdir=str(target), prependdir="/")
+    if not done:
+        raise RuntimeError("not all of the Python code can be compiled: see above")
+    for source in target.rglob("*.py"):
+        source.unlink()
+
+
+def libraries(binaries: list[Path]) -> Iterator[Path]:
+    """The shared libraries that the binaries are linked to, by the paths at which the loader finds them."""
+    found = set()
+    for line in subprocess.run(["ldd", *binaries], capture_output=True, text=True, check=True).stdout.splitlines():
+        if match := LIBRARY.search(line):
+            if not match[1]:
+                raise RuntimeError(f"a library is missing in the base image: {line.strip()}")
+            found.add(os.path.normpath(match[1]))
+    yield from (Path(path) for path in sorted(found) if path.startswith("/"))
+
+
+def copy(file: Path, target: Path) -> None:
+    """A file, or what a link leads to, at its own path."""
+    place = under(target, file)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(file, place)
+
+
+def under(target: Path, path: Path) -> Path:
+    return target / path.relative_to("/")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), [Path(folder) for folder in sys.argv[2:]])
