@@ -21,7 +21,17 @@ PYTHON = Path("/usr/local/bin/python")  # the Dockerfile's ENTRYPOINT
 UNNEEDED = shutil.ignore_patterns(
     *("site-packages", "dist-packages", "ensurepip", "venv", "config-*", "__pycache__"),
     *("test", "_test*", "_xxtest*", "_ctypes_test*", "xxlimited*", "xxsubtype*"),
-    *("idlelib", "tkinter", "_tkinter*", "turtle*", "curses", "_curses*", "readline*", "_pyrepl", "pydoc_data"),
+    *(
+        "idlelib",
+        "tkinter",
+        "_tkinter*",
+        "turtle*",
+        "curses",
+        "_curses*",
+        "readline*",
+        "_pyrepl",
+        "pydoc_data",
+    ),
     *("sqlite3", "_sqlite3*", "dbm", "_dbm*", "_gdbm*"),
 )
 LIBRARY = re.compile(r"(?:=> )?(\S+) \(0x[0-9a-f]+\)$|=> not found")
@@ -56,7 +66,9 @@ def compile_all(target: Path) -> None:
 def libraries(binaries: list[Path]) -> Iterator[Path]:
     """The shared libraries that the binaries are linked to, by the paths at which the loader finds them."""
     found = set()
-    for line in subprocess.run(["ldd", *binaries], capture_output=True, text=True, check=True).stdout.splitlines():
+    for line in subprocess.run(
+        ["ldd", *binaries], capture_output=True, text=True, check=True
+    ).stdout.splitlines():
         if match := LIBRARY.search(line):
             if not match[1]:
                 raise RuntimeError(f"a library is missing in the base image: {line.strip()}")

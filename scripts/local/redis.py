@@ -16,13 +16,17 @@ from scripts.local.settings import Settings, write_private
 
 def server(settings: Settings) -> Component:
     """The server; its password is in its configuration file, never on its command line."""
-    binary = shutil.which("redis-server") or shutil.which("valkey-server") or str(get_binary_path())
     return Component(
         "redis",
-        [binary, str(settings.redis / "redis.conf")],
+        [binary(), str(settings.redis / "redis.conf")],
         folder=settings.redis,
         address=", ".join(f"{address}:{settings.redis_port}" for address in addresses(settings)),
     )
+
+
+def binary() -> str:
+    """The server program."""
+    return shutil.which("redis-server") or shutil.which("valkey-server") or str(get_binary_path())
 
 
 def addresses(settings: Settings) -> list[str]:

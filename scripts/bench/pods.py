@@ -1,0 +1,81 @@
+"""Pods on a real cluster, one after another, in a namespace of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from kubernetes import watch
+
+PATIENCE = 120
+"""Seconds a pod may take."""
+
+
+class Pods:
+    """Pods of one namespace, run to their end one by one."""
+
+    def __init__(self, api: Any, namespace: str) -> None:
+        self._api = api
+        self._namespace = namespace
+
+    def run(self, name: str, image: str, command: list[str], url: str) -> None:
+        """Run a pod with that command. Ends the program where it fails."""
+        container = {
+            "name": "main",
+            "image": image,
+            "command": command,
+            "env": [{"name": "REDIS_URL", "value": url}],
+            # As dags/pods/manifest.py asks for.
+            "resources": {
+                "requests": {"cpu": "10m", "memory": "32Mi"},
+                "limits": {"cpu": "1", "memory": "256Mi"},
+            },
+            "securityContext": {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+                "readOnlyRootFilesystem": True,
+            },
+            "terminationMessagePolicy": "FallbackToLogsOnError",
+        }
+        spec = {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [container],
+        }
+        self._api.create_namespaced_pod(self._namespace, {"metadata": {"name": name}, "spec": spec})
+        pods = self._api.list_namespaced_pod
+        status = self._until(pods, name, lambda pod: pod.status.phase in ("Succeeded", "Failed")).status
+        if status.phase != "Succeeded":
+            ended = [container.state.terminated for container in status.container_statuses or []]
+            sys.exit(f"pod {name} failed: {[one.message for one in ended if one] or status.message}")
+        self._api.delete_namespaced_pod(name, self._namespace, grace_period_seconds=0)
+
+    def until_ready(self) -> None:
+        """Return once the namespace takes pods, which is when it has its service account."""
+        self._until(self._api.list_namespaced_service_account, "default", lambda account: True)
+
+    def _until(self, kind: Any, name: str, reached: Callable[[Any], bool]) -> Any:
+        field = f"metadata.name={name}"
+        changes = watch.Watch().stream(kind, self._namespace, field_selector=field, timeout_seconds=PATIENCE)
+        with contextlib.closing(changes):
+            for change in changes:
+                if reached(change["object"]):
+                    return change["object"]
+        sys.exit(f"{name} did not get there in {PATIENCE} s: can the cluster pull the image?")
+
+
+@contextlib.contextmanager
+def namespace(api: Any) -> Iterator[Pods]:
+    """A namespace of the benchmark's own, gone afterwards with all that is in it."""
+    name = f"cpu-bench-{uuid.uuid4().hex[:8]}"
+    api.create_namespace({"metadata": {"name": name}})
+    try:
+        pods = Pods(api, name)
+        pods.until_ready()
+        yield pods
+    finally:
+        api.delete_namespace(name)
