@@ -18,23 +18,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PYTHON = Path("/usr/local/bin/python")  # the Dockerfile's ENTRYPOINT
-UNNEEDED = shutil.ignore_patterns(
-    *("site-packages", "dist-packages", "ensurepip", "venv", "config-*", "__pycache__"),
-    *("test", "_test*", "_xxtest*", "_ctypes_test*", "xxlimited*", "xxsubtype*"),
-    *(
-        "idlelib",
-        "tkinter",
-        "_tkinter*",
-        "turtle*",
-        "curses",
-        "_curses*",
-        "readline*",
-        "_pyrepl",
-        "pydoc_data",
-    ),
-    *("sqlite3", "_sqlite3*", "dbm", "_dbm*", "_gdbm*"),
-)
+UNNEEDED = """
+    site-packages dist-packages ensurepip venv config-* __pycache__
+    test _test* _xxtest* _ctypes_test* xxlimited* xxsubtype*
+    idlelib tkinter _tkinter* turtle* curses _curses* readline* _pyrepl pydoc_data
+    sqlite3 _sqlite3* dbm _dbm* _gdbm*
+"""
 LIBRARY = re.compile(r"(?:=> )?(\S+) \(0x[0-9a-f]+\)$|=> not found")
+# Without it some container runtimes put a numeric user into root's group.
+USER = "cpu:x:65532:65532:cpu:/:/nonexistent\n"
 SYSTEM = [Path("/etc/ld.so.cache"), Path("/etc/nsswitch.conf")]
 
 
@@ -42,12 +34,15 @@ def main(target: Path, folders: list[Path]) -> None:
     """Fill the target, which must not exist. Raises OSError or RuntimeError where something is missing."""
     executable = Path(sys.executable).resolve()
     for folder in [Path(sysconfig.get_path("stdlib")), *folders]:
-        shutil.copytree(folder, under(target, folder), ignore=UNNEEDED)
+        shutil.copytree(folder, under(target, folder), ignore=shutil.ignore_patterns(*UNNEEDED.split()))
     compile_all(target)
-    certificates = Path(ssl.get_default_verify_paths().openssl_capath).glob("????????.[0-9]")
+    certificates = [*Path(ssl.get_default_verify_paths().openssl_capath).glob("????????.[0-9]")]
+    if not certificates:
+        raise RuntimeError("the base image has no CA certificates for rediss://: install them there")
     binaries = [executable, *target.rglob("*.so")]
     for file in [executable, *libraries(binaries), *certificates, *SYSTEM]:
         copy(file, target)
+    under(target, Path("/etc/passwd")).write_text(USER)
     link = under(target, PYTHON)
     if not link.exists():
         link.parent.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--context", help="the context to use of that kubeconfig")
     group.addoption("--image", default="alpine:latest", help="an image with a shell that the cluster has")
     group.addoption(
+        "--cpu-image", default="cpu:dev", help="the image of cpu_image/, as that cluster knows it"
+    )
+    group.addoption(
         "--host-for-pods", help="the address at which that cluster's pods reach this machine, for Redis"
     )
 

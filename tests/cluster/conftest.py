@@ -15,6 +15,7 @@ import kubernetes
 import pytest
 import yaml
 
+from tests.cluster.image import Image
 from tests.deploy.manifests import FOLDER
 from tests.kubernetes.cluster import PATIENCE, Cluster
 
@@ -88,6 +89,11 @@ def account(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Clust
     file.touch(mode=0o600)
     file.write_text(json.dumps(config))
     return Cluster.connect(file, cluster.namespace, cluster.image, config["current-context"])
+
+
+@pytest.fixture(scope="session")
+def image(cluster: Cluster, request: pytest.FixtureRequest) -> Image:
+    return Image(cluster, request.config.getoption("--cpu-image"))
 
 
 @pytest.fixture

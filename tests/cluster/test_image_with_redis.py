@@ -1,0 +1,67 @@
+"""Pods of the image and a Redis on this machine, at the address that --host-for-pods tells."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from scripts.bench import start_time
+from tests.cluster.image import Image
+from tests.redis import server as servers
+from tests.redis import tls
+from tests.redis.test_processes import ENCODED
+
+STORE = ["store", "--start", "image", "--encoded", ENCODED]
+
+
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest) -> str:
+    given = request.config.getoption("--host-for-pods")
+    assert given, "these tests need an address at which pods reach this machine: --host-for-pods ADDRESS"
+    return str(given)
+
+
+@pytest.fixture(scope="module")
+def port(host: str) -> Iterator[int]:
+    port = servers.free_port()
+    with servers.running("--bind", host, "--requirepass", "secret", port=port):
+        yield port
+
+
+def test_pod_by_pod_the_answer(image: Image, host: str, port: int) -> None:
+    redis = f"redis://:secret@{host}:{port}/0"
+    assert image.answer(*STORE, redis=redis)["status"] == "stored"
+    assert image.answer("load", "--start", "image", "--cpu", "8", redis=redis)["status"] == "ok"
+    execute = ["exec", "--start", "image", "--cpu", "8", "--cycle", "1", "--cycles", "100"]
+    assert image.answer(*execute, redis=redis)["status"] == "end"
+    assert image.answer("read", "--start", "image", "--cpu", "8", redis=redis)["acc"] == 8
+
+
+def test_redis_may_be_named_instead_of_numbered(image: Image, host: str, port: int) -> None:
+    names = [{"ip": host, "hostnames": ["redis.example"]}]
+    url = f"redis://:secret@redis.example:{port}/1"
+    assert image.answer(*STORE, redis=url, hostAliases=names)["status"] == "stored"
+
+
+async def test_redis_may_speak_tls(image: Image, host: str, port: int, tmp_path: Path) -> None:
+    async with tls.relay(host, port, tmp_path) as (tls_port, certificate):
+        url = f"rediss://:secret@{host}:{tls_port}/2?ssl_ca_data={quote(certificate)}"
+        stored = await asyncio.to_thread(image.answer, *STORE, redis=url)
+    assert stored["status"] == "stored"
+
+
+def test_the_time_to_the_first_redis_command_is_told(
+    request: pytest.FixtureRequest, host: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    option = request.config.getoption
+    context = ["--context", option("--context")] if option("--context") else []
+    where = ["--kubeconfig", option("--kubeconfig"), *context, "--host-for-pods", host]
+    start_time.main([*where, "--image", option("--cpu-image"), "--pods", "1", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert told.keys() == {"cycle", "python"}
+    assert all(0 < seconds < 60 for [seconds] in told.values())
