@@ -11,8 +11,8 @@ All times are Redis' own, as its MONITOR tells them in microseconds, so that no 
 - python: from the first of these to the second.
 
 So it holds all that the process does, from `exec` and Python's own start to connecting over the pod's
-network. It leaves out what Kubernetes does before (scheduling, sandbox, pulling the image), and the
-reading of Python's files from disk where the node has not run the image before.
+network. It leaves out what Kubernetes does before (scheduling, sandbox, pulling the image), and the first
+look at Python's own files, which the launcher, a Python itself, has had just before.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from statistics import median
 from typing import Any
 
 from kubernetes import client, config
+from kubernetes.config.config_exception import ConfigException
 from redis import Redis
 
 from scripts.bench.pods import Pods, namespace
@@ -53,7 +54,10 @@ LAUNCHER = Path(__file__).with_name("launcher.py").read_text()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     options = parse(arguments)
-    connected = config.new_client_from_config(config_file=options.kubeconfig, context=options.context)
+    try:
+        connected = config.new_client_from_config(config_file=options.kubeconfig, context=options.context)
+    except ConfigException as error:
+        sys.exit(f"{options.kubeconfig} is no kubeconfig to use: {error}")
     try:
         with redis_server(options.host_for_pods) as url, namespace(client.CoreV1Api(connected)) as pods:
             seconds = measure(pods, url, options.image, options.pods)
@@ -76,7 +80,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--pods", type=int, default=20, help="how many of each kind (20)")
     parser.add_argument("--json", action="store_true", help="print all times, in seconds, as JSON")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.pods < 1:
+        parser.error(f"--pods is {options.pods}: expected 1 or more")
+    return options
 
 
 def measure(pods: Pods, url: str, image: str, times: int) -> dict[str, list[float]]:
@@ -109,8 +116,13 @@ def moments(commands: Iterator[dict[str, Any]]) -> tuple[float, float, float]:
 @contextlib.contextmanager
 def redis_server(host: str) -> Iterator[str]:
     """The URL of a Redis of the benchmark's own that listens on that address, with a password."""
-    with socket.create_server((host, 0)) as probe:
-        port = probe.getsockname()[1]
+    try:
+        with socket.create_server((host, 0)) as probe:
+            port = probe.getsockname()[1]
+    except OSError as error:
+        sys.exit(
+            f"cannot listen on {host} ({error.strerror}): give an address of this machine as --host-for-pods"
+        )
     password = secrets.token_urlsafe(24)
     with tempfile.TemporaryDirectory(prefix="cpu-bench-") as folder:
         file = Path(folder) / "redis.conf"
