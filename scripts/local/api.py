@@ -21,7 +21,7 @@ class Api:
     def __init__(self, url: str, user: str, password: str) -> None:
         self._user, self._password = user, password
         # Loopback is never behind a proxy.
-        self._http = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        self._http = httpx.Client(base_url=url, timeout=60, trust_env=False)
 
     def __enter__(self) -> Api:
         return self
