@@ -3,62 +3,54 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from dags.pods.api import api_trouble, core_v1, may_pass, patiently
 from dags.pods.manifest import Manifest
-from dags.pods.status import PodFailed, PodRefused, Result, is_finished, result_of, why_stuck
+from dags.pods.status import (
+    PodFailed,
+    PodRefused,
+    Result,
+    Trouble,
+    is_finished,
+    named,
+    result_of,
+    trouble_of,
+    why_waiting,
+)
 
 if TYPE_CHECKING:
-    from kubernetes_asyncio.client import ApiException, CoreV1Api, V1Pod
+    from kubernetes_asyncio.client import CoreV1Api, V1Pod
 
 # Beyond the pod's own deadline: time to be scheduled, to have its image pulled, to be told of.
-GRACE_SECONDS = 120
-# For how long a call to the Kubernetes API is made again while its trouble is temporary.
-PATIENCE_SECONDS = 30
-
-
-@asynccontextmanager
-async def core_v1(conn_id: str) -> AsyncIterator[CoreV1Api]:
-    """The Kubernetes API that the Airflow connection leads to."""
-    # Imported here: a DAG file that imports the provider at top level costs every task seconds.
-    from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook
-    from kubernetes_asyncio.client import CoreV1Api
-
-    async with AsyncKubernetesHook(conn_id=conn_id).get_conn() as client:
-        yield CoreV1Api(client)
+GRACE_SECONDS = 600
 
 
 async def run_pod(conn_id: str, manifest: Manifest) -> Result:
     """Run the pod to its end, whoever created it, and delete it once its result is taken.
 
-    Raises PodRefused or PodFailed. A pod that failed is left for people to look at.
+    Raises PodRefused or PodFailed. A pod that failed is left for people to look at; one that can't start
+    is not.
     """
-    import aiohttp
     from kubernetes_asyncio.client import ApiException
 
+    name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
     seconds = manifest["spec"]["activeDeadlineSeconds"] + GRACE_SECONDS
-    name = manifest["metadata"]["name"]
-    try:
-        async with asyncio.timeout(seconds) as deadline, core_v1(conn_id) as api:
-            first = await created(api, manifest)
-            pod = await watched(api, first, lambda pod: is_finished(pod) or why_stuck(pod) is not None)
-            if pod is None:
-                raise PodFailed(f"pod {name} was deleted before it ended")
-            if not is_finished(pod):
+    async with core_v1(conn_id) as api:
+        try:
+            async with asyncio.timeout(seconds) as deadline:
+                pod = await ended(api, await created(api, manifest))
+                result = result_of(pod)
                 await delete(api, pod)
-                raise PodFailed(f"pod {name} can't start: {why_stuck(pod)}")
-            result = result_of(pod)
-            await delete(api, pod)
-            return result
-    except ApiException as error:
-        raise api_trouble(manifest, error) from error
-    except (aiohttp.ClientError, OSError) as error:
-        if deadline.expired():
-            raise PodFailed(f"pod {name} did not end within {seconds} s") from error
-        raise PodFailed(f"the Kubernetes API does not answer: {error or type(error).__name__}") from error
+                return result
+        except ApiException as error:
+            raise api_trouble(manifest, error) from error
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            what = f"pod {name} in namespace {namespace} did not end within {seconds} s"
+            raise PodFailed(f"{what} (kubectl describe pod tells what it waits for)") from error
 
 
 async def created(api: CoreV1Api, manifest: Manifest) -> V1Pod:
@@ -84,6 +76,33 @@ async def created(api: CoreV1Api, manifest: Manifest) -> V1Pod:
         await watched(api, pod, lambda _: False)
 
 
+async def ended(api: CoreV1Api, pod: V1Pod) -> V1Pod:
+    """The pod once it has ended; PodFailed when it is deleted before, PodRefused when it can't start."""
+    while not is_finished(pod):
+        later = await past(api, pod, trouble_of(pod))
+        if later is None:
+            raise PodFailed(f"{named(pod)} was deleted before it ended")
+        pod = later
+    return pod
+
+
+async def past(api: CoreV1Api, pod: V1Pod, trouble: Trouble | None) -> V1Pod | None:
+    """The pod once it has ended or its trouble is another one, or none; None once it is deleted.
+
+    When the trouble has not passed in its time, deletes the pod and raises PodRefused.
+    """
+    if trouble is None or trouble.patience:
+        try:
+            async with asyncio.timeout(trouble.patience if trouble else None) as patience:
+                return await watched(api, pod, lambda pod: is_finished(pod) or trouble_of(pod) != trouble)
+        except TimeoutError:
+            if trouble is None or not patience.expired():
+                raise
+    await delete(api, pod, 0)
+    # As it was at first: a kubelet that waits before it pulls again no longer tells why it has to.
+    raise PodRefused(f"{named(pod)} can't start: {why_waiting(pod)} ({trouble.remedy})")
+
+
 async def watched(api: CoreV1Api, pod: V1Pod, done: Callable[[V1Pod], bool]) -> V1Pod | None:
     """Watch from the pod as it is known until it is done; None once it is deleted."""
     from kubernetes_asyncio.client import ApiException
@@ -107,7 +126,7 @@ async def watched(api: CoreV1Api, pod: V1Pod, done: Callable[[V1Pod], bool]) -> 
                     if done(pod):
                         return pod
         except Exception as error:
-            if not is_temporary(error) and getattr(error, "status", None) != 410:
+            if not may_pass(error) and getattr(error, "status", None) != 410:
                 raise
             await asyncio.sleep(0.2)  # a watch that breaks at once is not begun again at once
         # The stream has ended, broke or began too long ago: look again, then watch from there.
@@ -122,64 +141,17 @@ async def watched(api: CoreV1Api, pod: V1Pod, done: Callable[[V1Pod], bool]) -> 
     return pod
 
 
-async def delete(api: CoreV1Api, pod: V1Pod) -> None:
-    """Delete this very pod, not a later one of its name."""
+async def delete(api: CoreV1Api, pod: V1Pod, grace_seconds: int = 1) -> None:
+    """Delete this very pod, not a later one of its name; 0 seconds: do not wait for the node's word."""
     from kubernetes_asyncio.client import ApiException
 
-    options: Any = {"preconditions": {"uid": pod.metadata.uid}, "gracePeriodSeconds": 1}
+    options: Any = {"preconditions": {"uid": pod.metadata.uid}, "gracePeriodSeconds": grace_seconds}
     name, namespace = pod.metadata.name, pod.metadata.namespace
     try:
         await patiently(lambda: api.delete_namespaced_pod(name, namespace, body=options))
     except ApiException as error:
         if error.status not in (404, 409):
             raise
-
-
-def is_temporary(error: BaseException) -> bool:
-    """Whether a call to the Kubernetes API that failed so may be made again."""
-    import aiohttp
-    from kubernetes_asyncio.client import ApiException
-
-    if isinstance(error, ApiException):
-        return error.status == 429 or error.status >= 500
-    return isinstance(error, (aiohttp.ClientError, OSError))
-
-
-async def patiently(call: Callable[[], Awaitable[V1Pod]]) -> V1Pod:
-    """Make a call to the Kubernetes API, again for some time while its trouble is temporary."""
-    from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
-
-    async for attempt in AsyncRetrying(
-        retry=retry_if_exception(is_temporary),
-        wait=wait_exponential_jitter(multiplier=0.2, max=5),
-        stop=stop_after_delay(PATIENCE_SECONDS),
-        reraise=True,
-    ):
-        with attempt:
-            return await call()
-    raise AssertionError("the last attempt raises what it met")
-
-
-def api_trouble(manifest: Manifest, error: ApiException) -> PodFailed | PodRefused:
-    """What the Kubernetes API would not do, in one sentence with the remedy."""
-    name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
-    try:
-        said = json.loads(error.body or "")["message"]
-    except (TypeError, ValueError, KeyError):
-        said = error.reason
-    what = f"the Kubernetes API refused pod {name} in namespace {namespace}: {error.status} {said}"
-    # A quota that was made just now has no count yet.
-    if error.status == 403 and ("exceeded quota:" in said or "status unknown for quota:" in said):
-        return PodFailed(f"{what} (wait for pods to end, raise the quota, or run fewer at once)")
-    if is_temporary(error):
-        return PodFailed(what)
-    remedies = {
-        401: "the connection's credentials are not accepted: renew them",
-        403: "the connection's account needs create, get, watch and delete on pods there",
-        404: "create the namespace first",
-    }
-    remedy = remedies.get(error.status, "the pod's definition must be put right")
-    return PodRefused(f"{what} ({remedy})")
 
 
 async def delete_by_name(conn_id: str, manifest: Manifest) -> None:

@@ -13,6 +13,7 @@ from kubernetes_asyncio.client import ApiException
 
 from dags import cpu, cpu_start, pods, settings
 from dags.pods import PodOperator, run
+from dags.pods.api import api_trouble
 from tests.deploy.manifests import FOLDER, kustomization, manifest
 
 # As the Kubernetes clients name a call → as a Role names it.
@@ -61,7 +62,7 @@ def test_the_role_has_the_verbs_of_the_operator_s_calls_and_no_other() -> None:
 def test_the_operator_s_advice_names_what_the_role_grants() -> None:
     *verbs, last = manifest("Role")["rules"][0]["verbs"]
     forbidden = ApiException(status=403, reason="Forbidden")
-    assert f"needs {', '.join(verbs)} and {last} on pods" in str(run.api_trouble(a_pod(), forbidden))
+    assert f"needs {', '.join(verbs)} and {last} on pods" in str(api_trouble(a_pod(), forbidden))
 
 
 def test_the_network_policy_is_for_the_pods_that_the_dags_make() -> None:
@@ -123,7 +124,7 @@ def test_the_pods_meet_the_restricted_standard_that_the_namespace_enforces() -> 
 def test_a_quota_s_refusal_is_tried_again(said: str) -> None:
     error = ApiException(status=403, reason="Forbidden")
     error.body = f'{{"message": "pods \\"cpu-1\\" is forbidden: {said}, resources: pods"}}'.encode()
-    trouble = run.api_trouble(a_pod(), error)
+    trouble = api_trouble(a_pod(), error)
     assert isinstance(trouble, pods.PodFailed)
     assert said in str(trouble)
     assert "raise the quota" in str(trouble)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import socket
 from typing import Any
 
 import pytest
 
 from dags import pods
+from dags.pods import api, status
 from dags.pods import run as runs_pods
-from dags.pods import status
-from tests.kubernetes.cluster import Cluster, ended, runs
+from tests.kubernetes.cluster import Cluster, ended, runs, waits
 
 LEAVE_A_RESULT = """echo '{"acc": 5}' > "$RESULT_FILE" """
 RESULT = {"acc": 5}
@@ -98,15 +99,78 @@ async def test_a_pod_that_leaves_no_json_object_is_refused(cluster: Cluster, scr
         await run(manifest(cluster, script))
 
 
-async def test_a_missing_image_is_named(cluster: Cluster) -> None:
-    with pytest.raises(pods.PodFailed, match=r"can't start: ImagePullBackOff: .*no-such-image.*must exist"):
-        await run(manifest(cluster, LEAVE_A_RESULT, image="no-such-image:1"))
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What keeps a pod from starting is given 2 s to pass: its own time is for tests/cluster."""
+    hasty = {reason: trouble and trouble._replace(patience=2) for reason, trouble in status.TROUBLES.items()}
+    monkeypatch.setattr(status, "TROUBLES", hasty)
 
 
+@pytest.mark.usefixtures("_impatient")
+async def test_a_missing_image_is_named_with_why_it_can_t_be_pulled(cluster: Cluster) -> None:
+    made = manifest(cluster, LEAVE_A_RESULT, image="no-such-image:1")
+    with pytest.raises(
+        pods.PodRefused, match=r"can't start: ErrImagePull: .*no-such-image.*not found.*\(the image"
+    ):
+        await run(made)
+    await asyncio.to_thread(cluster.until_gone, made["metadata"]["name"])
+
+
+@pytest.mark.parametrize(("image", "reason"), [("No/Image", "InvalidImageName: "), ("", "422 ")])
+async def test_an_image_s_name_that_is_none_is_told_at_once(
+    cluster: Cluster, image: str, reason: str
+) -> None:
+    with pytest.raises(pods.PodRefused, match=f"{reason}.*put right"):
+        await run(manifest(cluster, LEAVE_A_RESULT, image=image))
+
+
+async def test_an_image_that_must_not_be_pulled_is_told_at_once(cluster: Cluster) -> None:
+    made = manifest(cluster, LEAVE_A_RESULT, image="no-such-image:1")
+    made["spec"]["containers"][0]["imagePullPolicy"] = "Never"
+    with pytest.raises(pods.PodRefused, match=r"ErrImageNeverPull: .*no-such-image.*imagePullPolicy"):
+        await run(made)
+
+
+@pytest.mark.usefixtures("_impatient")
 async def test_a_missing_secret_is_named(cluster: Cluster) -> None:
     secret_env = {"REDIS_URL": ("no-such-secret", "url")}
-    with pytest.raises(pods.PodFailed, match=r"CreateContainerConfigError: .*Secret"):
+    with pytest.raises(
+        pods.PodRefused, match=r'ConfigError: secret "no-such-secret" not found \(the Secret must'
+    ):
         await run(manifest(cluster, LEAVE_A_RESULT, secret_env=secret_env))
+
+
+@pytest.mark.usefixtures("_impatient")
+async def test_a_secret_s_missing_key_is_named(cluster: Cluster) -> None:
+    secret = cluster.secret(other="1")
+    made = manifest(cluster, LEAVE_A_RESULT, secret_env={"REDIS_URL": (secret, "url")})
+    with pytest.raises(pods.PodRefused, match=f"find key url in Secret .*/{secret} .the Secret must"):
+        await run(made)
+
+
+async def test_a_secret_that_comes_late_is_waited_for(cluster: Cluster) -> None:
+    made = manifest(cluster, LEAVE_A_RESULT, secret_env={"REDIS_URL": ("late", "url")})
+    name = cluster.api.create_namespaced_pod(cluster.namespace, made).metadata.name
+    running = asyncio.create_task(run(made))
+    await asyncio.to_thread(cluster.until, name, waits("CreateContainerConfigError"))
+    late = {"metadata": {"name": "late"}, "stringData": {"url": "1"}}
+    cluster.api.create_namespaced_secret(cluster.namespace, late)
+    assert await running == RESULT
+
+
+async def test_a_program_that_is_not_in_the_image_is_named_and_not_tried_again(cluster: Cluster) -> None:
+    made = manifest(cluster, LEAVE_A_RESULT)
+    made["spec"]["containers"][0]["command"] = ["no-such-program"]
+    with pytest.raises(pods.PodRefused, match=r"StartError.*no-such-program.*entrypoint"):
+        await run(made)
+
+
+async def test_a_failing_pod_s_words_are_told_with_the_secret_they_are_about(cluster: Cluster) -> None:
+    secret = cluster.secret(url="1")
+    script = "echo Redis refuses the password in REDIS_URL; exit 1"
+    made = manifest(cluster, script, secret_env={"REDIS_URL": (secret, "url")})
+    with pytest.raises(pods.PodFailed, match=f"in REDIS_URL .REDIS_URL is key url of Secret {secret}"):
+        await run(made)
 
 
 async def test_a_missing_namespace_is_named_and_not_tried_again(cluster: Cluster) -> None:
@@ -121,15 +185,15 @@ async def test_a_pod_past_its_deadline_fails(cluster: Cluster) -> None:
 
 async def test_a_pod_that_somebody_deletes_fails_in_a_way_that_is_tried_again(cluster: Cluster) -> None:
     made = manifest(cluster, "sleep 60")
-    async with runs_pods.core_v1("kubernetes_default") as api:
-        pod = await runs_pods.created(api, made)
-        watching = asyncio.create_task(runs_pods.watched(api, pod, status.is_finished))
+    async with api.core_v1("kubernetes_default") as client:
+        pod = await runs_pods.created(client, made)
+        watching = asyncio.create_task(runs_pods.watched(client, pod, status.is_finished))
         await asyncio.to_thread(cluster.until, made["metadata"]["name"], runs)
         await runs_pods.delete_by_name("kubernetes_default", made)
         last = await watching
     # Gone, or seen to fail just before.
     if last is not None:
-        with pytest.raises(pods.PodFailed):
+        with pytest.raises(pods.PodFailed, match="was deleted before it left a result"):
             status.result_of(last)
 
 
@@ -138,22 +202,72 @@ async def test_twenty_pods_at_once_all_give_their_results(cluster: Cluster) -> N
     assert await asyncio.gather(*map(run, made)) == [{"n": n} for n in range(20)]
 
 
-async def test_an_api_that_is_away_fails_in_a_way_that_is_tried_again(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    extra = {"kube_config": json.dumps(KUBECONFIG_TO_NOWHERE)}
+def kubeconfig(server: str) -> str:
+    """A kubeconfig that leads there, and knows no certificate authority."""
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "there",
+            "clusters": [{"name": "there", "cluster": {"server": server}}],
+            "users": [{"name": "nobody", "user": {}}],
+            "contexts": [{"name": "there", "context": {"cluster": "there", "user": "nobody"}}],
+        }
+    )
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, **extra: Any) -> None:
     connection = {"conn_type": "kubernetes", "extra": extra}
     monkeypatch.setenv("AIRFLOW_CONN_KUBERNETES_DEFAULT", json.dumps(connection))
-    monkeypatch.setattr(runs_pods, "PATIENCE_SECONDS", 1)
-    with pytest.raises(pods.PodFailed, match="Kubernetes API does not answer"):
+
+
+@pytest.mark.parametrize("server", ["http://127.0.0.1:9", "https://no-such-host.invalid:6443"])
+async def test_an_api_that_is_away_fails_in_a_way_that_is_tried_again(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, server: str
+) -> None:
+    connect(monkeypatch, kube_config=kubeconfig(server))
+    monkeypatch.setattr(api, "PATIENCE_SECONDS", 1)
+    with pytest.raises(
+        pods.PodFailed, match=r"API does not answer: .*does Airflow connection kubernetes_default"
+    ):
         await run(manifest(cluster, LEAVE_A_RESULT))
 
 
-KUBECONFIG_TO_NOWHERE = {
-    "apiVersion": "v1",
-    "kind": "Config",
-    "current-context": "nowhere",
-    "clusters": [{"name": "nowhere", "cluster": {"server": "http://127.0.0.1:9"}}],
-    "users": [{"name": "nobody", "user": {}}],
-    "contexts": [{"name": "nowhere", "context": {"cluster": "nowhere", "user": "nobody"}}],
-}
+async def test_an_api_that_is_silent_fails_in_a_way_that_is_tried_again(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        connect(monkeypatch, kube_config=kubeconfig(f"http://127.0.0.1:{silent.getsockname()[1]}"))
+        monkeypatch.setattr(api, "PATIENCE_SECONDS", 0)
+        monkeypatch.setattr(api, "ANSWER_SECONDS", 1)
+        with pytest.raises(pods.PodFailed, match="API does not answer: TimeoutError"):
+            await run(manifest(cluster, LEAVE_A_RESULT))
+
+
+async def test_an_api_whose_certificate_is_not_trusted_is_not_tried_again(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(monkeypatch, kube_config=kubeconfig(cluster.api.api_client.configuration.host))
+    with pytest.raises(
+        pods.PodRefused, match=r"not trusted: .*CERTIFICATE_VERIFY_FAILED.*kubernetes_default"
+    ):
+        await run(manifest(cluster, LEAVE_A_RESULT))
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {},
+        {"kube_config_path": "/no/such/file"},
+        {"kube_config": "clusters: ["},
+        {"in_cluster": True},
+        {"in_cluster": True, "kube_config": "{}"},
+        {"kube_config": kubeconfig("http://127.0.0.1:9"), "cluster_context": "no-such-context"},
+    ],
+)
+async def test_a_connection_that_leads_to_no_cluster_is_not_tried_again(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any]
+) -> None:
+    connect(monkeypatch, **extra)
+    with pytest.raises(pods.PodRefused, match="Airflow connection kubernetes_default leads to no cluster"):
+        await run(manifest(cluster, LEAVE_A_RESULT))
