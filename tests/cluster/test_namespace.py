@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from dags import pods
-from tests.cluster.conftest import status_of, until_counted
-from tests.cluster.pods import LEAVE_A_RESULT, RESULT, manifest
+from tests.cluster.conftest import status_of
+from tests.cluster.pods import manifest
 from tests.kubernetes.cluster import Cluster
 
 
@@ -57,18 +57,3 @@ def test_a_pod_that_asks_for_more_than_a_cycle_needs_is_refused(account: Cluster
     change(made)
     create = account.api.create_namespaced_pod
     assert status_of(lambda: create(account.namespace, made, dry_run="All")) == 403
-
-
-async def test_a_quota_that_is_used_up_is_named_and_may_be_tried_again(
-    cluster: Cluster, account: Cluster, connection: str
-) -> None:
-    quota = {"metadata": {"name": "none-left"}, "spec": {"hard": {"pods": "0"}}}
-    cluster.api.create_namespaced_resource_quota(cluster.namespace, quota)
-    made = manifest(account.namespace, account.image, LEAVE_A_RESULT)
-    try:
-        until_counted(cluster)
-        with pytest.raises(pods.PodFailed, match=r"403 .*exceeded quota: none-left.*raise the quota"):
-            await pods.run_pod(connection, made)
-    finally:
-        cluster.api.delete_namespaced_resource_quota("none-left", cluster.namespace)
-    assert await pods.run_pod(connection, made) == RESULT
