@@ -89,7 +89,7 @@ async def test_a_namespace_that_is_being_deleted_is_told_so(
         ):
             await run_within_a_minute("administrator", manifest(namespace, cluster.image, LEAVE_A_RESULT))
     finally:
-        cluster.api.patch_namespaced_config_map("held", namespace, {"metadata": {"finalizers": []}})
+        cluster.api.patch_namespaced_config_map("held", namespace, {"metadata": {"finalizers": None}})
 
 
 async def test_a_full_quota_is_waited_for_and_then_told_and_tried_again(
