@@ -119,12 +119,17 @@ async def watched(api: CoreV1Api, pod: V1Pod, done: Callable[[V1Pod], bool]) -> 
                 timeout_seconds=60,
                 _request_timeout=90,
             ) as events:
-                async for event in events:
-                    pod = event["object"]
-                    if event["type"] == "DELETED" or pod.metadata.uid != uid:
-                        return None
-                    if done(pod):
-                        return pod
+                try:
+                    async for event in events:
+                        pod = event["object"]
+                        if event["type"] == "DELETED" or pod.metadata.uid != uid:
+                            return None
+                        if done(pod):
+                            return pod
+                finally:
+                    # Closed politely, the connection would wait for an answer beyond the event loop's end.
+                    if events.resp and events.resp.connection:
+                        events.resp.connection.transport.abort()
         except Exception as error:
             if not may_pass(error) and getattr(error, "status", None) != 410:
                 raise
