@@ -9,7 +9,8 @@ it or takes its result; only a pod that failed is replaced. So a job must stand 
 is what the guard of a CPU cycle is for.
 
 Exit codes: 0, the result is in the termination message; 2, trying again can't help, and the task fails
-at once; any other, the task is tried again.
+at once; any other, the task is tried again. What else fails at once, and what is waited for, is in two
+tables: TROUBLES in status.py, REFUSALS in api.py.
 """
 
 from dags.pods.manifest import Manifest, manifest_of

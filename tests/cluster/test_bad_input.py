@@ -28,7 +28,7 @@ async def test_a_missing_image_is_told_within_a_minute(account: Cluster, connect
         await run_within_a_minute(connection, made)
 
 
-async def test_a_pod_that_uses_up_its_memory_is_told_its_limit_and_not_tried_again(
+async def test_a_pod_that_uses_up_its_memory_is_told_so_and_not_tried_again(
     account: Cluster, connection: str
 ) -> None:
     made = manifest(account.namespace, account.image, "tail /dev/zero")

@@ -17,7 +17,7 @@ NO_PROGRAM = 'unable to start container process: exec: "/no/such": stat /no/such
 BUSY = "failed to create shim task: context deadline exceeded"
 
 
-def failed(end: dict[str, Any] | None, **said: str) -> client.V1Pod:
+def failed(end: dict[str, Any] | None, **said: Any) -> client.V1Pod:
     """A failed pod that says something, and the end of its container, if it has one."""
     ended = client.V1ContainerState(terminated=client.V1ContainerStateTerminated(**end)) if end else None
     container = client.V1ContainerStatus(
@@ -127,7 +127,7 @@ def test_a_refusal_says_what_helps_and_is_tried_again_where_it_may_pass(
     code: int, said: str, kind: type[Exception], remedy: str
 ) -> None:
     error = client.ApiException(status=code, reason="Whatever")
-    error.body = json.dumps({"message": said})
+    error.body = json.dumps({"message": said}).encode()
     trouble = api_trouble({"metadata": {"name": "cpu-1", "namespace": "cpu-jobs"}}, error)
     assert type(trouble) is kind
     assert said in str(trouble)
