@@ -128,8 +128,9 @@ async def watched(api: CoreV1Api, pod: V1Pod, done: Callable[[V1Pod], bool]) -> 
                             return pod
                 finally:
                     # Closed politely, the connection would wait for an answer beyond the event loop's end.
-                    if events.resp and events.resp.connection:
-                        events.resp.connection.transport.abort()
+                    connection = events.resp and events.resp.connection
+                    if connection and connection.transport:
+                        connection.transport.abort()
         except Exception as error:
             if not may_pass(error) and getattr(error, "status", None) != 410:
                 raise

@@ -149,11 +149,11 @@ async def test_a_secret_s_missing_key_is_named(cluster: Cluster) -> None:
 
 
 async def test_a_secret_that_comes_late_is_waited_for(cluster: Cluster) -> None:
-    made = manifest(cluster, LEAVE_A_RESULT, secret_env={"REDIS_URL": ("late", "url")})
+    made = manifest(cluster, LEAVE_A_RESULT, secret_env={"REDIS_URL": ("comes-late", "url")})
     name = cluster.api.create_namespaced_pod(cluster.namespace, made).metadata.name
     running = asyncio.create_task(run(made))
     await asyncio.to_thread(cluster.until, name, waits("CreateContainerConfigError"))
-    late = {"metadata": {"name": "late"}, "stringData": {"url": "1"}}
+    late = {"metadata": {"name": "comes-late"}, "stringData": {"url": "1"}}
     cluster.api.create_namespaced_secret(cluster.namespace, late)
     assert await running == RESULT
 
