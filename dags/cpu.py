@@ -13,7 +13,7 @@ from airflow.sdk import DAG, Label, Param, TriggerRule, get_current_context, tas
 from dags import settings
 from dags.news import tell
 from dags.pods import PodOperator
-from dags.runs import Cycle, run_id, trigger
+from dags.runs import START_PATTERN, Cycle, run_id, trigger
 
 DOC = """
 ### One run is one clock cycle of one CPU
@@ -31,8 +31,6 @@ DOC = """
 `cpu_start` triggers the first cycle of every CPU. A run's id says which CPU and which cycle, a pod's
 labels say it too: `kubectl get pods -l start=…,cpu=…`. Clearing any task is safe: a cycle happens once.
 """
-
-START_PATTERN = "^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
 
 
 def after(result: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from dags import settings
 from dags.news import tell
 from dags.pods import PodOperator
-from dags.runs import Cycle, trigger
+from dags.runs import Cycle, trigger, watch
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -31,7 +31,8 @@ DOC = """
 | `start_cpus` | triggers cycle 0 of every CPU in DAG `cpu`: one per `jmp` and `nop`, one that swaps nothing |
 | `notify` | where there is no `jmp` and no `nop` at all: tells that no swap ends this program |
 
-The rest happens in DAG [cpu](/dags/cpu): one run is one cycle of one CPU.
+The rest happens in DAG [cpu](/dags/cpu): one run is one cycle of one CPU. DAG [cpu_watch](/dags/cpu_watch)
+sees to it that each of them comes to its end.
 """
 
 EXAMPLE = """\
@@ -146,6 +147,9 @@ with DAG(
         context = get_current_context()
         params, stored = context["params"], context["ti"].xcom_pull(task_ids="store")
         cpus = cpus_to_start(params["parts"], stored["candidates"])
+        # Before the CPUs, for it sees to those that this task may fail to start.
+        if cpus:
+            watch(stored["start"], params["cycles"], context["dag_run"].run_after)
         # The first cycles begin when about all of them are triggered: before, they would only be in the way.
         begin = datetime.now(UTC) + TIME_TO_TRIGGER * len(cpus)
         started = [

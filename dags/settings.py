@@ -11,6 +11,7 @@ CPUS_AT_ONCE      16          how many CPUs run at once, 4 to 400: the DAG runs 
 CPU_DEFERRED      (measured)  true: pods are waited for in the triggerer, so that pods in flight need
                               no workers; false: in a worker, which answers sooner. Not set: in a
                               worker while CPUS_AT_ONCE is at most 16.
+CPU_WATCH         300         seconds between two looks for CPUs that nobody goes on with, 10 to 86400
 ================  ==========  =======================================================================
 
 Pods are made through the Airflow connection ``kubernetes_default``.
@@ -36,7 +37,14 @@ def deferred(value: str, at_once: int) -> bool:
     return value.lower() == "true" if value else at_once > 16
 
 
-# What all pods of both DAGs have in common.
+def watch_seconds(value: str) -> int:
+    """Read CPU_WATCH; raise ValueError naming it when it is no whole number from 10 to 86400."""
+    if not (value.isascii() and value.isdigit() and 10 <= int(value) <= 86_400):
+        raise ValueError(f"CPU_WATCH is {value!r}: set it to a whole number from 10 to 86400")
+    return int(value)
+
+
+# What all pods of all DAGs have in common.
 POD: dict[str, Any] = {
     "namespace": os.environ.get("CPU_NAMESPACE", "cpu-jobs"),
     "image": os.environ.get("CPU_IMAGE", "cpu:dev"),
@@ -46,4 +54,5 @@ POD: dict[str, Any] = {
 # Every task may be tried again, soon at first: it is made to find what an earlier try did.
 RETRIES = {"retries": 5, "retry_delay": 3, "retry_exponential_backoff": True, "max_retry_delay": 60}
 CPUS_AT_ONCE = cpus_at_once(os.environ.get("CPUS_AT_ONCE", "16"))
+WATCH_SECONDS = watch_seconds(os.environ.get("CPU_WATCH", "300"))
 DEFERRED = deferred(os.environ.get("CPU_DEFERRED", ""), CPUS_AT_ONCE)

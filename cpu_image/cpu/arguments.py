@@ -73,6 +73,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     read = command("read", handlers.read, "Tell the last result, and how far its start run is.")
     _add_start(read)
     _add_cpu(read)
+
+    survey = command("survey", handlers.survey, "Tell which cycle is due of each CPU of a start run.")
+    _add_start(survey)
+    text = "only of this one and those after it: a result has room for some hundred (default 0)"
+    survey.add_argument("--cpu", metavar="N", type=_number(0, MAX_INSTRUCTIONS), default=0, help=text)
     return parser.parse_args(arguments)
 
 

@@ -1,4 +1,4 @@
-"""What the pods do: store, load, exec and read; each a function from Redis to a result.
+"""What the pods do: store, load, exec, read and survey; each a function from Redis to a result.
 
 Each may be run again at any time, after a crash at any point, and gives the same answer.
 """
@@ -11,6 +11,9 @@ from cpu.redis_client import Client
 from cpu.redis_memory import CpuState, RedisCpu, RedisMemory
 from cpu.result import Result, Status
 from cpu.start_run import Settings, StartRun, View
+
+SURVEYED = 150
+"""How many CPUs one survey tells of: each takes up to 20 of a result's 4,096 bytes."""
 
 
 def store(client: Client, start: str, program: Program, settings: Settings, ttl: int) -> Result:
@@ -62,6 +65,35 @@ def read(client: Client, start: str, cpu: int, ttl: int) -> Result:
     keys = Keys(start, cpu)
     state = RedisCpu(client, keys, ttl).read()
     return {**state.result, **StartRun(client, keys, ttl).account()}
+
+
+def survey(client: Client, start: str, cpu: int, ttl: int) -> Result:
+    """Which cycle is due of each CPU that has not stopped, or has stopped with news.
+
+    `due` holds [CPU, the cycle its latest pod was asked for, the cycle due]: a pod for one of the two is at
+    work, or nobody goes on with this CPU. For one with news both are the cycle whose run is to tell it.
+    It tells of CPU number `cpu` and those after it; `more` is the first one that the result has no room for.
+    The status is `over` where all CPUs have stopped, or nothing is left of the start run.
+    """
+    found = StartRun(client, Keys(start), ttl).survey()
+    if found is None:
+        return {"status": "over", "start": start, "due": [], "more": None}
+    running = any(one not in found.verdicts for one in found.cpus)
+    watched = [one for one in found.cpus if one >= cpu and found.verdicts.get(one) != ""]
+    page, more = watched[:SURVEYED], watched[SURVEYED:]
+    pipeline = client.pipeline(transaction=False)
+    for one in page:
+        pipeline.hmget(Keys(start, one).registers, "status", "first", "cycle")
+    due = [[one, *_due(*fields)] for one, fields in zip(page, pipeline.execute(), strict=True)]
+    status = "running" if running else "over"
+    return {"status": status, "start": start, "due": due, "more": more[0] if more else None}
+
+
+def _due(status: bytes | None, first: bytes | None, cycle: bytes | None) -> tuple[int, int]:
+    """The cycle a CPU's latest pod was asked for, and the one due; a stop is due to be accounted for."""
+    if status is None or first is None or cycle is None:
+        return 0, 0
+    return int(first), int(cycle) + 1 if status == b"ok" else int(first)
 
 
 def _swap(view: View, cpu: int) -> Result | None:

@@ -55,6 +55,12 @@ def read(options: Namespace) -> int:
     return _answer(lambda client, ttl: commands.read(client, options.start, options.cpu, ttl))
 
 
+def survey(options: Namespace) -> int:
+    from cpu import commands
+
+    return _answer(lambda client, ttl: commands.survey(client, options.start, options.cpu, ttl))
+
+
 def _answer(command: "Callable[[Client, int], result.Result]") -> int:
     """Run a command on the Redis that the environment names, and deliver its result."""
     from cpu import redis_client

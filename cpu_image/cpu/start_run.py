@@ -109,6 +109,14 @@ class View:
         return cpu != 0 and not self.keep_going and self.answer not in (None, cpu)
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The numbers of a start run's CPUs, and the verdict of each that has stopped: empty for no news."""
+
+    cpus: list[int]
+    verdicts: dict[int, str]
+
+
 class StartRun:
     """One start run: store the program, look at it, stop a CPU, give account. Raises RefusedError
     where it is not stored, or was not used for so long that it has expired.
@@ -170,6 +178,23 @@ class StartRun:
         cpus, stopped, ended = map(int, counts)
         account = {"seconds": round(seconds, 3), "cpus": cpus, "stopped": stopped, "ended": ended}
         return {"verdict": verdict, **account} if verdict else account
+
+    def survey(self) -> Survey | None:
+        """The CPUs that are asked for and what is told of their stops; None where it is not stored any more.
+
+        Only looks: what nobody uses any more expires all the same.
+        """
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.hget(self._keys.facts, "parts")
+        pipeline.lrange(self._keys.program, 0, -1)
+        pipeline.hgetall(self._keys.stops)
+        parts, items, stops = pipeline.execute()
+        if parts is None:
+            return None
+        swaps = (number for number, item in enumerate(items, 1) if _unpack(item).swapped())
+        cpus = [*([0] if b"1" in parts else []), *(swaps if b"2" in parts else ())]
+        verdicts = {int(cpu): stop.decode().partition(":")[0] for cpu, stop in stops.items()}
+        return Survey(cpus, verdicts)
 
     def _now(self) -> float:
         seconds, microseconds = self._client.time()

@@ -97,7 +97,8 @@ def remember_caller(settings: Settings, caller: Mapping[str, str]) -> None:
     wanted = {
         name: value
         for name, value in caller.items()
-        if name.startswith(("AIRFLOW_CONN_", "AIRFLOW_VAR_")) or name in ("CPU_DEFERRED", "CPU_TTL")
+        if name.startswith(("AIRFLOW_CONN_", "AIRFLOW_VAR_"))
+        or name in ("CPU_DEFERRED", "CPU_TTL", "CPU_WATCH")
     }
     write_private(callers_file(settings), json.dumps(wanted, indent=2) + "\n")
 

@@ -16,7 +16,7 @@ from airflow.sdk import Param
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import ParamValidationError
 
-from dags import cpu, cpu_start, settings
+from dags import cpu, cpu_start, cpu_watch, settings
 from dags.pods import PodOperator
 from dags.runs import Cycle, run_id
 
@@ -38,6 +38,10 @@ def test_a_run_of_cpu_is_one_cycle_with_a_branch_to_go_on_halt_or_tell() -> None
 
 def test_cpu_start_stores_the_program_before_it_starts_cpus() -> None:
     assert edges(cpu_start.dag) == {("store", "start_cpus"), ("start_cpus", "notify")}
+
+
+def test_cpu_watch_looks_before_it_resumes_and_looks_again_after() -> None:
+    assert edges(cpu_watch.dag) == {("survey", "resume"), ("resume", "look_again")}
 
 
 @pytest.mark.parametrize(
@@ -72,7 +76,7 @@ def test_a_pod_is_found_by_start_run_cpu_cycle_and_command() -> None:
 
 
 def test_no_pod_is_given_a_secret_but_by_reference() -> None:
-    for task in [*cpu.dag.tasks, *cpu_start.dag.tasks]:
+    for task in [*cpu.dag.tasks, *cpu_start.dag.tasks, *cpu_watch.dag.tasks]:
         if isinstance(task, PodOperator):
             assert task.secret_env == {"REDIS_URL": ("cpu-redis", "url")}
             assert task.env.keys() == {"RESULT_FILE", "CPU_TTL"}
@@ -150,8 +154,15 @@ def test_many_cpus_are_waited_for_in_the_triggerer_unless_told_otherwise(
     assert settings.deferred(value, at_once) is deferred
 
 
+@pytest.mark.parametrize("value", ["9", "86401", "often", "-60", ""])
+def test_how_often_cpus_are_looked_after_out_of_range_is_refused_by_name(value: str) -> None:
+    with pytest.raises(ValueError, match="CPU_WATCH"):
+        settings.watch_seconds(value)
+
+
 def test_the_dag_files_import_nothing_heavy() -> None:
     heavy = ["kubernetes", "kubernetes_asyncio", "redis", "slack_sdk", "cpu"]
-    code = f"import sys, dags.cpu, dags.cpu_start; print([m for m in {heavy} if m in sys.modules])"
+    files = "dags.cpu, dags.cpu_start, dags.cpu_watch"
+    code = f"import sys, {files}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip().splitlines()[-1] == "[]"

@@ -11,7 +11,7 @@ import pytest
 from kubernetes.utils import parse_quantity
 from kubernetes_asyncio.client import ApiException
 
-from dags import cpu, cpu_start, pods, settings
+from dags import cpu, cpu_start, cpu_watch, pods, settings
 from dags.pods import PodOperator, run
 from dags.pods.api import api_trouble
 from tests.deploy.manifests import FOLDER, kustomization, manifest
@@ -22,7 +22,8 @@ MOST_CPUS = 400
 
 
 def pod_operators() -> list[PodOperator]:
-    return [task for task in [*cpu.dag.tasks, *cpu_start.dag.tasks] if isinstance(task, PodOperator)]
+    tasks = [*cpu.dag.tasks, *cpu_start.dag.tasks, *cpu_watch.dag.tasks]
+    return [task for task in tasks if isinstance(task, PodOperator)]
 
 
 def a_pod(**changes: Any) -> pods.Manifest:

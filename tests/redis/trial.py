@@ -33,6 +33,9 @@ class Trial:
     def read(self, cpu: int) -> Result:
         return commands.read(self.client, self.start, cpu, self.ttl)
 
+    def survey(self, cpu: int = 0) -> Result:
+        return commands.survey(self.client, self.start, cpu, self.ttl)
+
     def run(self, cpu: int) -> Result:
         """Load a CPU, and run it until it stops."""
         loaded = self.load(cpu)

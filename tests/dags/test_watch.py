@@ -1,0 +1,98 @@
+"""Who is looked after, and when it is looked again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from dags import cpu_watch, runs, settings
+from dags.runs import Cycle
+
+NOW = datetime(2026, 11, 22, 8, 47, 25, tzinfo=UTC)
+
+
+def cycle(number: int) -> Cycle:
+    return Cycle(start="s", cpu=8, cycle=number, cycles=1)
+
+
+def looked_after(**states: str) -> bool:
+    """Whether CPU 8 is, whose latest pod was asked for cycle 3; by the states of its runs."""
+    kept = {name.replace("_", "-"): state for name, state in states.items()}
+
+    def count(run_ids: Sequence[str], wanted: Sequence[str]) -> int:
+        names = {run.removeprefix("s.cpu-8.").replace(".", "-") for run in run_ids}
+        return sum(1 for name, state in kept.items() if name in names and state in wanted)
+
+    return cpu_watch.is_looked_after(count, cycle(3), cycle(4))
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "success"])
+def test_a_cpu_whose_due_cycle_has_a_run_is_looked_after(state: str) -> None:
+    assert looked_after(cycle_3="success", cycle_4=state)
+
+
+@pytest.mark.parametrize("state", ["queued", "running"])
+def test_so_is_one_whose_last_cycle_s_run_is_still_in_progress(state: str) -> None:
+    assert looked_after(cycle_3=state)
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "success"])
+def test_so_is_one_that_is_gone_on_with_already(state: str) -> None:
+    assert looked_after(cycle_3="success", cycle_4="failed", cycle_4_again_1="failed", cycle_4_again_2=state)
+
+
+def test_one_whose_run_has_failed_is_not() -> None:
+    assert not looked_after(cycle_3="success", cycle_4="failed")
+    assert not looked_after(cycle_3="failed")
+
+
+def test_nor_is_one_whose_runs_are_gone() -> None:
+    assert not looked_after()
+    assert not looked_after(cycle_3="success")
+
+
+def test_a_run_that_ends_between_two_looks_has_triggered_the_next() -> None:
+    looks: list[Sequence[str]] = []
+
+    def count(run_ids: Sequence[str], wanted: Sequence[str]) -> int:
+        looks.append(run_ids)
+        return int(len(looks) == 3)
+
+    assert cpu_watch.is_looked_after(count, cycle(3), cycle(4))
+
+
+@pytest.fixture
+def triggered(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, datetime]]:
+    """Runs of cpu_watch that were asked for, and for when."""
+    asked: list[tuple[str, datetime]] = []
+
+    def trigger_run(dag: str, run: str, conf: dict[str, object], run_after: datetime) -> bool:
+        asked.append((run, run_after))
+        return True
+
+    monkeypatch.setattr(runs, "trigger_run", trigger_run)
+    return asked
+
+
+def test_looks_are_at_fixed_times_so_that_two_who_ask_get_one(
+    triggered: list[tuple[str, datetime]],
+) -> None:
+    first = runs.watch("s", 1, NOW)
+    assert runs.watch("s", 1, NOW + timedelta(seconds=20)) == first == "s.watch-20261122-085000"
+    assert {at for _, at in triggered} == {datetime(2026, 11, 22, 8, 50, tzinfo=UTC)}
+
+
+def test_the_next_look_is_one_period_later(triggered: list[tuple[str, datetime]]) -> None:
+    runs.watch("s", 1, NOW)
+    [(_, at)] = triggered
+    runs.watch("s", 1, at)
+    assert triggered[1] == ("s.watch-20261122-085500", at + timedelta(seconds=settings.WATCH_SECONDS))
+
+
+def test_the_rest_of_a_look_follows_at_once(triggered: list[tuple[str, datetime]]) -> None:
+    runs.watch("s", 1, NOW)
+    [(_, at)] = triggered
+    assert runs.watch("s", 1, at, cpu=151) == "s.watch-20261122-085000.cpu-151"
+    assert triggered[1][1] == at
