@@ -74,6 +74,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     _add_start(read)
     _add_cpu(read)
 
+    cancel = command("cancel", handlers.cancel, "Have all CPUs of a start run stop at their next cycle.")
+    _add_start(cancel)
+
     survey = command("survey", handlers.survey, "Tell which cycle is due of each CPU of a start run.")
     _add_start(survey)
     text = "only of this one and those after it: a result has room for some hundred (default 0)"

@@ -1,4 +1,4 @@
-"""What the pods do: store, load, exec, read and survey; each a function from Redis to a result.
+"""What the pods do: store, load, exec, read, cancel and survey; each a function from Redis to a result.
 
 Each may be run again at any time, after a crash at any point, and gives the same answer.
 """
@@ -67,13 +67,19 @@ def read(client: Client, start: str, cpu: int, ttl: int) -> Result:
     return {**state.result, **StartRun(client, keys, ttl).account()}
 
 
+def cancel(client: Client, start: str, ttl: int) -> Result:
+    """Have all CPUs of a start run stop at their next cycle, and tell nothing."""
+    StartRun(client, Keys(start), ttl).cancel()
+    return {"status": "cancelled", "start": start}
+
+
 def survey(client: Client, start: str, cpu: int, ttl: int) -> Result:
     """Which cycle is due of each CPU that has not stopped, or has stopped with news.
 
     `due` holds [CPU, the cycle its latest pod was asked for, the cycle due]: a pod for one of the two is at
     work, or nobody goes on with this CPU. For one with news both are the cycle whose run is to tell it.
     It tells of CPU number `cpu` and those after it; `more` is the first one that the result has no room for.
-    The status is `over` where all CPUs have stopped, or nothing is left of the start run.
+    The status is `over` where all CPUs have stopped, the start run is cancelled, or nothing is left of it.
     """
     found = StartRun(client, Keys(start), ttl).survey()
     if found is None:

@@ -55,6 +55,12 @@ def read(options: Namespace) -> int:
     return _answer(lambda client, ttl: commands.read(client, options.start, options.cpu, ttl))
 
 
+def cancel(options: Namespace) -> int:
+    from cpu import commands
+
+    return _answer(lambda client, ttl: commands.cancel(client, options.start, ttl))
+
+
 def survey(options: Namespace) -> int:
     from cpu import commands
 

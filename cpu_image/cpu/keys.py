@@ -20,6 +20,7 @@ class Keys:
                                   ended     candidates that have stopped with `end`
                                   answer    number of the first CPU that ended
                                   none      number of the CPU that was told that no swap ends it
+                                  cancelled "1": all CPUs stop at their next cycle, and tell nothing
     cpu:{S}:program        list   "line:operation argument", one for each instruction; never changes
     cpu:{S}:stops          hash   CPU number -> "verdict:seconds.microseconds" of its stop
     cpu:{S:N}:registers    hash   cycle     the last one executed

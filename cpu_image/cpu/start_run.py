@@ -38,20 +38,33 @@ end
 return 1
 """
 
+CANCEL = """
+-- Have all CPUs of a start run stop at their next cycle.
+-- KEYS: 1 facts (hash)
+-- Returns 1 when it is so, 0 when there is no such start run.
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  return 0
+end
+redis.call('HSET', KEYS[1], 'cancelled', '1')
+return 1
+"""
+
 STOP = """
 -- Record that a CPU has stopped, once, and decide what there is to tell. Asked again for the same
 -- CPU, whatever happened since: what was answered first.
 -- KEYS: 1 facts (hash), 2 program (list), 3 stops (hash)
 -- ARGV: 1 seconds to expire after, 2 CPU number, 3 '1' for a candidate, 4 '1' when it ended
 -- Returns 'verdict:time'; nil when there is no such start run.
-local facts = redis.call('HMGET', KEYS[1], 'cpus', 'parts', 'keep_going')
+local facts = redis.call('HMGET', KEYS[1], 'cpus', 'parts', 'keep_going', 'cancelled')
 if not facts[1] then
   return false
 end
 local cpus, parts, keep_going = tonumber(facts[1]), facts[2], facts[3] == '1'
 
 local function decide()
-  if ARGV[2] == '0' then
+  if facts[4] then
+    return ''
+  elseif ARGV[2] == '0' then
     return string.find(parts, '1') and 'part1' or ''
   end
   local stopped = redis.call('HINCRBY', KEYS[1], 'stopped', ARGV[3])
@@ -95,6 +108,7 @@ class View:
     length: int
     keep_going: bool
     answer: int | None
+    cancelled: bool
     address: int
     items: list[bytes]
 
@@ -105,8 +119,10 @@ class View:
         return _unpack(self.items[address - self.address])
 
     def stops(self, cpu: int) -> bool:
-        """Whether a CPU is to stop as another one has the answer; the one without a swap never is."""
-        return cpu != 0 and not self.keep_going and self.answer not in (None, cpu)
+        """Whether a CPU is to stop: as the start run is cancelled, or as another one has the answer, for
+        which the one without a swap never stops.
+        """
+        return self.cancelled or (cpu != 0 and not self.keep_going and self.answer not in (None, cpu))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +159,15 @@ class StartRun:
     def look(self, address: int, last: int) -> View:
         """The facts, and the instructions from an address to the last one; -1 is the program's last."""
         pipeline = self._client.pipeline(transaction=False)
-        pipeline.hmget(self._keys.facts, "length", "keep_going", "answer")
+        pipeline.hmget(self._keys.facts, "length", "keep_going", "answer", "cancelled")
         pipeline.lrange(self._keys.program, address, last)
         for key in self._keys.of_start:
             pipeline.expire(key, self._ttl)
-        (length, keep_going, answer), items, *_ = pipeline.execute()
+        (length, keep_going, answer, cancelled), items, *_ = pipeline.execute()
         if length is None:
             raise self._not_stored()
-        return View(int(length), keep_going == b"1", int(answer) if answer else None, address, items)
+        first = int(answer) if answer else None
+        return View(int(length), keep_going == b"1", first, cancelled == b"1", address, items)
 
     def stop(self, status: Status, candidate: bool) -> str | None:
         """Record the CPU's stop; the verdict of its first time, None when it has nothing to tell."""
@@ -160,6 +177,11 @@ class StartRun:
         if told is None:
             raise self._not_stored()
         return told.decode().partition(":")[0] or None
+
+    def cancel(self) -> None:
+        """Have all CPUs stop at their next cycle; done once or twice is the same."""
+        if not self._client.register_script(CANCEL)(keys=self._keys.of_start[:1]):
+            raise self._not_stored()
 
     def account(self) -> dict[str, Any]:
         """Seconds from store to the CPU's stop (or to now), candidates, how many stopped and ended;
@@ -180,16 +202,17 @@ class StartRun:
         return {"verdict": verdict, **account} if verdict else account
 
     def survey(self) -> Survey | None:
-        """The CPUs that are asked for and what is told of their stops; None where it is not stored any more.
+        """The CPUs that are asked for and what is told of their stops; None where it is cancelled, or not
+        stored any more.
 
         Only looks: what nobody uses any more expires all the same.
         """
         pipeline = self._client.pipeline(transaction=False)
-        pipeline.hget(self._keys.facts, "parts")
+        pipeline.hmget(self._keys.facts, "parts", "cancelled")
         pipeline.lrange(self._keys.program, 0, -1)
         pipeline.hgetall(self._keys.stops)
-        parts, items, stops = pipeline.execute()
-        if parts is None:
+        (parts, cancelled), items, stops = pipeline.execute()
+        if parts is None or cancelled:
             return None
         swaps = (number for number, item in enumerate(items, 1) if _unpack(item).swapped())
         cpus = [*([0] if b"1" in parts else []), *(swaps if b"2" in parts else ())]

@@ -15,7 +15,7 @@ tables: TROUBLES in status.py, REFUSALS in api.py.
 
 from dags.pods.manifest import Manifest, manifest_of
 from dags.pods.operator import PodOperator, PodTrigger
-from dags.pods.run import run_pod
+from dags.pods.run import delete_all, run_pod
 from dags.pods.status import PodFailed, PodRefused, Result
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "PodRefused",
     "PodTrigger",
     "Result",
+    "delete_all",
     "manifest_of",
     "run_pod",
 ]

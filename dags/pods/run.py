@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dags.pods.api import api_trouble, core_v1, may_pass, patiently
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # Beyond the pod's own deadline: time to be scheduled, to have its image pulled, to be told of.
 GRACE_SECONDS = 600
+# Long enough to be told of all pods there are.
+LOOK_SECONDS = 5
 
 
 async def run_pod(conn_id: str, manifest: Manifest) -> Result:
@@ -158,6 +160,32 @@ async def delete(api: CoreV1Api, pod: V1Pod, grace_seconds: int = 1) -> None:
     except ApiException as error:
         if error.status not in (404, 409):
             raise
+
+
+async def delete_all(conn_id: str, namespace: str, labels: Mapping[str, str]) -> list[str]:
+    """Delete the pods with these labels that have failed or wait to begin; their names.
+
+    A watch begins with what there is, so that nobody needs the right to list.
+    """
+    from kubernetes_asyncio.watch import Watch
+
+    deleted = []
+    async with (
+        core_v1(conn_id) as api,
+        Watch().stream(
+            api.list_namespaced_pod,
+            namespace,
+            label_selector=",".join(f"{name}={value}" for name, value in labels.items()),
+            timeout_seconds=LOOK_SECONDS,
+        ) as events,
+    ):
+        async for event in events:
+            pod = event["object"]
+            is_idle = pod.status.phase in ("Pending", "Failed") and pod.metadata.deletion_timestamp is None
+            if event["type"] == "ADDED" and is_idle:
+                await delete(api, pod, 0)
+                deleted.append(pod.metadata.name)
+    return deleted
 
 
 async def delete_by_name(conn_id: str, manifest: Manifest) -> None:

@@ -12,7 +12,7 @@ import httpx
 from scripts.kind.kubectl import KindError, Kubectl
 from scripts.local.api import AirflowError, Api
 
-DAGS = {"cpu_start", "cpu"}
+DAGS = {"cpu_start", "cpu", "cpu_watch"}
 PATIENCE_SECONDS = 300
 
 

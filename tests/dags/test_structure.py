@@ -16,7 +16,7 @@ from airflow.sdk import Param
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import ParamValidationError
 
-from dags import cpu, cpu_start, cpu_watch, settings
+from dags import cpu, cpu_cancel, cpu_start, cpu_watch, settings
 from dags.pods import PodOperator
 from dags.runs import Cycle, run_id
 
@@ -76,7 +76,7 @@ def test_a_pod_is_found_by_start_run_cpu_cycle_and_command() -> None:
 
 
 def test_no_pod_is_given_a_secret_but_by_reference() -> None:
-    for task in [*cpu.dag.tasks, *cpu_start.dag.tasks, *cpu_watch.dag.tasks]:
+    for task in [task for dag in (cpu, cpu_cancel, cpu_start, cpu_watch) for task in dag.dag.tasks]:
         if isinstance(task, PodOperator):
             assert task.secret_env == {"REDIS_URL": ("cpu-redis", "url")}
             assert task.env.keys() == {"RESULT_FILE", "CPU_TTL"}
@@ -162,7 +162,7 @@ def test_how_often_cpus_are_looked_after_out_of_range_is_refused_by_name(value: 
 
 def test_the_dag_files_import_nothing_heavy() -> None:
     heavy = ["kubernetes", "kubernetes_asyncio", "redis", "slack_sdk", "cpu"]
-    files = "dags.cpu, dags.cpu_start, dags.cpu_watch"
+    files = "dags.cpu, dags.cpu_cancel, dags.cpu_start, dags.cpu_watch"
     code = f"import sys, {files}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip().splitlines()[-1] == "[]"

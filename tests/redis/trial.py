@@ -33,6 +33,9 @@ class Trial:
     def read(self, cpu: int) -> Result:
         return commands.read(self.client, self.start, cpu, self.ttl)
 
+    def cancel(self) -> Result:
+        return commands.cancel(self.client, self.start, self.ttl)
+
     def survey(self, cpu: int = 0) -> Result:
         return commands.survey(self.client, self.start, cpu, self.ttl)
 

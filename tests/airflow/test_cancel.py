@@ -1,0 +1,39 @@
+"""A start run that somebody cancels."""
+
+from __future__ import annotations
+
+from scripts.local import cluster
+from scripts.local.waiting import wait_until
+from tests.airflow.stack import PATIENCE_SECONDS, Stack
+
+LONG = "acc +1\n" * 400 + "jmp -400\n"
+
+
+def test_its_cpus_stop_its_pods_go_and_nothing_is_told(stack: Stack) -> None:
+    run = stack.start(program=LONG)
+    assert wait_until(lambda: stack.api.run("cpu_start", run)["state"] == "success", PATIENCE_SECONDS)
+    start = stack.start_id(run)
+    assert wait_until(lambda: stack.redis.exists(f"cpu:{{{start}:0}}:registers") == 1, PATIENCE_SECONDS)
+
+    cancel = stack.api.trigger("cpu_cancel", {"start": start})["dag_run_id"]
+    over = ("success", "failed")
+    assert wait_until(lambda: stack.api.run("cpu_cancel", cancel)["state"] in over, PATIENCE_SECONDS)
+    assert stack.api.run("cpu_cancel", cancel)["state"] == "success"
+    assert stack.finish(run) == ("success", start)
+    assert {one["state"] for one in stack.runs(start)} == {"success"}
+    assert [stack.registers(start, cpu).status for cpu in (0, 401)] == ["stopped", "stopped"]
+    assert stack.told(start) == []
+    pods = cluster.core_api(stack.settings).list_namespaced_pod(
+        stack.settings.namespace, label_selector=f"start={start}"
+    )
+    assert [pod.metadata.name for pod in pods.items] == []
+
+
+def test_a_start_run_that_there_is_not_fails_and_says_so(stack: Stack) -> None:
+    cancel = stack.api.trigger("cpu_cancel", {"start": "nobody"})["dag_run_id"]
+    assert wait_until(
+        lambda: stack.api.run("cpu_cancel", cancel)["state"] in ("success", "failed"), PATIENCE_SECONDS
+    )
+    assert stack.api.run("cpu_cancel", cancel)["state"] == "failed"
+    log = "\n".join(stack.api.log("cpu_cancel", cancel, "cancel", 1))
+    assert "start run nobody is not stored, or has expired" in log
