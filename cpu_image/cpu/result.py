@@ -27,7 +27,7 @@ class Status(StrEnum):
     FAULT = "fault"
     """The program counter is anywhere else outside the program."""
     STOPPED = "stopped"
-    """Another CPU has the answer: it was told to stop."""
+    """It was told to stop: another CPU has the answer, or the start run is cancelled."""
 
 
 def to_line(result: Result) -> str:

@@ -197,6 +197,26 @@ async def test_a_pod_that_somebody_deletes_fails_in_a_way_that_is_tried_again(cl
             status.result_of(last)
 
 
+async def test_the_pods_with_a_label_that_failed_or_wait_are_deleted_and_no_others(cluster: Cluster) -> None:
+    def made(script: str, value: str, **changes: Any) -> str:
+        pod = manifest(cluster, script, **changes)
+        pod["metadata"]["labels"]["start"] = value
+        return str(cluster.api.create_namespaced_pod(cluster.namespace, pod).metadata.name)
+
+    failed, waiting = made("exit 1", "mine"), made("true", "mine", secret_env={"URL": ("no-secret", "url")})
+    at_work, others = made("sleep 60", "mine"), made("exit 1", "others")
+    for name in (failed, others):
+        await asyncio.to_thread(cluster.until, name, ended)
+    await asyncio.to_thread(cluster.until, at_work, runs)
+    await asyncio.to_thread(cluster.until, waiting, waits("CreateContainerConfigError"))
+    deleted = await pods.delete_all("kubernetes_default", cluster.namespace, {"start": "mine"})
+    assert sorted(deleted) == sorted([failed, waiting])
+    for name in deleted:
+        await asyncio.to_thread(cluster.until_gone, name)
+    assert cluster.read(at_work).status.phase == "Running"
+    assert cluster.read(others).status.phase == "Failed"
+
+
 async def test_twenty_pods_at_once_all_give_their_results(cluster: Cluster) -> None:
     made = [manifest(cluster, f"""echo '{{"n": {n}}}' > "$RESULT_FILE" """) for n in range(20)]
     assert await asyncio.gather(*map(run, made)) == [{"n": n} for n in range(20)]
