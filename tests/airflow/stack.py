@@ -102,6 +102,9 @@ class Stack:
         pc, acc, cycle = (int(kept[name]) for name in (b"pc", b"acc", b"cycle"))
         return Registers(kept[b"status"].decode(), pc, acc, cycle, visited)
 
+    def is_loaded(self, start: str, cpu: int) -> bool:
+        return bool(self.redis.exists(Keys(start, cpu).registers))
+
     def told(self, start: str) -> list[str]:
         """The first line of every message about a start run that Slack took."""
         return [post.shown.splitlines()[0] for post in list(self.slack.posts) if start in post.shown]

@@ -13,7 +13,7 @@ def test_its_cpus_stop_its_pods_go_and_nothing_is_told(stack: Stack) -> None:
     run = stack.start(program=LONG)
     assert wait_until(lambda: stack.api.run("cpu_start", run)["state"] == "success", PATIENCE_SECONDS)
     start = stack.start_id(run)
-    assert wait_until(lambda: stack.redis.exists(f"cpu:{{{start}:0}}:registers") == 1, PATIENCE_SECONDS)
+    assert wait_until(lambda: stack.is_loaded(start, 0), PATIENCE_SECONDS)
 
     cancel = stack.api.trigger("cpu_cancel", {"start": start})["dag_run_id"]
     over = ("success", "failed")

@@ -47,6 +47,7 @@ def test_a_cpu_whose_run_was_given_up_is_gone_on_with(
     run = stack.start(program=LONG, parts="part 1")
     assert wait_until(lambda: stack.api.run("cpu_start", run)["state"] == "success", PATIENCE_SECONDS)
     start = stack.start_id(run)
+    assert wait_until(lambda: stack.is_loaded(start, 0), PATIENCE_SECONDS)
     give_up(stack, start, method, **options)
     before = stack.registers(start, 0)
     assert before.status == "ok"
