@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from io import StringIO
 
 from cpu.errors import ProgramError
 from cpu.instructions import INSTRUCTION_SET
@@ -10,8 +11,10 @@ from cpu.instructions import INSTRUCTION_SET
 MAX_INSTRUCTIONS = 10_000
 ARGUMENT_MIN, ARGUMENT_MAX = -(2**63), 2**63 - 1
 
-_BLANKS = " \t\r"
-_INSTRUCTION = re.compile(r"([^ \t]+)[ \t]+([+-]?)0*([0-9]+)")  # [0-9], as \d is any script's digits
+_BLANKS = " \t\r\n"
+# [0-9], as \d is any script's digits. No two neighbours may match the same character: a line of a million of
+# it would be tried in every way to part it between them.
+_INSTRUCTION = re.compile(r"([^ \t]+)[ \t]+([+-]?)([0-9]+)")
 _LONGEST_ARGUMENT = 19  # digits; int() has a limit of its own and need not be asked for more
 _SHOWN = 60  # characters of a refused line
 
@@ -60,13 +63,14 @@ def parse(text: str) -> Program:
     Raises ProgramError with the line's number, the line, and what was expected there.
     """
     instructions: list[Instruction] = []
-    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
-        stripped = line.strip(_BLANKS)
-        if not stripped:
+    # Line by line, as all the lines of 16 MiB at once do not fit into a pod; only \n ends one.
+    for number, raw in enumerate(StringIO(text.removeprefix("\ufeff"), newline="\n"), 1):
+        line = raw.strip(_BLANKS)
+        if not line:
             continue
         if len(instructions) == MAX_INSTRUCTIONS:
             raise _refusal(number, line, f"expected no more than {MAX_INSTRUCTIONS:,} instructions")
-        instructions.append(_parse_line(number, stripped))
+        instructions.append(_parse_line(number, line))
     if not instructions:
         raise ProgramError("the program is empty: expected one instruction per line, such as 'acc +1'")
     return Program(tuple(instructions))
@@ -78,7 +82,7 @@ def _parse_line(number: int, line: str) -> Instruction:
     if not match or operation not in INSTRUCTION_SET:
         operations = ", ".join(INSTRUCTION_SET)
         raise _refusal(number, line, f"expected one of {operations} and a signed integer, as in 'acc +1'")
-    sign, digits = match[2], match[3]
+    sign, digits = match[2], match[3].lstrip("0") or "0"
     if not sign:
         raise _refusal(number, line, "expected a sign before the number, + or -")
     argument = int(sign + digits) if len(digits) <= _LONGEST_ARGUMENT else ARGUMENT_MAX + 1
@@ -89,7 +93,7 @@ def _parse_line(number: int, line: str) -> Instruction:
 
 def _refusal(number: int, line: str, expected: str) -> ProgramError:
     # ascii() so that no control character, and nothing a terminal cannot show, gets through.
-    shown = ascii(line[: _SHOWN + 1].strip(_BLANKS))
+    shown = ascii(line[: _SHOWN + 1])
     if len(shown) > _SHOWN:
         shown = shown[:_SHOWN] + "..."
     return ProgramError(f"line {number}: {shown}: {expected}")
