@@ -71,7 +71,7 @@ with DAG(
     params={
         "start": Param(type="string", pattern=START_PATTERN, description="The start run"),
         "cpu": Param(type="integer", minimum=0, maximum=10_000, description="0, or the instruction swapped"),
-        "cycle": Param(0, type="integer", minimum=0, description="0 loads, 1 and up execute"),
+        "cycle": Param(0, type="integer", minimum=0, maximum=10**12, description="0 loads, 1 and up execute"),
         "cycles": Param(1, type="integer", minimum=1, maximum=10_000, description="Cycles per pod"),
     },
 ) as dag:

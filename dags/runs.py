@@ -7,7 +7,8 @@ from typing import Any, TypedDict
 
 from dags import settings
 
-START_PATTERN = "^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
+# To Python, "$" is also before a final line end.
+START_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$(?!\n)"
 
 
 class Cycle(TypedDict):

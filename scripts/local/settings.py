@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SECRET = "cpu-redis"  # noqa: S105  (its name; the address it holds is made when the stack is)
 # A unix socket's address holds 108 bytes on Linux and 104 on macOS, its final zero included.
 LONGEST_SOCKET_PATH = 100
+DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+HOST = re.compile(r"[A-Za-z0-9:][A-Za-z0-9.:-]*")
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,15 @@ class Settings:
             raise StackError(f"two of {', '.join(ports)} are the same port: choose three different ones")
         if not 4 <= self.cpus_at_once <= 400:
             raise StackError(f"--cpus-at-once is {self.cpus_at_once}: choose a number from 4 to 400")
+        if not DNS_LABEL.fullmatch(self.namespace):
+            raise StackError(
+                f"--namespace is {self.namespace!a}: choose a name of up to 63 of a-z, 0-9 and -"
+            )
+        if self.pods_reach_host_at and not HOST.fullmatch(self.pods_reach_host_at):
+            raise StackError(
+                f"--pods-reach-host-at is {self.pods_reach_host_at!a}: "
+                "give an address of this machine, such as 192.0.2.7"
+            )
         if self.kubeconfig and not (self.pods_reach_host_at or self.redis_url):
             raise StackError(
                 "--kubeconfig names a cluster whose pods can't reach Redis on this machine's loopback: "

@@ -23,6 +23,10 @@ from scripts.local.settings import LONGEST_SOCKET_PATH, Settings, load
         ({"cpus_at_once": 401}, "from 4 to 400"),
         ({"kubeconfig": Path("/some/kubeconfig")}, "--pods-reach-host-at"),
         ({"context": "kind"}, "--kubeconfig"),
+        ({"namespace": "CPU_jobs"}, "--namespace is 'CPU_jobs'"),
+        ({"namespace": "cpu\n"}, "up to 63 of a-z"),
+        ({"namespace": "a" * 64}, "up to 63 of a-z"),
+        ({"pods_reach_host_at": "10.0.0.1\nrequirepass x"}, "--pods-reach-host-at is '10"),
         ({"redis_url": "redis://r", "pods_reach_host_at": "10.0.0.1"}, "leave --pods-reach-host-at out"),
     ],
 )
