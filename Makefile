@@ -72,6 +72,16 @@ lint: .venv/ready ## Check style, types and layers
 	PYTHONPATH=.:cpu_image .venv/bin/lint-imports
 	$(IMAGE_REQUIREMENTS) | diff cpu_image/requirements.txt - || { echo "run make lock" >&2; exit 1; }
 
+# Asks OSV, or a mirror of it as in `make audit ADVISORIES=https://…`, and fails where nobody answers. What has to
+# be lived with is listed in pyproject.toml, [tool.uv.audit].
+.PHONY: audit
+audit: .venv/ready ## Look every package of the lock file up among the known vulnerabilities
+	$(UV) audit --frozen --preview-features audit-command $(if $(ADVISORIES),--service-url $(ADVISORIES))
+
+.PHONY: fuzz
+fuzz: .venv/ready ## Try hostile input for a while: make fuzz [SECONDS=n] [SEED=n]
+	@$(RUN) -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
+
 .PHONY: lock
 lock: .venv/ready ## Resolve the dependencies anew
 	$(UV) lock --upgrade
