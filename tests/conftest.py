@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 
 # No example fails for being slow: how busy the machine is decides nothing. More examples: tests/fuzz.py.
 settings.register_profile("ordinary", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("fuzz", settings.get_profile("ordinary"), max_examples=500)
+settings.register_profile("fuzz", settings.get_profile("ordinary"), max_examples=300)
 settings.load_profile("ordinary")
 
 # Importing Airflow makes its home folder: not the user's own.

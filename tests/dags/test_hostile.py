@@ -26,7 +26,7 @@ def arguments_in_the_pod(dag: Any, task_id: str, params: dict[str, Any]) -> list
     """A pod's arguments as its process gets them, after Airflow's templates and Kubernetes' variables."""
     task = dag.get_task(task_id).prepare_for_execution()
     assert isinstance(task, PodOperator)
-    task.render_template_fields({"params": params, "dag_run": RUN, "dag": dag})  # type: ignore[typeddict-item]
+    task.render_template_fields({"params": params, "dag_run": RUN, "dag": dag})
     [container] = task.manifest()["spec"]["containers"]
     return [expand(argument, {"REDIS_URL": "redis://:secret@host"}) for argument in container["args"]]
 
@@ -46,7 +46,7 @@ def test_a_program_that_the_form_takes_arrives_in_its_pod_byte_for_byte(program:
     params = {"program": program, "parts": "both", "stop_at_first_answer": True}
     given_ = arguments_in_the_pod(cpu_start.dag, "store", params)
     options = arguments.parse(given_)
-    assert options.start == cpu_start.start_id({"dag_run": RUN})  # type: ignore[typeddict-item]
+    assert options.start == cpu_start.start_id({"dag_run": RUN})
     assert source.decode(options.encoded) == program
 
 
@@ -79,7 +79,7 @@ def test_the_longest_names_are_names_that_kubernetes_takes() -> None:
     for task_id in ("load", "execute", "read"):
         task = cpu.dag.get_task(task_id).prepare_for_execution()
         assert isinstance(task, PodOperator)
-        task.render_template_fields({"params": params, "dag_run": RUN, "dag": cpu.dag})  # type: ignore[typeddict-item]
+        task.render_template_fields({"params": params, "dag_run": RUN, "dag": cpu.dag})
         for name in (task.pod_name, *task.labels.values()):
             assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name)
 

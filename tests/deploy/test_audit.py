@@ -1,4 +1,4 @@
-"""``make audit`` asks for every package there is in the lock file, and fails for any that is known to be bad."""
+"""``make audit`` asks for every package in the lock file, and fails for any that is known to be bad."""
 
 from __future__ import annotations
 

@@ -1,0 +1,112 @@
+"""Who gets in: nobody from elsewhere, nobody without the password, and nothing that makes no sense."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from scripts.local import processes
+from scripts.local.airflow import ADMIN
+from scripts.local.api import AirflowError, Api
+from tests.airflow.stack import Stack
+from tests.hostile import MARKUP
+
+# What an API server says of itself to whoever asks.
+OPEN_TO_ALL = {"/api/v2/monitor/health", "/api/v2/version"}
+
+
+def test_nothing_listens_but_on_loopback(stack: Stack) -> None:
+    listening = {
+        (each.laddr.ip, each.laddr.port)
+        for process in processes.members(stack.settings)
+        for each in process.net_connections("inet")
+        if each.status == psutil.CONN_LISTEN
+    }
+    settings = stack.settings
+    ours = {("127.0.0.1", settings.port), ("127.0.0.1", settings.redis_port)}
+    if settings.pods_reach_host_at:
+        ours |= {(settings.pods_reach_host_at, settings.redis_port)}
+    if not settings.kubeconfig:
+        ours |= {("127.0.0.1", settings.kube_port)}
+    assert ours <= listening
+    assert {address for address in listening - ours if address[0] not in ("127.0.0.1", "::1")} == set()
+
+
+@pytest.mark.parametrize("authorization", [None, "Bearer wrong", "Basic YWRtaW46YWRtaW4="])
+def test_nothing_of_airflow_s_api_is_answered_without_a_token(
+    stack: Stack, authorization: str | None
+) -> None:
+    headers = {"Authorization": authorization} if authorization else {}
+    with httpx.Client(
+        base_url=stack.settings.api_url, headers=headers, trust_env=False, timeout=60
+    ) as client:
+        paths = client.get("/openapi.json").raise_for_status().json()["paths"]
+        asked = [(method, path) for path, methods in paths.items() for method in methods]
+        answered = {
+            (method, path)
+            for method, path in asked
+            if client.request(method, path.replace("{", "").replace("}", "")).status_code not in (401, 403)
+        }
+    assert len(asked) > 100
+    assert {path for _, path in answered} <= OPEN_TO_ALL
+
+
+@pytest.mark.parametrize(("user", "password"), [(ADMIN, "wrong"), (ADMIN, ""), (ADMIN, ADMIN), ("", "")])
+def test_a_wrong_password_lets_nobody_in(stack: Stack, user: str, password: str) -> None:
+    with (
+        Api(stack.settings.api_url, user, password) as api,
+        pytest.raises(AirflowError, match="refuses user"),
+    ):
+        api.log_in()
+
+
+def test_nobody_gets_in_without_saying_who_they_are(stack: Stack) -> None:
+    with httpx.Client(base_url=stack.settings.api_url, trust_env=False, timeout=60) as client:
+        for method, path in (("GET", "/auth/token"), ("GET", "/auth/token/login"), ("POST", "/auth/token")):
+            answer = client.request(method, path)
+            assert "access_token" not in answer.text
+            assert not client.cookies
+
+
+@pytest.mark.parametrize(
+    ("dag", "conf"),
+    [
+        ("cpu", {"start": "{{ 7 * 7 }}", "cpu": 1}),
+        ("cpu", {"start": "$(REDIS_URL)", "cpu": 1}),
+        ("cpu", {"start": "Not_a_label", "cpu": 1}),
+        ("cpu", {"start": "label\n", "cpu": 1}),
+        ("cpu", {"start": "s", "cpu": -1}),
+        ("cpu", {"start": "s", "cpu": "1; id"}),
+        ("cpu", {"start": "s", "cpu": 1, "cycle": 10**30}),
+        ("cpu_start", {"cycles": 10**30}),
+        ("cpu_start", {"program": "x" * 10**7}),
+        ("cpu_start", {"program": "acc +1\n\x00"}),
+        ("cpu_start", {"program": ["acc +1"]}),
+    ],
+)
+def test_parameters_that_make_no_sense_start_nothing(stack: Stack, dag: str, conf: dict[str, Any]) -> None:
+    before = stack.api.count_runs(dag)
+    with pytest.raises(AirflowError, match=r": 4\d\d "):
+        stack.api.trigger(dag, conf)
+    assert stack.api.count_runs(dag) == before
+
+
+@pytest.mark.parametrize("name", ["{{ 7 * 7 }}", "../../etc", "a b", "<script>", "a\nb", "$(id)"])
+def test_a_run_s_name_with_a_meaning_elsewhere_is_refused(stack: Stack, name: str) -> None:
+    with pytest.raises(AirflowError, match=r": 4\d\d "):
+        stack.api.trigger("cpu_start", {}, run=name)
+
+
+def test_a_hostile_program_is_refused_literally_and_a_note_kept_so(stack: Stack) -> None:
+    shown = [one for one in MARKUP if one.isprintable() and one.isascii() and "'" not in one]
+    program = "nop +0\n" + " ".join(shown)[:50]
+    run = stack.start(program=program)
+    note = {"note": "".join(shown)}
+    path = f"/dags/cpu_start/dagRuns/{run}"
+    assert stack.api.request("PATCH", path, json=note, params={"update_mask": "note"})["note"] == note["note"]
+    assert stack.finish(run)[0] == "failed"
+    log = "\n".join(stack.api.log("cpu_start", run, "store", 1))
+    assert f"line 2: {program.splitlines()[1]!a}: expected one of acc, jmp, nop" in log
