@@ -11,7 +11,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Label, Param, TriggerRule, get_current_context, task
 
 from dags import settings
-from dags.news import tell
+from dags.news import TRIES, AsSlackAsks, tell
 from dags.pods import PodOperator
 from dags.runs import START_PATTERN, Cycle, run_id, trigger
 
@@ -107,7 +107,7 @@ with DAG(
     halt = EmptyOperator(task_id="halt", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
     read = pod("read", task_id="read", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
 
-    @task
+    @task(retries=TRIES, retry_policy=AsSlackAsks())
     def notify() -> dict[str, Any]:
         """Tell people the answer."""
         context = get_current_context()

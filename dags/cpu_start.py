@@ -15,7 +15,7 @@ from airflow.sdk import DAG, Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from dags import settings
-from dags.news import tell
+from dags.news import TRIES, AsSlackAsks, tell
 from dags.pods import PodOperator
 from dags.runs import Cycle, trigger, watch
 
@@ -161,7 +161,7 @@ with DAG(
         ]
         return {"cpus": len(cpus), "triggered": sum(started)}
 
-    @task
+    @task(retries=TRIES, retry_policy=AsSlackAsks())
     def notify() -> dict[str, Any]:
         """Where part 2 is asked for and there is nothing to swap: tell that no swap ends the program."""
         context = get_current_context()

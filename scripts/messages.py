@@ -24,7 +24,8 @@ class News:
     `verdict`: `part1` (the program as written has stopped), `part2` (a swapped one has ended) or `none`
     (all have stopped, none has ended). `status`, `acc`, `pc`, `line`: how the CPU stopped; `cpu`: its number;
     `cycle`: its last cycle; `seconds`: from the program's storing to the CPU's stop; `cpus`: how many swaps
-    are tried; `ended`: how many of them have ended so far; `link`: the DAG run's address.
+    are tried; `ended`: how many of them have ended so far; `link`: the DAG run's address; `since`: a moment
+    before anybody was told, in seconds since 1970.
     """
 
     verdict: Literal["part1", "part2", "none"]
@@ -40,16 +41,17 @@ class News:
     seconds: float | None = None
     cpus: int | None = None
     ended: int | None = None
+    since: float = 0
 
     @classmethod
-    def of(cls, result: Mapping[str, Any], link: str | None = None) -> News:
+    def of(cls, result: Mapping[str, Any], link: str | None = None, since: float = 0) -> News:
         """The news in the result of a `read` pod; raises ValueError where the result has no verdict."""
         if result.get("verdict") not in ("part1", "part2", "none"):
             raise ValueError(f"no news: the verdict is {result.get('verdict')!r}, not part1, part2 or none")
         facts = {name: result[name] for name in cls.__dataclass_fields__ if name in result}
         if swap := facts.get("swap"):
             facts["swap"] = Swap(swap["line"], swap["before"], swap["after"])
-        return cls(**facts | {"link": link})
+        return cls(**facts | {"link": link, "since": since})
 
 
 def dag_run_link(base_url: str, dag_id: str, run_id: str) -> str:
@@ -58,11 +60,24 @@ def dag_run_link(base_url: str, dag_id: str, run_id: str) -> str:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """By which a message is found again: the start run, which news of it, and told since when."""
+
+    start: str
+    news: str
+    since: float
+
+
+@dataclass(frozen=True)
 class Message:
-    """Plain text of one or more lines, free of control characters, and the `link` that goes with it."""
+    """Plain text of one or more lines, free of control characters, and the `link` that goes with it.
+
+    `mark`: this message shall be there once; None where it may be there as often as it is posted.
+    """
 
     text: str
     link: str | None = None
+    mark: Mark | None = None
 
     def __str__(self) -> str:
         return f"{self.text}\n{self.link}" if self.link else self.text
@@ -70,7 +85,9 @@ class Message:
 
 def message(news: News) -> Message:
     """The answer in the first line, in the words of the image's `run` command; how it came about below."""
-    return Message("\n".join([headline(news), details(news), f"Start run {visible(news.start)}"]), news.link)
+    start = visible(news.start)
+    text = "\n".join([headline(news), details(news), f"Start run {start}"])
+    return Message(text, news.link, Mark(start, news.verdict, news.since))
 
 
 def headline(news: News) -> str:

@@ -1,10 +1,11 @@
-"""A stand-in for Slack on loopback: takes posts, refuses what Slack refuses, and can misbehave on request.
+"""A stand-in for Slack on loopback: takes posts, shows them, refuses what Slack refuses, can misbehave.
 
 In a test: `with SlackServer() as slack:`, then point `base_url` at `slack.api`, read `slack.posts`.
-By hand:   `python tests/slack/server.py --port 9000` prints every accepted post as one JSON line.
+By hand:   `python -m tests.slack.server --port 9000` prints every accepted post as one JSON line.
 
-Checked as Slack does: token, content type, JSON, channel, text, blocks and their lengths. Not modelled:
-scopes, users, threads, attachments, block types other than section and rich_text.
+Checked as Slack does (`rules.py`): token, scopes, content type, JSON, channel, text, blocks and their
+lengths, metadata, and what a channel's history is asked for. Not modelled: users, threads, attachments,
+block types other than section and rich_text, the size of metadata.
 """
 
 from __future__ import annotations
@@ -15,18 +16,22 @@ import json
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
+from urllib.parse import parse_qsl
+
+from tests.slack.rules import Refusal, checked, page_of, shown
 
 TOKEN = "xoxb-1111111111-2222222222-abcdefghijklmnopqrstuvwx"
 WEBHOOK_PATH = "/services/T0CPU/B0CPU/ponmlkjihgfedcba"
-CHANNELS = {"#cpu": "C0CPU", "C0CPU": "C0CPU", "#archived": "C0OLD", "#uninvited": "C0FAR"}
-
-MAX_TEXT = 40_000  # https://docs.slack.dev/changelog/2018-truncating-really-long-messages
-MAX_BLOCKS = 50  # https://docs.slack.dev/reference/block-kit/blocks
-MAX_SECTION_TEXT = 3_000  # https://docs.slack.dev/reference/block-kit/blocks/section-block
+CHANNELS = {
+    **{"#cpu": "C0CPU", "C0CPU": "C0CPU", "#archived": "C0OLD", "#uninvited": "C0FAR", "C0FAR": "C0FAR"},
+    "C0SECRET": "C0SECRET",
+}
+PRIVATE = {"C0SECRET"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Post:
 
     via: str
     channel: str
-    ts: str | None
+    ts: str
     shown: str
     body: dict[str, Any]
 
@@ -51,8 +56,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Fault:
-    """What to answer in place of the right answer; `silent` says nothing at all until the server closes.
+    """What to answer in place of the right answer.
 
+    `silent`: nothing at all until the server closes; `cut`: nothing, and the connection is closed.
     `accepts`: the message is posted all the same, and only the answer to it goes wrong.
     """
 
@@ -60,15 +66,16 @@ class Fault:
     body: str = "fatal_error"
     headers: dict[str, str] = field(default_factory=dict)
     silent: bool = False
+    cut: bool = False
     accepts: bool = False
 
 
-class Refusal(Exception):
-    """Slack's own word for what is wrong with a post."""
-
-
 class SlackServer:
-    """Serves from entering to leaving; `faults` are used up one a request, before anything is looked at."""
+    """Serves from entering to leaving.
+
+    `scopes`: what the bot may do. `faults` are used up one a post, `history_faults` one a look into the
+    channel, before anything of the request is looked at.
+    """
 
     def __init__(
         self,
@@ -78,7 +85,10 @@ class SlackServer:
     ) -> None:
         self.posts: list[Post] = []
         self.requests: list[Request] = []
+        self.scopes = {"chat:write", "channels:history", "groups:history"}
         self.faults: queue.SimpleQueue[Fault] = queue.SimpleQueue()
+        self.history_faults: queue.SimpleQueue[Fault] = queue.SimpleQueue()
+        self.fallen_silent = threading.Event()
         self.closing = threading.Event()
         self._on_post = on_post
         self._lock = threading.Lock()
@@ -108,11 +118,22 @@ class SlackServer:
 
     def accept(self, via: str, channel: str, body: dict[str, Any]) -> Post:
         with self._lock:
-            ts = f"1795337245.{len(self.posts):06d}" if via == "chat.postMessage" else None
+            ts = f"{max(time.time(), float(self.posts[-1].ts) + 1e-5 if self.posts else 0):.6f}"
             post = Post(via, channel, ts, shown(body), body)
             self.posts.append(post)
             self._on_post(post)
         return post
+
+    def history(self, channel: str) -> list[dict[str, Any]]:
+        """What the channel holds, oldest first, as Slack tells it."""
+        with self._lock:
+            kept = ("text", "blocks", "metadata")
+            return [
+                {"type": "message", "ts": post.ts}
+                | {name: post.body[name] for name in kept if name in post.body}
+                for post in self.posts
+                if post.channel == channel
+            ]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -121,25 +142,30 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.slack.requests.append(Request(self.path, dict(self.headers), body))
+        looks = self.path.endswith("conversations.history")
         try:
-            fault = self.slack.faults.get_nowait()
+            fault = (self.slack.history_faults if looks else self.slack.faults).get_nowait()
         except queue.Empty:
             self._answer(*self._outcome(body))
             return
         if fault.accepts:
             self._outcome(body)
         if fault.silent:
+            self.slack.fallen_silent.set()
             self.slack.closing.wait()
+        if fault.silent or fault.cut:
             self.close_connection = True
         else:
             self._answer(fault.status, fault.body, fault.headers)
 
     def _outcome(self, body: bytes) -> tuple[int, str]:
-        if self.path == "/api/chat.postMessage":
+        methods = {"/api/chat.postMessage": self._post, "/api/conversations.history": self._history}
+        if method := methods.get(self.path):
             try:
-                return 200, self._api(body)
+                self._authorize()
+                return 200, json.dumps(method(body))
             except Refusal as refusal:
-                return 200, json.dumps({"ok": False, "error": str(refusal)})
+                return 200, json.dumps({"ok": False, "error": str(refusal), **refusal.more})
         if self.path == WEBHOOK_PATH:
             try:
                 return 200, self._webhook(body)
@@ -149,7 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
             return 404, "no_service"
         return 200, json.dumps({"ok": False, "error": "unknown_method"})
 
-    def _api(self, raw: bytes) -> str:
+    def _authorize(self) -> None:
         match self.headers.get("Authorization", "").split():
             case []:
                 raise Refusal("not_authed")
@@ -157,6 +183,13 @@ class _Handler(BaseHTTPRequestHandler):
                 pass
             case _:
                 raise Refusal("invalid_auth")
+
+    def _needs(self, scope: str) -> None:
+        if scope not in self.slack.scopes:
+            raise Refusal("missing_scope", needed=scope, provided=",".join(sorted(self.slack.scopes)))
+
+    def _post(self, raw: bytes) -> dict[str, Any]:
+        self._needs("chat:write")
         if self.headers.get_content_type() != "application/json":
             raise Refusal("invalid_post_type")
         body = checked(raw, otherwise="invalid_json")
@@ -168,9 +201,17 @@ class _Handler(BaseHTTPRequestHandler):
         if channel == CHANNELS["#uninvited"]:
             raise Refusal("not_in_channel")
         post = self.slack.accept("chat.postMessage", channel, body)
-        return json.dumps(
-            {"ok": True, "channel": channel, "ts": post.ts, "message": {"text": body.get("text")}}
-        )
+        return {"ok": True, "channel": channel, "ts": post.ts, "message": {"text": body.get("text")}}
+
+    def _history(self, raw: bytes) -> dict[str, Any]:
+        asked = dict(parse_qsl(raw.decode()))
+        channel = asked.get("channel", "")
+        if channel not in CHANNELS.values():
+            raise Refusal("channel_not_found")
+        self._needs("groups:history" if channel in PRIVATE else "channels:history")
+        if channel == CHANNELS["#uninvited"]:
+            raise Refusal("not_in_channel")
+        return page_of(self.slack.history(channel), asked)
 
     def _webhook(self, raw: bytes) -> str:
         self.slack.accept("webhook", CHANNELS["#cpu"], checked(raw, otherwise="invalid_payload"))
@@ -188,64 +229,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing: standard error is for what is wrong."""
-
-
-def checked(raw: bytes, otherwise: str) -> dict[str, Any]:
-    """The body of a post if Slack would take it; raises Refusal."""
-    try:
-        body = json.loads(raw)
-    except ValueError:
-        raise Refusal(otherwise) from None
-    if not isinstance(body, dict):
-        raise Refusal(otherwise)
-    text, blocks = body.get("text", ""), body.get("blocks", [])
-    if not text and not blocks:
-        raise Refusal("no_text")
-    if len(text) > MAX_TEXT:
-        raise Refusal("msg_too_long")
-    if len(blocks) > MAX_BLOCKS or not all(_well_formed(block) for block in blocks):
-        raise Refusal("invalid_blocks")
-    return body
-
-
-def _well_formed(block: Any) -> bool:
-    match block:
-        case {"type": "section", "text": {"type": "plain_text" | "mrkdwn", "text": str(text)}}:
-            return 0 < len(text) <= MAX_SECTION_TEXT
-        case {"type": "rich_text", "elements": [*parts]}:
-            return all(_well_formed(part) for part in parts)
-        case {"type": "rich_text_section" | "rich_text_preformatted", "elements": [*parts]}:
-            return all(_well_formed(part) for part in parts)
-        case {"type": "text", "text": str(text)}:
-            return text != ""
-        case {"type": "link", "url": str(url)}:
-            return url != ""
-        case _:
-            return False
-
-
-def shown(body: dict[str, Any]) -> str:
-    """What a reader sees, as plain text: the blocks if there are any, otherwise the text."""
-    if blocks := body.get("blocks"):
-        return "\n".join(_plain(block) for block in blocks)
-    return unescape(body["text"])
-
-
-def unescape(text: str) -> str:
-    """The three entities that Slack knows, as the characters they stand for."""
-    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-
-
-def _plain(part: dict[str, Any]) -> str:
-    match part:
-        case {"elements": parts}:
-            return "".join(_plain(inner) for inner in parts)
-        case {"type": "link", "url": url}:
-            return f"{part['text']} ({url})" if "text" in part else str(url)
-        case {"type": "section", "text": {"text": text}} | {"text": text}:
-            return str(text)
-        case _:
-            return ""
 
 
 def main() -> None:

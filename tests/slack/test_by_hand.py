@@ -11,6 +11,8 @@ import pytest
 
 from scripts import slack_notify
 from scripts.messages import Message
+from scripts.slack.calls import post
+from scripts.slack.connection import Bot
 from tests.slack.server import TOKEN, WEBHOOK_PATH, Fault, SlackServer
 
 ROOT = Path(__file__).parents[2]
@@ -22,16 +24,32 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(f"SLACK_{name}", raising=False)
 
 
+@pytest.mark.parametrize(
+    ("channel", "scopes", "note"),
+    [
+        ("C0CPU", {"chat:write", "channels:history"}, ""),
+        ("C0CPU", {"chat:write"}, "posted twice.*channels:history"),
+        ("#cpu", {"chat:write", "channels:history"}, "posted twice.*by its id"),
+    ],
+)
 def test_a_token_and_a_channel_can_be_tried_by_hand(
-    slack: SlackServer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    slack: SlackServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    channel: str,
+    scopes: set[str],
+    note: str,
 ) -> None:
-    for name, value in {"TOKEN": TOKEN, "CHANNEL": "#cpu", "BASE_URL": slack.api}.items():
+    slack.scopes = scopes
+    for name, value in {"TOKEN": TOKEN, "CHANNEL": channel, "BASE_URL": slack.api}.items():
         monkeypatch.setenv(f"SLACK_{name}", value)
     assert slack_notify.main(["--text", "hello"]) == 0
     [post] = slack.posts
     assert post.shown == "hello"
     receipt = {"posted": "slack", "channel": "C0CPU", "ts": post.ts, "text": "hello"}
-    assert json.loads(capfd.readouterr().out) == receipt
+    out, err = capfd.readouterr()
+    assert json.loads(out) == receipt
+    assert re.search(note, err) if note else not err
 
 
 def test_a_webhook_can_be_tried_by_hand(slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +79,8 @@ def test_exit_code_1_says_that_slack_is_away(slack: SlackServer, monkeypatch: py
 
 def test_the_stand_in_prints_every_post_as_a_json_line() -> None:
     server = subprocess.Popen(
-        [sys.executable, ROOT / "tests/slack/server.py", "--port", "0"],
+        [sys.executable, "-m", "tests.slack.server", "--port", "0"],
+        cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -71,7 +90,7 @@ def test_the_stand_in_prints_every_post_as_a_json_line() -> None:
             assert server.stdout
             assert server.stderr
             [base_url] = re.findall(r"base_url (\S+),", server.stderr.readline())
-            slack_notify.post(Message("hello"), slack_notify.Bot(TOKEN, "#cpu", base_url))
+            post(Message("hello"), Bot(TOKEN, "#cpu", base_url))
             line = json.loads(server.stdout.readline())
         finally:
             server.terminate()
@@ -87,7 +106,7 @@ def test_importing_the_module_imports_neither_airflow_nor_the_sdk() -> None:
 def test_airflow_gives_the_connection_where_there_is_one_and_none_where_there_is_none(tmp_path: Path) -> None:
     """Airflow's own look-up, in a process of its own: its environment backend, no database."""
     code = (
-        "from scripts.slack_notify import connection, destination\n"
+        "from scripts.slack.connection import connection, destination\n"
         "import os\n"
         "assert connection() is None\n"
         "os.environ['AIRFLOW_CONN_SLACK_CPU'] = os.environ['LATER']\n"
@@ -98,5 +117,5 @@ def test_airflow_gives_the_connection_where_there_is_one_and_none_where_there_is
     ran = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, capture_output=True, text=True
     )
-    assert ran.stdout.splitlines()[-1] == repr(slack_notify.Bot(TOKEN, "#cpu"))
+    assert ran.stdout.splitlines()[-1] == repr(Bot(TOKEN, "#cpu"))
     assert TOKEN not in ran.stdout + ran.stderr

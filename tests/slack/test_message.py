@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scripts.messages import Message, News, Swap, dag_run_link, duration, headline, message
-from scripts.slack_notify import payload
-from tests.slack.server import checked, shown, unescape
+from scripts.slack.calls import payload
+from tests.slack.rules import checked, shown, unescape
 
 START = "20261122-084725-a1b2c3"
 LOOPED = News("part1", START, status="loop", acc=5, cpu=0, cycle=7, seconds=3.21, cpus=4)
