@@ -19,7 +19,9 @@ from scripts.slack.errors import LOOKING, POSTING, SlackAway, SlackError, refusa
 if TYPE_CHECKING:
     from slack_sdk import WebClient
 
-TIMEOUT = 10  # seconds for Slack to take a connection, and again to answer
+# Seconds for Slack to take a connection, and again to answer. A try is over long before Airflow takes it for
+# dead, so that no two tries look and post at the same time.
+TIMEOUT = 10
 EVENT = "cluster_cpu"
 PAGE = 200  # messages; https://docs.slack.dev/reference/methods/conversations.history recommends no more
 CLOCKS_DIFFER = 600  # seconds, at most, between Airflow's clock and Slack's

@@ -25,7 +25,7 @@ class Connection(Protocol):
 
 @dataclass(frozen=True)
 class Bot:
-    """A bot that posts to `channel` (`#cpu` or `C0123…`), which it has been invited to."""
+    """A bot that posts to `channel` (`C0123…` or `#cpu`), which it has been invited to."""
 
     token: str = field(repr=False)
     channel: str
@@ -72,7 +72,7 @@ def destination(connection: Connection) -> Bot | Webhook:
         )
     if not extra.get("channel"):
         raise SlackRefused(
-            'the Slack connection has a bot token but no channel: add the extra {"channel": "#cpu"}'
+            'the Slack connection has a bot token but no channel: add the extra {"channel": "C0123456789"}'
         )
     return Bot(secret, extra["channel"], f"{base_url.rstrip('/')}/" if base_url else SLACK_API)
 
@@ -85,6 +85,7 @@ def _extra(connection: Connection) -> dict[str, str]:
     if not isinstance(extra, dict) or not all(isinstance(value, str) for value in extra.values()):
         # Neither the text nor where it is wrong: a token may have been put there by mistake.
         raise SlackRefused(
-            'the Slack connection\'s extra is not a JSON object of strings: write it as {"channel": "#cpu"}'
+            "the Slack connection's extra is not a JSON object of strings:"
+            ' write it as {"channel": "C0123456789"}'
         )
     return {name: value.strip() for name, value in extra.items()}

@@ -79,7 +79,7 @@ def stack_in(state: Path, slack: SlackServer, options: list[str]) -> Iterator[St
     connection = {
         "conn_type": "generic",
         "password": TOKEN,
-        "extra": {"channel": "#cpu", "base_url": slack.api},
+        "extra": {"channel": "C0CPU", "base_url": slack.api},
     }
     environment = {**os.environ, "AIRFLOW_CONN_SLACK_CPU": json.dumps(connection), "STACK_DIR": str(state)}
     command = [sys.executable, "-m", "scripts.local"]

@@ -126,7 +126,7 @@ def deployed(cluster: Cluster, images: None, volumes: None, services: None) -> I
     up = [*command, "up", *where, f"--port={port}", f"--values={FOLDER / 'bare.yaml'}"]
     with SlackServer(address=HOST) as slack:
         connection = {"conn_type": "generic", "password": TOKEN}
-        connection["extra"] = json.dumps({"channel": "#cpu", "base_url": slack.api})
+        connection["extra"] = json.dumps({"channel": "C0CPU", "base_url": slack.api})
         environment = {**os.environ, SLACK: json.dumps(connection)}
         pipe = subprocess.PIPE
         with subprocess.Popen(up, cwd=REPOSITORY, env=environment, stdout=pipe, text=True) as process:

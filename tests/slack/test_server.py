@@ -3,6 +3,7 @@
 import json
 from typing import Any
 from urllib.error import HTTPError
+from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import pytest
@@ -56,6 +57,9 @@ def test_a_request_without_a_right_to_post_is_refused(
             "invalid_blocks",
         ),
         (SAID | {"blocks": [{"type": "no_such_block"}]}, "invalid_blocks"),
+        (SAID | {"metadata": {"event_type": "answer"}}, "invalid_metadata_format"),
+        (SAID | {"metadata": {"event_type": "an answer", "event_payload": {}}}, "invalid_metadata_format"),
+        (SAID | {"metadata": {"event_type": "a", "event_payload": {"n": [1]}}}, "invalid_metadata_format"),
         ([SAID], "invalid_json"),
     ],
 )
@@ -87,3 +91,60 @@ def test_a_webhook_answers_in_plain_text(
 ) -> None:
     assert send(slack, path, body) == (status, answer)
     assert len(slack.posts) == (status == 200)
+
+
+def look(slack: SlackServer, **asked: str) -> dict[str, Any]:
+    form = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/x-www-form-urlencoded"}
+    status, answer = send(slack, "/api/conversations.history", urlencode(asked).encode(), **form)
+    assert status == 200
+    said: dict[str, Any] = json.loads(answer)
+    return said
+
+
+@pytest.mark.parametrize(
+    ("asked", "error"),
+    [
+        ({}, "channel_not_found"),
+        ({"channel": "#cpu"}, "channel_not_found"),
+        ({"channel": "C0FAR"}, "not_in_channel"),
+        ({"channel": "C0CPU", "limit": "1000"}, "invalid_limit"),
+        ({"channel": "C0CPU", "oldest": "yesterday"}, "invalid_ts_oldest"),
+        ({"channel": "C0CPU", "cursor": "no such"}, "invalid_cursor"),
+    ],
+)
+def test_a_look_that_slack_would_not_allow_is_refused(
+    slack: SlackServer, asked: dict[str, str], error: str
+) -> None:
+    assert look(slack, **asked) == {"ok": False, "error": error}
+
+
+@pytest.mark.parametrize(
+    ("channel", "needed"), [("C0CPU", "channels:history"), ("C0SECRET", "groups:history")]
+)
+def test_a_look_without_its_scope_is_refused_and_told_which(
+    slack: SlackServer, channel: str, needed: str
+) -> None:
+    slack.scopes = {"chat:write"}
+    refused = {"ok": False, "error": "missing_scope", "needed": needed, "provided": "chat:write"}
+    assert look(slack, channel=channel) == refused
+
+
+def test_the_history_is_shown_newest_first_page_by_page_and_its_metadata_where_asked_for(
+    slack: SlackServer,
+) -> None:
+    marked = {"metadata": {"event_type": "answer", "event_payload": {"part": 1}}}
+    posts = [slack.accept("chat.postMessage", "C0CPU", SAID | marked) for _ in range(3)]
+    slack.accept("chat.postMessage", "C0SECRET", SAID)
+    first = look(slack, channel="C0CPU", limit="2", include_all_metadata="1")
+    assert [(one["ts"], one["metadata"]) for one in first["messages"]] == [
+        (posts[2].ts, marked["metadata"]),
+        (posts[1].ts, marked["metadata"]),
+    ]
+    second = look(slack, channel="C0CPU", cursor=first["response_metadata"]["next_cursor"])
+    assert [(one["ts"], one["metadata"]) for one in second["messages"]] == [
+        (posts[0].ts, {"event_type": "answer"})
+    ]
+    assert (first["has_more"], second["has_more"]) == (True, False)
+    assert [one["ts"] for one in look(slack, channel="C0CPU", oldest=posts[1].ts)["messages"]] == [
+        posts[2].ts
+    ]
