@@ -69,7 +69,7 @@ def refusal(
     said = f"(HTTP {status}, {error})"
     if status == 429:
         asked = {name.lower(): value for name, value in headers.items()}.get("retry-after", "")
-        wait = int(asked) if asked.isdecimal() else None
+        wait = int(asked) if re.fullmatch("[0-9]{1,6}", asked) else None
         return SlackAway(f"Slack asks for a pause {said}: try again in {wait or 'some'} seconds", wait)
     if status >= 500 or error in _PASSING:
         return SlackAway(f"Slack has a problem {said}{unsure}: try again later")
