@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import RetryDecision, RetryPolicy
@@ -29,6 +29,17 @@ TRIES = 15
 KEPT = "The answer is kept in this log and in the XCom of the task before; clearing this task posts it"
 
 
+def begin_of(start: str, otherwise: datetime) -> datetime:
+    """When a start run began, by its name; before that nobody can have told anything of it.
+
+    A name that somebody chose by hand does not say.
+    """
+    try:
+        return datetime.strptime(start[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return otherwise
+
+
 def tell(result: dict[str, Any], context: Context) -> dict[str, Any]:
     """Post what the result says, with a link to this DAG run, once; where it is is returned.
 
@@ -45,8 +56,8 @@ def tell(result: dict[str, Any], context: Context) -> dict[str, Any]:
     link = messages.dag_run_link(
         conf.get("api", "base_url", fallback="http://localhost:8080"), run.dag_id, run.run_id
     )
-    # Clearing a run leaves this as it is: no try of it has told anything before.
-    news = messages.News.of(result, link, since=run.run_after.timestamp())
+    since = begin_of(result["start"], run.run_after)
+    news = messages.News.of(result, link, since=since.timestamp())
     try:
         return dict(slack_notify.notify(messages.message(news), connection()))
     except SlackRefused as error:
