@@ -52,7 +52,7 @@ def commands_seen() -> Iterator[set[str]]:
     over = threading.Event()
 
     def look() -> None:
-        while not over.wait(0.02):
+        while not over.wait(0.1):
             for process in psutil.process_iter():
                 with suppress(psutil.Error):
                     seen.add(" ".join(process.cmdline()))
