@@ -1,0 +1,56 @@
+"""People are told once, whatever Slack does meanwhile; the trying again is Airflow's."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.airflow.stack import Stack
+from tests.slack.server import Fault
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(500, accepts=True),
+        Fault(cut=True, accepts=True),
+        Fault(503),
+        Fault(429, '{"ok": false, "error": "ratelimited"}', {"Retry-After": "2"}),
+    ],
+    ids=["500 though it is posted", "cut off though it is posted", "503", "429"],
+)
+def test_the_answer_is_told_once_when_the_first_try_fails(stack: Stack, fault: Fault) -> None:
+    stack.slack.faults.put(fault)
+    _, start = stack.finish(stack.start(cycles=10, parts="part 1"))
+    assert stack.told(start) == ["Part 1: 5"]
+    run = f"{start}.cpu-0.cycle-1"
+    [notify] = [task for task in stack.api.tasks("cpu", run) if task["task_id"] == "notify"]
+    assert (notify["state"], notify["try_number"]) == ("success", 2)
+    assert stack.api.xcom("cpu", run, "notify")["ts"] in [post.ts for post in stack.slack.posts]
+
+
+def test_clearing_the_task_that_has_told_tells_nothing_again(stack: Stack) -> None:
+    _, start = stack.finish(stack.start(cycles=10, parts="part 1"))
+    run = f"{start}.cpu-0.cycle-1"
+    receipt = stack.api.xcom("cpu", run, "notify")
+    assert stack.run_again(run, "notify") == "success"
+    assert stack.told(start) == ["Part 1: 5"]
+    assert stack.api.xcom("cpu", run, "notify") == receipt
+
+
+def test_where_slack_refuses_the_answer_is_in_the_log_and_in_the_xcom_and_clearing_posts_it(
+    stack: Stack,
+) -> None:
+    stack.slack.scopes.remove("chat:write")
+    try:
+        _, start = stack.finish(stack.start(cycles=10, parts="part 1"))
+    finally:
+        stack.slack.scopes.add("chat:write")
+    run = f"{start}.cpu-0.cycle-1"
+    [notify] = [task for task in stack.api.tasks("cpu", run) if task["task_id"] == "notify"]
+    assert (notify["state"], notify["try_number"]) == ("failed", 1)
+    log = "\n".join(stack.api.log("cpu", run, "notify", 1))
+    assert "Part 1: 5" in log
+    assert "missing_scope): give the app the scope chat:write" in log
+    assert stack.api.xcom("cpu", run, "read")["acc"] == 5
+    assert stack.run_again(run, "notify") == "success"
+    assert stack.told(start) == ["Part 1: 5"]
