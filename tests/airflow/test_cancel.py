@@ -23,10 +23,10 @@ def test_its_cpus_stop_its_pods_go_and_nothing_is_told(stack: Stack) -> None:
     assert {one["state"] for one in stack.runs(start)} == {"success"}
     assert [stack.registers(start, cpu).status for cpu in (0, 401)] == ["stopped", "stopped"]
     assert stack.told(start) == []
-    pods = cluster.core_api(stack.settings).list_namespaced_pod(
-        stack.settings.namespace, label_selector=f"start={start}"
-    )
-    assert [pod.metadata.name for pod in pods.items] == []
+    pods = cluster.core_api(stack.settings).list_namespaced_pod
+    ours = {"namespace": stack.settings.namespace, "label_selector": f"start={start}"}
+    # A node takes its time to let one go.
+    assert wait_until(lambda: pods(**ours).items == [], PATIENCE_SECONDS)
 
 
 def test_a_start_run_that_there_is_not_fails_and_says_so(stack: Stack) -> None:
