@@ -62,12 +62,9 @@ with DAG(
     dag_id="cpu",
     description="One run is one clock cycle of one CPU. Triggered by cpu_start, not by hand.",
     doc_md=DOC,
-    schedule=None,
-    catchup=False,
+    **settings.TRIGGERED,
     max_active_runs=settings.CPUS_AT_ONCE,
     max_active_tasks=settings.CPUS_AT_ONCE,
-    tags=["cluster-cpu"],
-    default_args=settings.RETRIES,
     params={
         "start": Param(type="string", pattern=START_PATTERN, description="The start run"),
         "cpu": Param(type="integer", minimum=0, maximum=10_000, description="0, or the instruction swapped"),

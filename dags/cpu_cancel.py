@@ -30,11 +30,8 @@ with DAG(
     dag_id="cpu_cancel",
     description="Stop all CPUs of a start run. Triggered by hand.",
     doc_md=DOC,
-    schedule=None,
-    catchup=False,
+    **settings.TRIGGERED,
     max_active_runs=16,
-    tags=["cluster-cpu"],
-    default_args=settings.RETRIES,
     params={"start": Param(type="string", pattern=START_PATTERN, description="The start run")},
 ) as dag:
     cancel = PodOperator(

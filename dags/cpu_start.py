@@ -92,11 +92,8 @@ with DAG(
     dag_id="cpu_start",
     description="Solve a program with one CPU per possible swap, one pod per clock cycle.",
     doc_md=DOC,
-    schedule=None,
-    catchup=False,
+    **settings.TRIGGERED,
     max_active_runs=16,
-    tags=["cluster-cpu"],
-    default_args=settings.RETRIES,
     params={
         "program": Param(
             EXAMPLE,
@@ -150,14 +147,14 @@ with DAG(
         context = get_current_context()
         params, stored = context["params"], context["ti"].xcom_pull(task_ids="store")
         cpus = cpus_to_start(params["parts"], stored["candidates"])
+        cycles = int(params["cycles"])  # the form takes 1.0 for a whole number, the image does not
         # Before the CPUs, for it sees to those that this task may fail to start.
         if cpus:
-            watch(stored["start"], params["cycles"], context["dag_run"].run_after)
+            watch(stored["start"], cycles, context["dag_run"].run_after)
         # The first cycles begin when about all of them are triggered: before, they would only be in the way.
         begin = datetime.now(UTC) + TIME_TO_TRIGGER * len(cpus)
         started = [
-            trigger(Cycle(start=stored["start"], cpu=cpu, cycle=0, cycles=int(params["cycles"])), begin)
-            for cpu in cpus
+            trigger(Cycle(start=stored["start"], cpu=cpu, cycle=0, cycles=cycles), begin) for cpu in cpus
         ]
         return {"cpus": len(cpus), "triggered": sum(started)}
 

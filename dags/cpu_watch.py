@@ -62,12 +62,9 @@ with DAG(
     dag_id="cpu_watch",
     description="Goes on with CPUs whose runs have failed. Triggered by cpu_start, or by hand.",
     doc_md=DOC,
-    schedule=None,
-    catchup=False,
     max_active_runs=16,
-    tags=["cluster-cpu"],
     # What it is there for is trouble: it outlasts the trouble of an hour.
-    default_args={**settings.RETRIES, "retries": 60},
+    **{**settings.TRIGGERED, "default_args": {**settings.RETRIES, "retries": 60}},
     params={
         "start": Param(type="string", pattern=START_PATTERN, description="The start run"),
         "cycles": Param(1, type="integer", minimum=1, maximum=10_000, description="Cycles per pod"),
@@ -88,6 +85,7 @@ with DAG(
         """Trigger a run for each cycle that is due and that nobody sees to; their ids are the XCom."""
         context = get_current_context()
         ti, params = context["ti"], context["params"]
+        cycles = int(params["cycles"])
         resumed: list[str] = []
         given_up: list[str] = []
 
@@ -95,8 +93,8 @@ with DAG(
             return int(ti.get_dr_count(dag_id="cpu", run_ids=list(runs), states=list(states)))
 
         for cpu, last, due in ti.xcom_pull(task_ids="survey")["due"]:
-            latest = Cycle(start=params["start"], cpu=cpu, cycle=last, cycles=params["cycles"])
-            next_one = Cycle(start=params["start"], cpu=cpu, cycle=due, cycles=params["cycles"])
+            latest = Cycle(start=params["start"], cpu=cpu, cycle=last, cycles=cycles)
+            next_one = Cycle(start=params["start"], cpu=cpu, cycle=due, cycles=cycles)
             if is_looked_after(count, latest, next_one):
                 continue
             run = next((run for run in runs_of(next_one) if trigger(next_one, run=run)), None)

@@ -53,6 +53,13 @@ POD: dict[str, Any] = {
 }
 # Every task may be tried again, soon at first: it is made to find what an earlier try did.
 RETRIES = {"retries": 5, "retry_delay": 3, "retry_exponential_backoff": True, "max_retry_delay": 60}
+# What all DAGs have in common: people and other runs trigger them, nothing does by the clock.
+TRIGGERED: dict[str, Any] = {
+    "schedule": None,
+    "catchup": False,
+    "tags": ["cluster-cpu"],
+    "default_args": RETRIES,
+}
 CPUS_AT_ONCE = cpus_at_once(os.environ.get("CPUS_AT_ONCE", "16"))
 WATCH_SECONDS = watch_seconds(os.environ.get("CPU_WATCH", "300"))
 DEFERRED = deferred(os.environ.get("CPU_DEFERRED", ""), CPUS_AT_ONCE)

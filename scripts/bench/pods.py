@@ -10,6 +10,8 @@ from typing import Any
 
 from kubernetes import watch
 
+from dags.pods import manifest_of
+
 PATIENCE = 120
 """Seconds a pod may take."""
 
@@ -22,31 +24,10 @@ class Pods:
         self._namespace = namespace
 
     def run(self, name: str, image: str, command: list[str], url: str) -> None:
-        """Run a pod with that command. Ends the program where it fails."""
-        container = {
-            "name": "main",
-            "image": image,
-            "command": command,
-            "env": [{"name": "REDIS_URL", "value": url}],
-            # As dags/pods/manifest.py asks for.
-            "resources": {
-                "requests": {"cpu": "10m", "memory": "32Mi"},
-                "limits": {"cpu": "1", "memory": "256Mi"},
-            },
-            "securityContext": {
-                "allowPrivilegeEscalation": False,
-                "capabilities": {"drop": ["ALL"]},
-                "readOnlyRootFilesystem": True,
-            },
-            "terminationMessagePolicy": "FallbackToLogsOnError",
-        }
-        spec = {
-            "restartPolicy": "Never",
-            "automountServiceAccountToken": False,
-            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [container],
-        }
-        self._api.create_namespaced_pod(self._namespace, {"metadata": {"name": name}, "spec": spec})
+        """Run a pod as the DAGs make it, but with that command. Ends the program where it fails."""
+        made = manifest_of(name, self._namespace, image, [], {}, {"REDIS_URL": url}, {}, PATIENCE)
+        made["spec"]["containers"][0]["command"] = command
+        self._api.create_namespaced_pod(self._namespace, made)
         pods = self._api.list_namespaced_pod
         status = self._until(pods, name, lambda pod: pod.status.phase in ("Succeeded", "Failed")).status
         if status.phase != "Succeeded":

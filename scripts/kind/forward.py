@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 import httpx
 
 from scripts.kind.kubectl import KindError, Kubectl
-from scripts.local.api import AirflowError, Api
+from scripts.local.api import AirflowError, Api, why_not_imported
 
 DAGS = {"cpu_start", "cpu", "cpu_watch"}
 PATIENCE_SECONDS = 300
@@ -63,8 +63,7 @@ def wait_for_dags(forward: Forward, api: Api, say: Callable[[str], None]) -> Non
         forward.keep()
         with suppress(httpx.TransportError, AirflowError):
             for error in api.import_errors():
-                reason = error["stack_trace"].strip().splitlines()[-1]
-                raise KindError(f"{error['filename']} can't be imported: {reason}")
+                raise KindError(why_not_imported(error))
             if {dag["dag_id"] for dag in api.dags()} >= DAGS:
                 return
         time.sleep(1)

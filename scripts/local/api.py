@@ -111,6 +111,11 @@ def log_lines(line: str | JSON) -> list[str]:
     return [str(line.get("event", "")), *errors]
 
 
+def why_not_imported(error: JSON) -> str:
+    """One of ``import_errors`` in one line: the file, and the last line of what Python says."""
+    return f"{error['filename']} can't be imported: {error['stack_trace'].strip().splitlines()[-1]}"
+
+
 def message(answer: httpx.Response) -> str:
     """What an error response says, in one line."""
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 
 from scripts.local import airflow, cluster, ports, postgres, processes, redis, supervisor
-from scripts.local.api import Api
+from scripts.local.api import Api, why_not_imported
 from scripts.local.component import Component, environment
 from scripts.local.components import components, stopping_stages
 from scripts.local.errors import StackError
@@ -151,8 +151,7 @@ class Ascent:
         since = self.started("dag-processor")
         for error in api.import_errors():
             if datetime.fromisoformat(error["timestamp"]) >= since:
-                reason = error["stack_trace"].strip().splitlines()[-1]
-                raise StackError(f"{error['filename']} can't be imported: {reason}")
+                raise StackError(why_not_imported(error))
         parsed = {
             Path(dag["fileloc"]).name
             for dag in api.dags()

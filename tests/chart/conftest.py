@@ -42,12 +42,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @dataclass(frozen=True)
 class Deployed:
-    """What was deployed: its cluster, its Airflow, the Slack it posts to, and what it said as it came up."""
+    """What was deployed: its Airflow, and the Slack it posts to."""
 
-    cluster: Cluster
     api: Api
     slack: SlackServer
-    said: str
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +60,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def images(tmp_path_factory: pytest.TempPathFactory) -> None:
+def images() -> None:
     """Every image that is asked for, at the cluster's own registry, which stands in for all others."""
     stand_ins = FOLDER / "stand_ins"
     build(AIRFLOW, stand_ins / "airflow.Dockerfile", stand_ins, f"AIRFLOW_VERSION={AIRFLOW.split(':')[1]}")
@@ -136,7 +134,7 @@ def deployed(cluster: Cluster, images: None, volumes: None, services: None) -> I
                 assert said, "it did not come up: what it said is above"
                 _, url, _, user, _, password = said.split()
                 with Api(url, user, password) as api:
-                    yield Deployed(cluster, api, slack, said)
+                    yield Deployed(api, slack)
             finally:
                 process.terminate()
                 process.wait()
