@@ -82,6 +82,10 @@ audit: .venv/ready ## Look every package of the lock file up among the known vul
 fuzz: .venv/ready ## Try hostile input for a while: make fuzz [SECONDS=n] [SEED=n]
 	@$(RUN) -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
+.PHONY: faults
+faults: .venv/ready ## Break things while programs run, and see that nothing is lost: make faults [SEED=n]
+	.venv/bin/pytest -s -m faults tests/faults $(if $(SEED),--seed $(SEED))
+
 .PHONY: lock
 lock: .venv/ready ## Resolve the dependencies anew
 	$(UV) lock --upgrade

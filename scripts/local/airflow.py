@@ -126,7 +126,7 @@ def configuration(settings: Settings, passwords: Passwords) -> dict[str, dict[st
     workers = (settings.cpus_at_once if in_workers else min(settings.cpus_at_once, 16)) + 4
     return {
         "core": {
-            "executor": "LocalExecutor",
+            "executor": "scripts.local.executor.SteadyLocalExecutor",
             "parallelism": workers,
             # The DAGs bound themselves by CPUS_AT_ONCE; Airflow's own bounds (16) must not undercut it.
             "max_active_runs_per_dag": 400,

@@ -49,4 +49,6 @@ def kubernetes_endpoint(settings: Settings) -> Component:
         ],
         folder=REPOSITORY,
         address=f"https://127.0.0.1:{settings.kube_port}",
+        # It ends its pods itself; where it can't, its guard does, which must outlive it.
+        signal_whole_group=False,
     )

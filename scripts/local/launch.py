@@ -17,7 +17,7 @@ from pathlib import Path
 from scripts.local.component import environment
 from scripts.local.components import components, errands
 from scripts.local.errors import StackError
-from scripts.local.processes import note_group
+from scripts.local.processes import end_group, note_group
 from scripts.local.settings import load
 
 # From linux/prctl.h, linux/securebits.h and linux/capability.h.
@@ -38,6 +38,8 @@ def main(state: Path, name: str) -> None:
     component = by_name[name]
     surroundings = environment(component, settings)
     os.umask(0o077)
+    if component.signal_whole_group:
+        end_group(settings, name)
     note_group(settings, name)
     os.chdir(component.folder)
     if component.user:

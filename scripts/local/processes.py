@@ -62,6 +62,25 @@ def component_of(process: psutil.Process, settings: Settings, session: Session |
         return None  # gone meanwhile, or none of our business
 
 
+def end_group(settings: Settings, name: str) -> None:
+    """End what a component that was killed has left of its process group, before it starts again.
+
+    Airflow's scheduler leaves its workers, which would wait for tasks for ever.
+    """
+    if session := supervised_session(settings):
+        own = {pid for pid, component in session.groups.items() if component == name}
+        kill([process for process in psutil.process_iter() if is_left(process, session, own)])
+
+
+def is_left(process: psutil.Process, session: Session, groups: set[int]) -> bool:
+    """Whether the process is in one of these groups of that session, and is not this one."""
+    try:
+        is_other = process.pid != os.getpid() and os.getpgid(process.pid) in groups
+        return is_other and is_in_session(process, session)
+    except (psutil.Error, OSError):
+        return False
+
+
 def note_group(settings: Settings, name: str) -> None:
     """Note that this process, a component about to be, leads that component's process group."""
     write_private(settings.pids / name, str(os.getpid()))

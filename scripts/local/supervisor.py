@@ -80,6 +80,8 @@ def configuration(settings: Settings, components: list[Component]) -> str:
             "autostart=false",
             "autorestart=true",
             "startsecs=1",
+            # Whatever it needs may be away for long; the tries come more and more seldom.
+            "startretries=1000",
             f"stopsignal={component.stop_signal}",
             f"stopwaitsecs={component.stop_seconds}",
             f"stopasgroup={group}",

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.airflow.conftest import stack_in
+from tests.airflow.conftest import of_cluster, stack_in
 from tests.airflow.stack import Stack
+from tests.faults.report import Report
 from tests.slack.server import SlackServer
 
 FOLDER = Path(__file__).parent
+REPORT = pytest.StashKey[Report]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,8 +34,24 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def report(seed: int, pytestconfig: pytest.Config) -> Report:
+    """What it all comes to; printed at the end."""
+    report = Report(seed)
+    pytestconfig.stash[REPORT] = report
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if report := config.stash.get(REPORT, None):
+        terminalreporter.section("faults")
+        terminalreporter.write_line(str(report))
+
+
+@pytest.fixture(scope="session")
+def stack(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack whose CPUs are looked after every twenty seconds."""
     with SlackServer() as slack, pytest.MonkeyPatch.context() as environment:
         environment.setenv("CPU_WATCH", "20")
-        with stack_in(tmp_path_factory.mktemp("faults") / "state", slack, []) as up:
+        state = tmp_path_factory.mktemp("faults") / "state"
+        with stack_in(state, slack, of_cluster(pytestconfig)) as up:
             yield up

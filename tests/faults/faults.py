@@ -1,144 +1,223 @@
-"""What may go wrong, done to a stack that is at work. Each fault returns what it did, in a few words."""
+"""What may go wrong, done to a stack that is at work."""
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 
 import psutil
 from kubernetes.client import ApiException
+from redis import RedisError
 
 from scripts.local import cluster, supervisor
 from tests.airflow.stack import Stack
 from tests.slack.server import Fault as SlackFault
 
-Fault = Callable[[Stack, random.Random], str]
-
-COMPONENTS = ("scheduler", "triggerer", "api-server", "dag-processor", "postgres", "redis", "kubernetes")
+AIRFLOW = ("scheduler", "triggerer", "api-server", "dag-processor")
+SERVERS = ("postgres", "redis", "kubernetes")
+NODE = ("kube-apiserver", "kubelet", "etcd")
+"""Of a real Kubernetes: paused where the cluster under test is on this machine."""
 PAUSE_SECONDS = 30.0
-NOTHING = ""
-"""There was nothing to do it to."""
+
+
+@dataclass(frozen=True)
+class Chaos:
+    """A stack to maltreat, its start runs, what is set right again later, and how often what was done."""
+
+    stack: Stack
+    choice: random.Random
+    starts: dict[str, str] = field(default_factory=dict)  # by start run: the DAG run that began it
+    later: list[threading.Timer] = field(default_factory=list)
+    done: Counter[str] = field(default_factory=Counter)
+
+
+Fault = Callable[[Chaos], bool]
+"""Whether there was anything to do it to."""
 
 
 def kill(name: str) -> Fault:
     """End a component at once, as a crash or the kernel would; supervisord starts it again."""
 
-    def fault(stack: Stack, _: random.Random) -> str:
-        pid = pid_of(stack, name)
-        if not pid:
-            return NOTHING
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        return f"{name} killed"
+    def fault(chaos: Chaos) -> bool:
+        return any(signal_all(component(chaos, name), signal.SIGKILL))
 
     return fault
 
 
 def pause(name: str) -> Fault:
-    """Have a component stand still for half a minute, as on a machine that swaps."""
+    """Have a component with all its processes stand still, as on a machine that swaps."""
 
-    def fault(stack: Stack, _: random.Random) -> str:
-        pid = pid_of(stack, name)
-        if not pid:
-            return NOTHING
-        processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-        signal_all(processes, signal.SIGSTOP)
-        threading.Timer(PAUSE_SECONDS, signal_all, [processes, signal.SIGCONT]).start()
-        return f"{name} paused for {PAUSE_SECONDS:.0f} s"
+    def fault(chaos: Chaos) -> bool:
+        own = named(name) if name in NODE else component(chaos, name)
+        stopped = signal_all([*own, *children(own)], signal.SIGSTOP)
+        timer = threading.Timer(PAUSE_SECONDS, signal_all, [stopped, signal.SIGCONT])
+        chaos.later.append(timer)
+        timer.start()
+        return bool(stopped)
 
     return fault
 
 
-def pid_of(stack: Stack, name: str) -> int:
-    state = supervisor.states(stack.settings).get(name)
-    return state.pid if state and state.is_running else 0
+def kill_worker(chaos: Chaos) -> bool:
+    """One of the processes in which the scheduler's tasks are at work."""
+    workers = children(component(chaos, "scheduler"))
+    return bool(workers) and any(signal_all([chaos.choice.choice(workers)], signal.SIGKILL))
 
 
-def signal_all(processes: list[psutil.Process], number: int) -> None:
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            process.send_signal(number)
+def kill_pods(chaos: Chaos) -> bool:
+    """The container's process of every pod at work, wherever it has got to: mostly before its commit."""
+    return any(signal_all(pods(chaos), signal.SIGKILL))
 
 
-def kill_worker(stack: Stack, choice: random.Random) -> str:
-    """End one of the processes in which the scheduler's tasks are at work."""
-    pid = pid_of(stack, "scheduler")
-    with suppress(psutil.NoSuchProcess):
-        workers = psutil.Process(pid).children(recursive=True) if pid else []
-        if workers:
-            choice.choice(workers).kill()
-            return "a worker killed"
-    return NOTHING
+def kill_pods_as_they_commit(chaos: Chaos) -> bool:
+    """Redis gets their commits, and carries them out when they are gone."""
+    redis = component(chaos, "redis")
+    signal_all(redis, signal.SIGSTOP)
+    try:
+        for _ in range(50):
+            if pods(chaos):
+                # Enough for one that starts to have sent what it has to send.
+                time.sleep(1)
+                return any(signal_all(pods(chaos), signal.SIGKILL))
+            time.sleep(0.1)
+        return False
+    finally:
+        signal_all(redis, signal.SIGCONT)
 
 
-def kill_pod(stack: Stack, choice: random.Random) -> str:
-    """End a container's process at whatever it does: before, during or after its commit."""
-    pid = pid_of(stack, "kubernetes")
-    with suppress(psutil.NoSuchProcess):
-        containers = psutil.Process(pid).children() if pid else []
-        if containers:
-            choice.choice(containers).kill()
-            return "a pod's process killed"
-    return NOTHING
+def kill_pods_after_their_commit(chaos: Chaos) -> bool:
+    """As soon as Redis has carried one out, which leaves a pod a few milliseconds to hand over its result."""
+    with suppress(RedisError), chaos.stack.redis.monitor() as monitor:  # type: ignore[no-untyped-call]
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            if "evalsha" in monitor.next_command()["command"].lower():
+                return any(signal_all(pods(chaos), signal.SIGKILL))
+    return False
 
 
-def delete_pod(stack: Stack, choice: random.Random) -> str:
-    """Delete a pod, as somebody with kubectl might."""
-    api = cluster.core_api(stack.settings)
+def delete_pod(chaos: Chaos) -> bool:
+    """As somebody with kubectl might."""
+    namespace = chaos.stack.settings.namespace
+    api = cluster.core_api(chaos.stack.settings)
     with suppress(ApiException, OSError):
-        pods = api.list_namespaced_pod(stack.settings.namespace).items
-        if pods:
-            api.delete_namespaced_pod(choice.choice(pods).metadata.name, stack.settings.namespace)
-            return "a pod deleted"
-    return NOTHING
+        if there := api.list_namespaced_pod(namespace).items:
+            api.delete_namespaced_pod(chaos.choice.choice(there).metadata.name, namespace)
+            return True
+    return False
 
 
-def cut_off_redis(stack: Stack, _: random.Random) -> str:
-    """Close every connection to Redis."""
-    with suppress(Exception):
-        stack.redis.client_kill_filter(_type="normal", skipme=True)
-        return "Redis' connections cut"
-    return NOTHING
+def cut_off_redis(chaos: Chaos) -> bool:
+    """Close every connection to Redis, whatever is under way on it."""
+    with suppress(RedisError):
+        return bool(chaos.stack.redis.client_kill_filter(_type="normal", skipme=True))
+    return False
 
 
-def slack(fault: SlackFault, words: str) -> Fault:
-    """Have Slack answer the next request so."""
+def slack(fault: SlackFault) -> Fault:
+    """Have Slack answer the next post so."""
 
-    def inject(stack: Stack, _: random.Random) -> str:
-        stack.slack.faults.put(fault)
-        return words
+    def inject(chaos: Chaos) -> bool:
+        chaos.stack.slack.faults.put(fault)
+        return True
 
     return inject
 
 
 FAULTS: dict[str, Fault] = {
-    **{f"kill {name}": kill(name) for name in COMPONENTS},
-    **{f"pause {name}": pause(name) for name in COMPONENTS},
+    **{f"kill {name}": kill(name) for name in (*AIRFLOW, *SERVERS)},
+    **{f"pause {name}": pause(name) for name in (*AIRFLOW, *SERVERS, *NODE)},
     "kill a worker": kill_worker,
-    "kill a pod": kill_pod,
+    "kill the pods": kill_pods,
+    "kill the pods as they commit": kill_pods_as_they_commit,
+    "kill the pods after a commit": kill_pods_after_their_commit,
     "delete a pod": delete_pod,
     "cut off Redis": cut_off_redis,
-    "Slack: 429": slack(
-        SlackFault(429, "ratelimited", {"Retry-After": "2"}), "Slack asks to come again in 2 s"
-    ),
-    "Slack: 500": slack(SlackFault(500), "Slack is out of order"),
-    "Slack: accepts, and fails": slack(SlackFault(500, accepts=True), "Slack accepts, and answers 500"),
+    "Slack: 429": slack(SlackFault(429, "ratelimited", {"Retry-After": "2"})),
+    "Slack: 500": slack(SlackFault(500)),
+    "Slack: 500, but it is posted": slack(SlackFault(500, accepts=True)),
+    "Slack: no answer": slack(SlackFault(silent=True)),
+    "Slack: no answer, but it is posted": slack(SlackFault(silent=True, accepts=True)),
 }
 
 
-def inject_until(
-    over: threading.Event, stack: Stack, choice: random.Random, names: list[str], most: int
-) -> list[str]:
-    """Inject faults at random moments until it is over; what was done, with the seconds it was done at."""
+def there_are(stack: Stack, names: list[str]) -> list[str]:
+    """Those of the faults for which this stack has what they are done to."""
+    gone = {"kill kubernetes", "pause kubernetes"} if stack.settings.kubeconfig else set()
+    gone |= {f"pause {name}" for name in NODE if not (stack.settings.kubeconfig and named(name))}
+    return [name for name in names if name not in gone]
+
+
+@contextmanager
+def injecting(chaos: Chaos, names: list[str], gap: tuple[float, float]) -> Iterator[threading.Thread]:
+    """Inject these faults in random order, at random moments ``gap`` seconds apart, while in the block.
+
+    The thread ends when all are done. Those still to come at the end of the block are left out.
+    """
+    over = threading.Event()
     began = time.monotonic()
-    done: list[str] = []
-    while len(done) < most and not over.wait(choice.uniform(1, 6)):
-        if what := FAULTS[choice.choice(names)](stack, choice):
-            done.append(f"{time.monotonic() - began:5.1f} s  {what}")
-            print(done[-1], flush=True)
-    return done
+    names = chaos.choice.sample(names, len(names))
+
+    def inject() -> None:
+        for name in names:
+            if over.wait(chaos.choice.uniform(*gap)):
+                return
+            while not FAULTS[name](chaos):
+                if over.wait(0.02):
+                    return
+            chaos.done[name] += 1
+            print(f"{time.monotonic() - began:6.1f} s  {name}", flush=True)
+
+    thread = threading.Thread(target=inject)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        over.set()
+        thread.join()
+        for timer in chaos.later:
+            timer.join()
+
+
+def component(chaos: Chaos, name: str) -> list[psutil.Process]:
+    """The component's own process, where it is running."""
+    state = supervisor.states(chaos.stack.settings).get(name)
+    with suppress(psutil.NoSuchProcess):
+        return [psutil.Process(state.pid)] if state and state.is_running else []
+    return []
+
+
+def children(processes: list[psutil.Process]) -> list[psutil.Process]:
+    found: list[psutil.Process] = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            found += process.children(recursive=True)
+    return found
+
+
+def pods(chaos: Chaos) -> list[psutil.Process]:
+    """The processes of its pods at work: on the local endpoint, or on a node that is this machine."""
+
+    def is_pod(line: list[str]) -> bool:
+        return "--start" in line[:-1] and line[line.index("--start") + 1] in chaos.starts
+
+    return [process for process in psutil.process_iter(["cmdline"]) if is_pod(process.info["cmdline"] or [])]
+
+
+def named(name: str) -> list[psutil.Process]:
+    return [process for process in psutil.process_iter(["name"]) if process.info["name"] == name]
+
+
+def signal_all(processes: list[psutil.Process], number: int) -> list[psutil.Process]:
+    """Send a signal; to those who were still there, which are returned."""
+    reached = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+            reached.append(process)
+    return reached

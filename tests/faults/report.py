@@ -1,0 +1,51 @@
+"""What a suite of faults comes to, in a few lines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from cpu.keys import Keys
+from tests.airflow.stack import Stack
+
+
+@dataclass
+class Report:
+    """Counts over all start runs of the suite."""
+
+    seed: int
+    faults: Counter[str] = field(default_factory=Counter)
+    starts: int = 0
+    cpus: int = 0
+    cycles: int = 0
+    runs: Counter[str] = field(default_factory=Counter)
+    resumed: int = 0
+    tries: int = 0
+    told: int = 0
+
+    def count(self, stack: Stack, start: str) -> None:
+        """Count in a start run that has come to its end."""
+        runs = stack.runs(start)
+        cpus = {run["conf"]["cpu"] for run in runs}
+        self.starts += 1
+        self.cpus += len(cpus)
+        self.cycles += sum(int(stack.redis.hget(Keys(start, cpu).registers, "cycle") or 0) for cpu in cpus)
+        self.runs += Counter(run["state"] for run in runs)
+        self.resumed += sum(".again-" in run["dag_run_id"] for run in runs)
+        self.tries += sum(
+            task["try_number"] - 1
+            for task in stack.api.tasks("cpu")
+            if task["dag_run_id"].startswith(start) and task["try_number"] > 1
+        )
+        self.told += len(stack.told(start))
+
+    def __str__(self) -> str:
+        faults = ", ".join(f"{name} {count}" for name, count in sorted(self.faults.items()))
+        runs = ", ".join(f"{count} {state}" for state, count in sorted(self.runs.items()))
+        return (
+            f"--seed {self.seed}: {self.faults.total()} faults injected: {faults}\n"
+            f"{self.starts} start runs came to their end by themselves; {self.cpus} CPUs with {self.cycles} "
+            f"cycles are where the machine in memory gets; {self.told} answers told, each once\n"
+            f"DAG runs of cpu: {runs}, {self.resumed} of them resumed by cpu_watch; "
+            f"tasks tried again: {self.tries}"
+        )
