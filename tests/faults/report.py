@@ -43,9 +43,8 @@ class Report:
         faults = ", ".join(f"{name} {count}" for name, count in sorted(self.faults.items()))
         runs = ", ".join(f"{count} {state}" for state, count in sorted(self.runs.items()))
         return (
-            f"--seed {self.seed}: {self.faults.total()} faults injected: {faults}\n"
-            f"{self.starts} start runs came to their end by themselves; {self.cpus} CPUs with {self.cycles} "
-            f"cycles are where the machine in memory gets; {self.told} answers told, each once\n"
-            f"DAG runs of cpu: {runs}, {self.resumed} of them resumed by cpu_watch; "
-            f"tasks tried again: {self.tries}"
+            f"--seed {self.seed}; faults injected: {self.faults.total()} ({faults})\n"
+            f"start runs that came to their end: {self.starts}; CPUs where the machine in memory "
+            f"gets: {self.cpus}, after {self.cycles} cycles; answers told, each once: {self.told}\n"
+            f"DAG runs of cpu: {runs}; resumed by cpu_watch: {self.resumed}; tasks tried again: {self.tries}"
         )
