@@ -205,7 +205,8 @@ class StartRun:
         """The CPUs that are asked for and what is told of their stops; None where it is cancelled, or not
         stored any more.
 
-        Only looks: what nobody uses any more expires all the same.
+        A verdict that is as old as what expires is news no more: whoever keeps account of who told it may
+        have forgotten. Only looks: what nobody uses any more expires all the same.
         """
         pipeline = self._client.pipeline(transaction=False)
         pipeline.hmget(self._keys.facts, "parts", "cancelled")
@@ -216,7 +217,10 @@ class StartRun:
             return None
         swaps = (number for number, item in enumerate(items, 1) if _unpack(item).swapped())
         cpus = [*([0] if b"1" in parts else []), *(swaps if b"2" in parts else ())]
-        verdicts = {int(cpu): stop.decode().partition(":")[0] for cpu, stop in stops.items()}
+        verdicts, now = {}, self._now()
+        for cpu, stop in stops.items():
+            verdict, _, stopped_at = stop.decode().partition(":")
+            verdicts[int(cpu)] = verdict if now - float(stopped_at) < self._ttl else ""
         return Survey(cpus, verdicts)
 
     def _now(self) -> float:

@@ -1,11 +1,13 @@
 """What a survey tells of the CPUs of a start run."""
 
 import time
+from typing import Any
 
 import pytest
 
 from cpu import commands
 from cpu.arguments import parse
+from cpu.keys import Keys
 from cpu.redis_client import Client
 from cpu.result import to_line
 from cpu.start_run import StartRun
@@ -49,6 +51,21 @@ def test_one_with_news_is_told_of_by_the_cycle_that_is_to_tell_them(trial: Trial
     trial.execute(0, 3, 10**6)
     found = trial.survey()
     assert (found["status"], found["due"]) == ("over", [[0, 3, 3]])
+
+
+def test_news_of_a_start_run_that_goes_on_are_news_until_other_things_would_have_expired(
+    trial: Trial,
+) -> None:
+    trial.store(ENDLESS)
+    trial.load(0)
+    trial.execute(0, 1, 10**6)
+    assert [cpu for cpu, _, _ in trial.survey()["due"]] == [0, 2, 3]
+    keys = Keys(trial.start)
+    stop: Any = trial.client.hget(keys.stops, "0")
+    verdict, _, stopped_at = stop.decode().partition(":")
+    assert verdict == "part1"
+    trial.client.hset(keys.stops, "0", f"{verdict}:{float(stopped_at) - trial.ttl}")
+    assert [cpu for cpu, _, _ in trial.survey()["due"]] == [2, 3]
 
 
 def test_a_stop_that_is_not_accounted_for_is_due_once_more(
