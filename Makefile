@@ -17,6 +17,7 @@ endif
 # Settings of the stack, as in `make up PORT=8090`; `python -m scripts.local up --help` explains them.
 OPTIONS = $(if $(PORT),--port $(PORT)) $(if $(REDIS_PORT),--redis-port $(REDIS_PORT)) \
 	$(if $(KUBE_PORT),--kube-port $(KUBE_PORT)) $(if $(CPUS),--cpus-at-once $(CPUS)) \
+	$(if $(KEEP_DAYS),--keep-days $(KEEP_DAYS)) \
 	$(if $(filter command line,$(origin KUBECONFIG)),--kubeconfig $(KUBECONFIG)) \
 	$(if $(CONTEXT),--context $(CONTEXT)) $(if $(HOST_FOR_PODS),--pods-reach-host-at $(HOST_FOR_PODS)) \
 	$(if $(IMAGE),--image $(IMAGE))

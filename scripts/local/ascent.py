@@ -139,7 +139,7 @@ class Ascent:
     def start_airflow(self, secrets: Passwords) -> None:
         """Start Airflow's processes at once (the scheduler itself waits for the API) and wait for each."""
         names = [component.name for component in airflow.components(self.settings)]
-        self.start(*names)
+        self.start(*names, "housekeeping")
         with Api(self.settings.api_url, airflow.ADMIN, secrets.admin) as api:
             self.wait("Airflow's API", lambda: answers(api), *names)
             self.wait("the DAGs", lambda: self.dags_are_parsed(api), *names)

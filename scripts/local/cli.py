@@ -1,4 +1,4 @@
-"""The commands ``up``, ``down``, ``status``, ``logs`` and ``demo``, and their options."""
+"""The commands ``up``, ``down``, ``status``, ``logs``, ``demo`` and ``clean-up``, and their options."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ OPTIONS = [
     Option("redis_port", "STACK_REDIS_PORT", int, "PORT", "Redis"),
     Option("kube_port", "STACK_KUBE_PORT", int, "PORT", "the local Kubernetes endpoint"),
     Option("cpus_at_once", "CPUS_AT_ONCE", int, "N", "how many CPUs run at once, 4 to 400"),
+    Option("keep_days", "STACK_KEEP_DAYS", int, "DAYS", "how long finished DAG runs, their logs, pods stay"),
     Option("kubeconfig", "STACK_KUBECONFIG", Path, "PATH", "use this cluster, not the local endpoint"),
     Option("context", "STACK_CONTEXT", str, "NAME", "the context in that kubeconfig"),
     Option(
@@ -96,6 +97,8 @@ def parser() -> argparse.ArgumentParser:
     )
     job.add_argument("--cycles", type=int, default=1, metavar="N", help="per pod (default: %(default)s)")
     add_settings(job)
+
+    add_command(commands, "clean-up", "remove now what is older than --keep-days", run_clean_up)
 
     shown = add_command(commands, "status", "what runs; exit code 3 unless all of it does", run_status)
     shown.add_argument("--json", action="store_true", help="for programs")
@@ -218,6 +221,15 @@ def run_down(options: argparse.Namespace) -> int:
     """Take the stack down."""
     with Progress() as progress:
         stack.down(stack.remembered(state_folder(options)), progress.say, purge=options.purge)
+    return 0
+
+
+def run_clean_up(options: argparse.Namespace) -> int:
+    """Remove what is old and say what that was."""
+    # Imported here: it takes the Kubernetes client.
+    from scripts.local.clean_up import clean_up
+
+    print(clean_up(stack.remembered(state_folder(options))))
     return 0
 
 

@@ -21,19 +21,30 @@ def components(settings: Settings) -> list[Component]:
         *([] if settings.redis_url else [redis.server(settings)]),
         *([] if settings.kubeconfig else [kubernetes_endpoint(settings)]),
         *airflow.components(settings),
+        housekeeping(settings),
     ]
 
 
 def stopping_stages(settings: Settings) -> list[list[Component]]:
-    """The components in stopping order: Airflow's at once, then each other one by itself."""
-    of_airflow = [component.name for component in airflow.components(settings)]
-    foundations = [component for component in components(settings) if component.name not in of_airflow]
-    return [airflow.components(settings), *([component] for component in reversed(foundations))]
+    """The components in stopping order: Airflow's at once, then each that it stands on by itself."""
+    first = [*airflow.components(settings), housekeeping(settings)]
+    names = [component.name for component in first]
+    foundations = [component for component in components(settings) if component.name not in names]
+    return [first, *([component] for component in reversed(foundations))]
 
 
 def errands(settings: Settings) -> list[Component]:
     """What is run to its end on the way up."""
     return [postgres.initdb(settings), airflow.migration(settings)]
+
+
+def housekeeping(settings: Settings) -> Component:
+    """Sees to it that what is old is removed."""
+    return Component(
+        "housekeeping",
+        [sys.executable, "-m", "scripts.local.housekeeping", str(settings.state)],
+        folder=REPOSITORY,
+    )
 
 
 def kubernetes_endpoint(settings: Settings) -> Component:

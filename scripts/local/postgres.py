@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import pwd
 import shutil
@@ -115,3 +116,26 @@ def is_ready(settings: Settings) -> bool:
     asked = [str(binaries() / "pg_isready"), "--quiet", "--username=postgres"]
     answer = subprocess.run([*asked, f"--host={settings.postgres_socket_folder}"], check=False)
     return answer.returncode == 0
+
+
+def ask(settings: Settings, sql: str, **values: str) -> list[list[str]]:
+    """Run SQL, all of it or nothing, and return the rows of what it answers; NULL is an empty text.
+
+    A value is put in by its name: ``:'name'`` as a text, ``:"name"`` as a table or column. It goes by the
+    package's own client, so that nobody has to import one. Raises StackError with what PostgreSQL says.
+    """
+    answer = subprocess.run(
+        [
+            *(str(binaries() / "psql"), "--no-psqlrc", "--quiet", "--csv", "--tuples-only"),
+            *("--single-transaction", "--set=ON_ERROR_STOP=1"),
+            *(f"--set={name}={value}" for name, value in values.items()),
+            *("--username=postgres", f"--host={settings.postgres_socket_folder}"),
+        ],
+        check=False,
+        input=sql,
+        capture_output=True,
+        text=True,
+    )
+    if answer.returncode:
+        raise StackError(f"PostgreSQL does not do it: {answer.stderr.strip()}", "postgres")
+    return list(csv.reader(answer.stdout.splitlines(keepends=True)))

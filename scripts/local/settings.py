@@ -29,6 +29,7 @@ class Settings:
     redis_port: int = 16379
     kube_port: int = 16443
     cpus_at_once: int = 16
+    keep_days: int = 8
     kubeconfig: Path | None = None
     context: str | None = None
     pods_reach_host_at: str | None = None
@@ -47,6 +48,8 @@ class Settings:
             raise StackError(f"two of {', '.join(ports)} are the same port: choose three different ones")
         if not 4 <= self.cpus_at_once <= 400:
             raise StackError(f"--cpus-at-once is {self.cpus_at_once}: choose a number from 4 to 400")
+        if not 1 <= self.keep_days <= 3650:
+            raise StackError(f"--keep-days is {self.keep_days}: choose a number from 1 to 3650")
         if not DNS_LABEL.fullmatch(self.namespace):
             raise StackError(
                 f"--namespace is {self.namespace!a}: choose a name of up to 63 of a-z, 0-9 and -"

@@ -150,11 +150,11 @@ class Supervisor:
                 raise StackError(f"{name} does not start: {fault.faultString}", name) from fault
 
     def stop(self, name: str) -> None:
-        """Stop a component; returns at once. One that is not running stays as it is."""
+        """Stop a component; returns at once. One that is not running, or not known, stays as it is."""
         try:
             self._server.supervisor.stopProcess(name, False)
         except Fault as fault:
-            if "NOT_RUNNING" not in fault.faultString:
+            if not fault.faultString.startswith(("NOT_RUNNING", "BAD_NAME")):
                 raise StackError(f"{name} does not stop: {fault.faultString}", name) from fault
 
     def any_alive(self, names: list[str]) -> bool:

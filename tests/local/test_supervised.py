@@ -166,3 +166,8 @@ def test_an_address_of_another_machine_is_refused(settings: Settings) -> None:
     # From the block set aside for documentation: nobody has it.
     with pytest.raises(StackError, match=r"192\.0\.2\.1 is no address of this machine"):
         ports.require_free("192.0.2.1", settings.redis_port, "--redis-port")
+
+
+def test_a_component_of_a_later_version_is_no_obstacle_on_the_way_down(foundations: Settings) -> None:
+    with supervisor.Supervisor(foundations) as supervised:
+        supervised.stop("not-yet-known")

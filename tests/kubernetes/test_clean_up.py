@@ -1,0 +1,51 @@
+"""The clean-up's pods: which of them go."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from scripts.local.clean_up import remove_pods
+from scripts.local.errors import StackError
+from scripts.local.settings import Settings
+from tests.kubernetes.cluster import Cluster
+
+OURS = {"app": "cluster-cpu"}
+
+
+def settings_of(cluster: Cluster, state: Path) -> Settings:
+    return Settings(
+        state,
+        kubeconfig=cluster.kubeconfig,
+        context=cluster.context,
+        namespace=cluster.namespace,
+        redis_url="redis://127.0.0.1",
+    )
+
+
+def test_pods_of_cpus_that_have_ended_go_when_they_are_old(cluster: Cluster, tmp_path: Path) -> None:
+    settings = settings_of(cluster, tmp_path)
+    failed = cluster.finished("exit 1", labels=OURS)
+    done = cluster.finished(labels=OURS)
+    somebodys = cluster.finished().metadata.name
+    at_work = cluster.running("sleep 60", labels=OURS)
+
+    made = failed.metadata.creation_timestamp
+    assert remove_pods(settings, made) == 0
+    assert remove_pods(settings, made + timedelta(hours=1)) == 2
+    for pod in (failed, done):
+        cluster.until_gone(pod.metadata.name)
+    assert cluster.read(somebodys).status.phase == "Succeeded"
+    assert cluster.read(at_work).status.phase == "Running"
+    assert remove_pods(settings, made + timedelta(hours=1)) == 0
+
+
+def test_a_cluster_that_is_away_is_named(cluster: Cluster, tmp_path: Path) -> None:
+    config = tmp_path / "kubeconfig"
+    address = cluster.api.api_client.configuration.host
+    config.write_text(cluster.kubeconfig.read_text().replace(address, "https://127.0.0.1:1"))
+    settings = settings_of(Cluster(config, cluster.namespace, "", None, cluster.context), tmp_path)
+    with pytest.raises(StackError, match="does not answer"):
+        remove_pods(settings, cluster.read(cluster.create()).metadata.creation_timestamp)
