@@ -1,0 +1,47 @@
+"""The benchmark of a long history: what it copies, and what it makes of its measurements."""
+
+from __future__ import annotations
+
+import pytest
+
+from scripts.bench.history import Cost, copy, parse, table
+
+
+def test_a_copied_row_is_of_another_run_earlier_and_otherwise_the_same() -> None:
+    columns = [
+        ["id", "uuid"],
+        ["run_id", "text"],
+        ["start_date", "timestamp with time zone"],
+        ["state", "int"],
+    ]
+    said = copy("task_instance", columns)
+    assert said.startswith("INSERT INTO task_instance (id, run_id, start_date, state) SELECT ")
+    assert "old.start_date - made.earlier, old.state FROM made" in said
+    assert "replace(old.run_id::text, made.start, made.new_start)::text" in said
+
+
+def test_the_database_numbers_the_lines_of_the_audit_log_itself() -> None:
+    assert copy("log", [["id", "integer"], ["event", "text"]]).startswith("INSERT INTO log (event) ")
+
+
+def test_xcoms_are_those_of_the_copied_run() -> None:
+    assert "SELECT made.new_id FROM" in copy("xcom", [["dag_run_id", "integer"]])
+
+
+def test_the_table_has_the_medians_and_their_ratio() -> None:
+    before = Cost([1.0, 2.0, 9.0], {"scheduler": 0.4, "postgres": 0.1})
+    after = Cost([2.0, 2.2, 2.4], {"scheduler": 0.5, "postgres": 0.1})
+    rows = [line.split()[-3:] for line in table(before, after).splitlines()]
+    assert rows == [
+        ["before", "after", "ratio"],
+        ["2.000", "2.200", "1.10"],
+        ["0.500", "0.600", "1.20"],
+        ["0.400", "0.500", "1.25"],
+        ["0.100", "0.100", "1.00"],
+    ]
+
+
+def test_no_runs_at_all_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--runs", "0"])
+    assert "--runs and --cycles are 1 or more" in capsys.readouterr().err
