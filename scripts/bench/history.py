@@ -186,7 +186,6 @@ def count(settings: Settings) -> int:
 
 def fill(settings: Settings, runs: int) -> None:
     """Add finished runs of ``cpu``, and wait until autovacuum has made statistics of them."""
-    (begin,) = postgres.ask(settings, "SELECT clock_timestamp()")[0]
     columns = {
         name: postgres.ask(
             settings,
@@ -197,11 +196,12 @@ def fill(settings: Settings, runs: int) -> None:
     }
     copies = "".join(copy(name, found) for name, found in columns.items())
     postgres.ask(settings, PATTERNS + copies + SEQUENCE, runs=str(runs))
+    ((filled,),) = postgres.ask(settings, "SELECT clock_timestamp()")
 
     def is_known() -> bool:
         asked = """SELECT count(*) FROM pg_stat_user_tables
-            WHERE relname = ANY (string_to_array(:'names', ',')) AND last_autoanalyze > :'begin'"""
-        known = postgres.ask(settings, asked, names=",".join(COPIED), begin=begin)
+            WHERE relname = ANY (string_to_array(:'names', ',')) AND last_autoanalyze > :'filled'"""
+        known = postgres.ask(settings, asked, names=",".join(COPIED), filled=filled)
         return known == [[str(len(COPIED))]]
 
     if not wait_until(is_known, STATISTICS_PATIENCE):
