@@ -1,10 +1,10 @@
-"""What a cycle costs with an empty history, and with many finished DAG runs in it.
+"""What a cycle costs with next to no history, and with many finished DAG runs in it.
 
-A stack of its own, or the one given, runs one CPU at one cycle per pod. Then every finished run of ``cpu`` is
-copied, again and again, with all that the database keeps of it (task instances, XComs, rendered fields, audit
-log), each copy under a start run's name of its own, a little further in the past. Nobody runs ANALYZE: it
-waits until PostgreSQL's autovacuum has seen the new rows, as in a stack that came to so many. Then the same
-CPU runs once more.
+Two stacks of its own run one CPU in turns, at one cycle per pod: on a machine that does other things too,
+what came first and what came later would differ by more than is looked for. In one of them, every finished
+run of ``cpu`` is copied before, again and again, with all that the database keeps of it (task instances,
+XComs, audit log), each copy under a start run's name of its own, a little further in the past. Nobody runs
+ANALYZE: it waits until PostgreSQL's autovacuum has seen the new rows, as in a stack that came to so many.
 
 Seconds are from one cycle's DAG run to the next one's; CPU seconds are those of the component's processes and
 of all that they have started.
@@ -30,14 +30,16 @@ from statistics import median
 import psutil
 
 from scripts.local import postgres, processes
+from scripts.local import stack as stacks
 from scripts.local.airflow import ADMIN
 from scripts.local.api import Api
 from scripts.local.passwords import passwords
-from scripts.local.settings import REPOSITORY, Settings, load
+from scripts.local.settings import REPOSITORY, Settings
 from scripts.local.waiting import wait_until
 
-COPIED = ("dag_run", "task_instance", "xcom", "rendered_task_instance_fields", "log")
-"""The tables that a finished run has rows in, each after those it refers to."""
+COPIED = ("dag_run", "task_instance", "xcom", "log")
+"""The tables that keep rows of a finished run, each after those it refers to: rendered fields are kept of a
+task's last 30 runs only."""
 COUNTED = ("api-server", "scheduler", "triggerer", "postgres")
 """Those whose work grows with the cycles; the tasks are the scheduler's children."""
 BEGIN = 5
@@ -48,7 +50,7 @@ STATISTICS_PATIENCE = 300.0
 
 @dataclass(frozen=True)
 class Cost:
-    """What cycles cost: the seconds of each, and the CPU seconds per cycle by component."""
+    """What cycles cost: the seconds of each, and the CPU seconds of all by component."""
 
     seconds: list[float]
     cpu: dict[str, float]
@@ -58,24 +60,33 @@ class Cost:
         """The median of the seconds."""
         return median(self.seconds)
 
-    @property
-    def work(self) -> float:
-        """The CPU seconds per cycle of all components."""
-        return sum(self.cpu.values())
+    def work(self, *names: str) -> float:
+        """The CPU seconds per cycle of these components."""
+        return sum(self.cpu[name] for name in names) / len(self.seconds)
+
+    def __add__(self, other: Cost) -> Cost:
+        """Of more cycles."""
+        return Cost(
+            self.seconds + other.seconds, {name: self.cpu[name] + other.cpu[name] for name in self.cpu}
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, fill, measure again and print."""
+    """Fill one stack, measure both and print."""
     options = parse(arguments)
-    with stack(options.state) as settings:
-        before = measure(settings, options.cycles)
-        size = database_size(settings)
-        fill(settings, options.runs)
-        grown = (database_size(settings) - size) / options.runs
-        after = measure(settings, options.cycles)
+    with stack() as short, stack() as long:
+        for one in (short, long):
+            measure(one, options.cycles)
+        size = database_size(long)
+        fill(long, options.runs)
+        grown = (database_size(long) - size) / options.runs
+        before, after = measure(short, options.cycles), measure(long, options.cycles)
+        for _ in range(options.rounds - 1):
+            before += measure(short, options.cycles)
+            after += measure(long, options.cycles)
         print(table(before, after))
-        print(f"{options.cycles} cycles each, at the end with {count(settings)} finished runs")
-        print(f"{grown / 1024:.1f} KiB of database per run")
+        print(f"{len(before.seconds)} and {len(after.seconds)} cycles, in {options.rounds} turns")
+        print(f"{count(short)} and {count(long)} finished runs at the end, {grown / 1024:.1f} KiB each")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -84,38 +95,26 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.bench.history", description=__doc__, formatter_class=raw
     )
-    parser.add_argument(
-        "--state",
-        type=Path,
-        metavar="FOLDER",
-        help="of a stack that is up; its history is filled up for good (default: a stack of its own)",
-    )
     parser.add_argument("--runs", type=int, default=50_000, help="how many finished runs to add (50000)")
-    parser.add_argument("--cycles", type=int, default=60, help="how many cycles to measure each time (60)")
+    parser.add_argument("--cycles", type=int, default=15, help="how many cycles to measure each time (15)")
+    parser.add_argument("--rounds", type=int, default=3, help="how many times to measure each stack (3)")
     options = parser.parse_args(arguments)
-    if options.runs < 1 or options.cycles < 1:
-        parser.error("--runs and --cycles are 1 or more")
+    if min(options.runs, options.cycles, options.rounds) < 1:
+        parser.error("--runs, --cycles and --rounds are 1 or more")
     return options
 
 
 @contextlib.contextmanager
-def stack(state: Path | None) -> Iterator[Settings]:
-    """The stack in that folder, or one of the benchmark's own, which is removed afterwards."""
-    if state:
-        found = load(state.resolve())
-        if found is None:
-            sys.exit(f"there is no stack in {state}: give the folder of one that is up")
-        yield found
-        return
+def stack() -> Iterator[Settings]:
+    """A stack of the benchmark's own, which is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="cpu-bench-") as folder:
-        command = [sys.executable, "-m", "scripts.local"]
-        own = {**os.environ, "STACK_DIR": str(Path(folder) / "state")}
-        ports = zip(("--port", "--redis-port", "--kube-port"), map(str, free_ports(3)), strict=True)
+        state = (Path(folder) / "state").resolve()
+        port, redis_port, kube_port = free_ports(3)
+        ports = [f"--port={port}", f"--redis-port={redis_port}", f"--kube-port={kube_port}"]
+        command, own = [sys.executable, "-m", "scripts.local"], {**os.environ, "STACK_DIR": str(state)}
         try:
-            options = [word for pair in ports for word in pair]
-            subprocess.run([*command, "up", *options], cwd=REPOSITORY, env=own, check=True)
-            with stack(Path(own["STACK_DIR"])) as made:
-                yield made
+            subprocess.run([*command, "up", *ports], cwd=REPOSITORY, env=own, check=True)
+            yield stacks.remembered(state)
         finally:
             subprocess.run([*command, "down", "--purge"], cwd=REPOSITORY, env=own, check=True)
 
@@ -154,7 +153,7 @@ def measured(settings: Settings, api: Api, cycles: int) -> Cost:
     moments = begun()[first:]
     require(lambda: api.count_runs("cpu", state=["queued", "running"]) == 0, "the CPU does not stop")
     seconds = [(later - earlier).total_seconds() for earlier, later in pairwise(moments)]
-    return Cost(seconds, {name: (spent[name] - work[name]) / len(seconds) for name in COUNTED})
+    return Cost(seconds, {name: spent[name] - work[name] for name in COUNTED})
 
 
 def require(predicate: Callable[[], bool], otherwise: str) -> None:
@@ -255,8 +254,8 @@ def table(before: Cost, after: Cost) -> str:
     """Before, after and the ratio."""
     heading = f"{'':<34}{'before':>10}{'after':>10}{'ratio':>8}"
     rows = {"seconds per cycle, median": (before.typical, after.typical)}
-    rows["CPU seconds per cycle"] = (before.work, after.work)
-    rows |= {f"  of them {name}": (before.cpu[name], after.cpu[name]) for name in before.cpu}
+    rows["CPU seconds per cycle"] = (before.work(*COUNTED), after.work(*COUNTED))
+    rows |= {f"  of them {name}": (before.work(name), after.work(name)) for name in COUNTED}
     lines = [f"{name:<34}{was:10.3f}{now:10.3f}{now / was:8.2f}" for name, (was, now) in rows.items()]
     return "\n".join([heading, *lines])
 

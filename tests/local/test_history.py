@@ -29,19 +29,22 @@ def test_xcoms_are_those_of_the_copied_run() -> None:
 
 
 def test_the_table_has_the_medians_and_their_ratio() -> None:
-    before = Cost([1.0, 2.0, 9.0], {"scheduler": 0.4, "postgres": 0.1})
-    after = Cost([2.0, 2.2, 2.4], {"scheduler": 0.5, "postgres": 0.1})
+    before = Cost([1.0], {"api-server": 0.3, "scheduler": 1.2, "triggerer": 0.3, "postgres": 0.3})
+    before += Cost([9.0, 2.0], {"api-server": 0.0, "scheduler": 0.0, "triggerer": 0.0, "postgres": 0.3})
+    after = Cost([2.0, 2.2, 2.4], {"api-server": 0.3, "scheduler": 1.5, "triggerer": 0.3, "postgres": 0.9})
     rows = [line.split()[-3:] for line in table(before, after).splitlines()]
     assert rows == [
         ["before", "after", "ratio"],
         ["2.000", "2.200", "1.10"],
-        ["0.500", "0.600", "1.20"],
+        ["0.800", "1.000", "1.25"],
+        ["0.100", "0.100", "1.00"],
         ["0.400", "0.500", "1.25"],
         ["0.100", "0.100", "1.00"],
+        ["0.200", "0.300", "1.50"],
     ]
 
 
 def test_no_runs_at_all_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse(["--runs", "0"])
-    assert "--runs and --cycles are 1 or more" in capsys.readouterr().err
+    assert "--runs, --cycles and --rounds are 1 or more" in capsys.readouterr().err
