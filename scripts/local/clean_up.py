@@ -26,7 +26,8 @@ from scripts.local.component import environment
 from scripts.local.errors import StackError
 from scripts.local.settings import Settings
 
-# Airflow's tables that grow, and what it counts their rows' age from. What belongs to a DAG run goes with it.
+# Airflow's tables that grow by themselves, and what it counts their rows' age from. What belongs to a DAG run
+# goes with it; versions of DAGs come only with changes of their files.
 TABLES = {"dag_run": "start_date", "log": "dttm", "job": "latest_heartbeat"}
 ROWS_AT_ONCE = 5_000
 DAY = timedelta(days=1)

@@ -41,7 +41,13 @@ OPTIONS = [
     Option("redis_port", "STACK_REDIS_PORT", int, "PORT", "Redis"),
     Option("kube_port", "STACK_KUBE_PORT", int, "PORT", "the local Kubernetes endpoint"),
     Option("cpus_at_once", "CPUS_AT_ONCE", int, "N", "how many CPUs run at once, 4 to 400"),
-    Option("keep_days", "STACK_KEEP_DAYS", int, "DAYS", "how long finished DAG runs, their logs, pods stay"),
+    Option(
+        "keep_days",
+        "STACK_KEEP_DAYS",
+        int,
+        "DAYS",
+        "finished DAG runs, their logs and pods stay so long; at least a day longer than CPU_TTL",
+    ),
     Option("kubeconfig", "STACK_KUBECONFIG", Path, "PATH", "use this cluster, not the local endpoint"),
     Option("context", "STACK_CONTEXT", str, "NAME", "the context in that kubeconfig"),
     Option(

@@ -21,7 +21,7 @@ AGE_SECONDS = 10 * 86_400
 LOOP = "acc +1\n" * 5 + "jmp -5\n"
 LONG = "acc +1\n" * 60 + "jmp -60\n"
 
-# As if all of a start run had happened so long ago.
+# As if all that these runs have done had happened so long ago.
 AGED = """
 UPDATE dag_run SET created_at = created_at - age, run_after = run_after - age, queued_at = queued_at - age,
   start_date = start_date - age, end_date = end_date - age
@@ -60,8 +60,8 @@ def logs(stack: Stack, start: str) -> list[Path]:
 
 
 def age(stack: Stack, start: str) -> None:
-    """Have all of a start run happened long ago, as far as Airflow keeps it."""
-    postgres.ask(stack.settings, AGED, start=f"{start}.", age=AGE)
+    """Have all cycles of a start run happened long ago, as far as Airflow keeps them."""
+    postgres.ask(stack.settings, AGED, start=f"{start}.cpu-", age=AGE)
     for folder in logs(stack, start):
         for path in (*folder.rglob("*"), folder):
             then = path.stat().st_mtime - AGE_SECONDS
@@ -95,15 +95,15 @@ def test_what_is_old_goes_while_a_cpu_is_at_work(stack: Stack) -> None:
     _, old = stack.finish(stack.start(program=LOOP, parts="part 1"))
     _, young = stack.finish(stack.start(program=LOOP, parts="part 1"))
     run, start = at_work(stack)
-    cycles, before = stack.count(old, "success"), kept(stack, f"{young}.")
+    cycles, before = stack.count(old, "success"), kept(stack, f"{young}.cpu-")
     age(stack, old)
-    assert min(kept(stack, f"{old}.").values()) > 0
+    assert min(kept(stack, f"{old}.cpu-").values()) > 0
 
     assert f"{cycles} DAG runs, " in (said := clean_up(stack))
     assert f"the logs of {cycles} DAG runs" in said
-    assert set(kept(stack, f"{old}.").values()) == {0}
+    assert set(kept(stack, f"{old}.cpu-").values()) == {0}
     assert logs(stack, old) == []
-    assert kept(stack, f"{young}.") == {**before, "left": 0}
+    assert kept(stack, f"{young}.cpu-") == {**before, "left": 0}
     assert len(logs(stack, young)) == cycles
 
     assert stack.finish(run) == ("success", start)
@@ -120,11 +120,13 @@ def at_rest(stack: Stack, start: str) -> Iterator[str]:
     try:
 
         def is_quiet() -> bool:
-            under_way = stack.api.tasks("cpu", state=["queued", "running"], run_id_prefix_pattern=f"{start}.")
+            under_way = stack.api.tasks(
+                "cpu", state=["queued", "running"], run_id_prefix_pattern=f"{start}.cpu-"
+            )
             return under_way == []
 
         assert wait_until(is_quiet, PATIENCE_SECONDS)
-        postgres.ask(stack.settings, BEGUN, start=f"{start}.")
+        postgres.ask(stack.settings, BEGUN, start=f"{start}.cpu-")
         (run,) = [one["dag_run_id"] for one in stack.runs(start) if one["state"] == "running"]
         yield run
     finally:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from scripts.local import airflow, clean_up, postgres
+from scripts.local import airflow, clean_up, housekeeping, postgres
 from scripts.local.clean_up import oldest_to_keep, remove_logs
 from scripts.local.errors import StackError
-from scripts.local.settings import Settings
+from scripts.local.settings import REPOSITORY, Settings
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -87,3 +90,28 @@ def test_where_nothing_has_been_logged_nothing_goes(tmp_path: Path) -> None:
 def test_a_stack_that_is_not_up_is_not_cleaned_up(settings: Settings) -> None:
     with pytest.raises(StackError, match="is not up: run up first"):
         clean_up.clean_up(settings)
+
+
+def test_housekeeping_waits_for_a_while_then_cleans_up_every_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    def sleep(seconds: float) -> None:
+        done.append(f"{seconds:.0f} s")
+        if len(done) == 6:
+            raise InterruptedError
+
+    monkeypatch.setattr(os, "nice", lambda by: done.append(f"nice {by}"))
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: done.append(" ".join(command[2:])))
+    with pytest.raises(InterruptedError):
+        housekeeping.main("/a/stack")
+    clean = "scripts.local clean-up --state /a/stack"
+    assert done == ["nice 19", "300 s", clean, "3600 s", clean, "3600 s"]
+
+
+def test_housekeeping_imports_next_to_nothing() -> None:
+    asked = "import sys; import scripts.local.housekeeping; print(*sys.modules)"
+    shown = subprocess.run(
+        [sys.executable, "-c", asked], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert not {"airflow", "kubernetes", "psutil", "sqlalchemy"} & set(shown.stdout.split())

@@ -21,6 +21,7 @@ from scripts.local.settings import LONGEST_SOCKET_PATH, Settings, load
         ({"kube_port": 8080}, "same port"),
         ({"cpus_at_once": 3}, "from 4 to 400"),
         ({"cpus_at_once": 401}, "from 4 to 400"),
+        ({"keep_days": 0}, "--keep-days is 0"),
         ({"kubeconfig": Path("/some/kubeconfig")}, "--pods-reach-host-at"),
         ({"context": "kind"}, "--kubeconfig"),
         ({"namespace": "CPU_jobs"}, "--namespace is 'CPU_jobs'"),

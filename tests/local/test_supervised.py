@@ -171,3 +171,11 @@ def test_an_address_of_another_machine_is_refused(settings: Settings) -> None:
 def test_a_component_of_a_later_version_is_no_obstacle_on_the_way_down(foundations: Settings) -> None:
     with supervisor.Supervisor(foundations) as supervised:
         supervised.stop("not-yet-known")
+
+
+def test_housekeeping_is_taken_down_in_its_sleep(ascent: Ascent) -> None:
+    ascent.start("housekeeping")
+    assert wait_until(lambda: supervisor.states(ascent.settings)["housekeeping"].is_running, 20)
+    running = pids(ascent.settings)["housekeeping"]
+    take_down(ascent.settings, quietly)
+    assert not alive([running])
