@@ -30,6 +30,11 @@ from scripts.local.settings import Settings
 # goes with it; versions of DAGs come only with changes of their files.
 TABLES = {"dag_run": "start_date", "log": "dttm", "job": "latest_heartbeat"}
 ROWS_AT_ONCE = 5_000
+# A run that was marked as failed before it began has no age by which it would go.
+NEVER_BEGUN = """
+UPDATE dag_run SET start_date = end_date
+  WHERE start_date IS NULL AND state IN ('success', 'failed') AND end_date < :'before'
+"""
 DAY = timedelta(days=1)
 REDIS_KEEPS = timedelta(days=7)
 POD_HAS_ENDED = ("Succeeded", "Failed")
@@ -86,6 +91,7 @@ def oldest_to_keep(settings: Settings, now: datetime) -> datetime:
 def remove_rows(settings: Settings, before: datetime) -> dict[str, int]:
     """Have Airflow clean its tables, where there is something to clean; how many rows of each were due."""
     drop_leftovers(settings)
+    postgres.ask(settings, NEVER_BEGUN, before=before.isoformat())
     due = {name: count_old(settings, name, before) for name in TABLES}
     if any(due.values()):
         options = ["--skip-archive", "--yes", f"--batch-size={ROWS_AT_ONCE}", "--error-on-cleanup-failure"]

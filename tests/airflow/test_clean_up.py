@@ -34,6 +34,7 @@ UPDATE log SET dttm = dttm - age
   FROM (SELECT :'age'::interval AS age) AS a WHERE starts_with(run_id, :'start');
 CREATE TABLE _airflow_deleted__xcom__20261122000000__b1 AS SELECT * FROM xcom LIMIT 1;
 """
+NEVER_BEGUN = "UPDATE dag_run SET state = 'failed', start_date = NULL WHERE run_id = :'run'"
 # A run that the scheduler was about to begin is in progress too, but has no age yet by which it could go.
 BEGUN = """
 UPDATE dag_run SET state = 'running', start_date = now()
@@ -97,6 +98,7 @@ def test_what_is_old_goes_while_a_cpu_is_at_work(stack: Stack) -> None:
     run, start = at_work(stack)
     cycles, before = stack.count(old, "success"), kept(stack, f"{young}.cpu-")
     age(stack, old)
+    postgres.ask(stack.settings, NEVER_BEGUN, run=f"{old}.cpu-0.cycle-1")
     assert min(kept(stack, f"{old}.cpu-").values()) > 0
 
     assert f"{cycles} DAG runs, " in (said := clean_up(stack))
