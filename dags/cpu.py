@@ -13,7 +13,7 @@ from airflow.sdk import DAG, Label, Param, TriggerRule, get_current_context, tas
 from dags import settings
 from dags.news import TRIES, AsSlackAsks, tell
 from dags.pods import PodOperator
-from dags.runs import START_PATTERN, Cycle, run_id, trigger
+from dags.runs import START_PATTERN, Cycle, go_on
 
 DOC = """
 ### One run is one clock cycle of one CPU
@@ -91,15 +91,14 @@ with DAG(
 
     @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
     def next_cycle() -> str:
-        """Trigger the run of this CPU's next cycle, unless an earlier try has; its id is the XCom."""
+        """Trigger the run of this CPU's next cycle; its id is the XCom, empty where an earlier try has."""
         context = get_current_context()
         params = context["params"]
         result = context["ti"].xcom_pull(task_ids="load" if params["cycle"] == 0 else "execute")
         following = Cycle(
             start=params["start"], cpu=params["cpu"], cycle=result["cycle"] + 1, cycles=params["cycles"]
         )
-        trigger(following)
-        return run_id(following)
+        return go_on(following, context["dag_run"].run_after)
 
     halt = EmptyOperator(task_id="halt", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
     read = pod("read", task_id="read", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)

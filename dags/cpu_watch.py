@@ -5,23 +5,25 @@ survey (a pod) → resume → look_again, until the start run is over
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, Param, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException
 
 from dags import settings
 from dags.pods import PodOperator
-from dags.runs import START_PATTERN, Cycle, run_id, trigger, watch
+from dags.runs import START_PATTERN, Cycle, GivenUp, go_on, runs_of, watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
 DOC = """
 ### See to it that every CPU of a start run comes to its end
 
-A CPU whose latest run has failed, or was deleted, would wait for its next cycle for ever. Every few minutes
-after `cpu_start`, until all CPUs have stopped, one run of this DAG looks for such CPUs.
+A CPU whose latest run has failed, was deleted or marked as a success by hand, would wait for its next cycle
+for ever; so would every CPU after Redis was restored from a backup. Every few minutes after `cpu_start`,
+until all CPUs have stopped, one run of this DAG looks for such CPUs.
 
 | task | what it does |
 |---|---|
@@ -29,33 +31,35 @@ after `cpu_start`, until all CPUs have stopped, one run of this DAG looks for su
 | `resume` | triggers a run of `cpu` for each due cycle that no run is in progress for: `….again-1` |
 | `look_again` | triggers the next look, unless the start run is over |
 
-Trigger it by hand, with a start run's name, to have it looked after now. A cycle happens once, however many
-runs ask for it.
+A run that ended after the look was due is left to the next look. Trigger it by hand, with a start run's name,
+to have it looked after now. Where Redis is some cycles back, these cycles get further runs as well, one after
+the other. A cycle happens once, however many runs ask for it.
 """
 
-# As often as a cycle is tried with all its retries, before somebody has to look at what is wrong.
-AGAIN = 5
 IN_PROGRESS = ["queued", "running"]
 
 
-def runs_of(cycle: Cycle) -> list[str]:
-    """The ids of every run that a cycle can have: its own, and those that go on after it was given up."""
-    own = run_id(cycle)
-    return [own, *(f"{own}.again-{number}" for number in range(1, AGAIN + 1))]
-
-
 def is_looked_after(count: Callable[[Sequence[str], Sequence[str]], int], last: Cycle, due: Cycle) -> bool:
-    """Whether somebody goes on with a CPU, of which a survey told its last and its due cycle.
+    """Whether a run is in progress for a CPU, of which a survey told its last and its due cycle.
 
-    ``count`` says how many runs of these ids are in one of these states. A due cycle's run that has
-    succeeded since has triggered the next one, or told the news.
+    ``count`` says how many runs of these ids are in one of these states.
     """
 
     def is_begun() -> bool:
-        return count(runs_of(due), [*IN_PROGRESS, "success"]) > 0
+        return count(runs_of(due), IN_PROGRESS) > 0
 
     # Between two looks the last cycle's run may have ended, by triggering the due one's.
     return is_begun() or count(runs_of(last), IN_PROGRESS) > 0 or is_begun()
+
+
+def is_told(ti: RuntimeTaskInstanceProtocol, cycle: Cycle) -> bool:
+    """Whether a run of the cycle has told the news: a task that was only marked so left no XCom."""
+    return any(ti.xcom_pull(task_ids="notify", dag_id="cpu", run_id=run) for run in runs_of(cycle))
+
+
+def cycle_of(params: Mapping[str, Any], cpu: int, number: int) -> Cycle:
+    """A cycle that a survey has told of."""
+    return Cycle(start=params["start"], cpu=cpu, cycle=number, cycles=int(params["cycles"]))
 
 
 with DAG(
@@ -84,26 +88,30 @@ with DAG(
     def resume() -> list[str]:
         """Trigger a run for each cycle that is due and that nobody sees to; their ids are the XCom."""
         context = get_current_context()
-        ti, params = context["ti"], context["params"]
-        cycles = int(params["cycles"])
+        ti, params, since = context["ti"], context["params"], context["dag_run"].run_after
+        found = ti.xcom_pull(task_ids="survey")
         resumed: list[str] = []
         given_up: list[str] = []
 
         def count(runs: Sequence[str], states: Sequence[str]) -> int:
             return int(ti.get_dr_count(dag_id="cpu", run_ids=list(runs), states=list(states)))
 
-        for cpu, last, due in ti.xcom_pull(task_ids="survey")["due"]:
-            latest = Cycle(start=params["start"], cpu=cpu, cycle=last, cycles=cycles)
-            next_one = Cycle(start=params["start"], cpu=cpu, cycle=due, cycles=cycles)
-            if is_looked_after(count, latest, next_one):
-                continue
-            run = next((run for run in runs_of(next_one) if trigger(next_one, run=run)), None)
-            (resumed if run else given_up).append(run or run_id(next_one))
+        latest = [
+            (cycle_of(params, cpu, last), cycle_of(params, cpu, due)) for cpu, last, due in found["due"]
+        ]
+        stuck = [due for last, due in latest if not is_looked_after(count, last, due)]
+        news = [cycle_of(params, cpu, number) for cpu, number in found["news"]]
+        # In this order: a run may tell them, and end, in between.
+        untold = [
+            cycle for cycle in news if not count(runs_of(cycle), IN_PROGRESS) and not is_told(ti, cycle)
+        ]
+        for cycle in [*stuck, *untold]:
+            try:
+                resumed += filter(None, [go_on(cycle, since)])
+            except GivenUp as error:
+                given_up += error.args
         if given_up:
-            raise AirflowFailException(
-                f"these cycles failed each of {AGAIN + 1} times: {', '.join(given_up)} "
-                "(see what their logs say; once that is put right, clear their failed tasks)"
-            )
+            raise GivenUp(*given_up)
         return resumed
 
     @task
@@ -111,10 +119,11 @@ with DAG(
         """Trigger the next look; the XCom is its id, empty when the start run is over and all is told."""
         context = get_current_context()
         ti, params, now = context["ti"], context["params"], context["dag_run"].run_after
-        found, resumed = ti.xcom_pull(task_ids="survey"), ti.xcom_pull(task_ids="resume")
+        found = ti.xcom_pull(task_ids="survey")
         if found["more"] is not None:
             return watch(params["start"], params["cycles"], now, found["more"])
-        if found["status"] == "over" and not resumed:
+        news = [cycle_of(params, cpu, number) for cpu, number in found["news"]]
+        if found["status"] == "over" and all(is_told(ti, cycle) for cycle in news):
             return ""
         return watch(params["start"], params["cycles"], now)
 

@@ -5,10 +5,25 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
+from airflow.sdk.exceptions import AirflowFailException
+
 from dags import settings
 
 # To Python, "$" is also before a final line end.
 START_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$(?!\n)"
+
+# As often as a cycle is tried with all its retries, before somebody has to look at what is wrong.
+AGAIN = 5
+
+
+class GivenUp(AirflowFailException):
+    """Every run that these cycles can have has ended, and they are due all the same."""
+
+    def __str__(self) -> str:
+        return (
+            f"these cycles' runs came to nothing, each of {AGAIN + 1}: {', '.join(self.args)} "
+            "(see what their logs say; once that is put right, clear their failed tasks)"
+        )
 
 
 class Cycle(TypedDict):
@@ -25,12 +40,48 @@ def run_id(cycle: Cycle) -> str:
     return f"{cycle['start']}.cpu-{cycle['cpu']}.cycle-{cycle['cycle']}"
 
 
+def runs_of(cycle: Cycle) -> list[str]:
+    """The ids of every run that a cycle can have: its own, and those that go on after it was given up."""
+    own = run_id(cycle)
+    return [own, *(f"{own}.again-{number}" for number in range(1, AGAIN + 1))]
+
+
 def trigger(cycle: Cycle, run_after: datetime | None = None, run: str = "") -> bool:
     """Trigger the cycle's run of ``cpu``, to start now or later; False when it exists already: as good.
 
     ``run`` is the run's id where it is to be another one.
     """
     return trigger_run("cpu", run or run_id(cycle), dict(cycle), run_after)
+
+
+def go_on(cycle: Cycle, since: datetime) -> str:
+    """Trigger a run of a cycle that is due since then; its id, empty where one sees to the cycle already.
+
+    A run that ended before has come to nothing: it has failed, somebody marked it as a success, or Redis has
+    lost since what it did there. Then it is the turn of the next one that goes on after it.
+    Raises GivenUp where there is none left.
+
+    Both times are Airflow's own. A run taken for an earlier one all the same does no harm: its pod finds the
+    cycle's kept result, or is refused.
+    """
+    for run in runs_of(cycle):
+        if trigger(cycle, run=run):
+            return run
+        if not has_ended(run, since):
+            return ""
+    raise GivenUp(run_id(cycle))
+
+
+def has_ended(run: str, before: datetime) -> bool:
+    """Whether a run of ``cpu`` ended before that time, and was not cleared since."""
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import DagRunResult, GetDagRun
+
+    answer = task_runner.SUPERVISOR_COMMS.send(GetDagRun(dag_id="cpu", run_id=run))
+    if not isinstance(answer, DagRunResult):
+        raise RuntimeError(f"Airflow does not tell of run {run} of DAG cpu: {answer}")
+    is_over = answer.state in ("success", "failed")
+    return is_over and answer.end_date is not None and answer.end_date < before
 
 
 def watch(start: str, cycles: int, now: datetime, cpu: int = 0) -> str:

@@ -74,25 +74,31 @@ def cancel(client: Client, start: str, ttl: int) -> Result:
 
 
 def survey(client: Client, start: str, cpu: int, ttl: int) -> Result:
-    """Which cycle is due of each CPU that has not stopped, or has stopped with news.
+    """Which cycle is due of each CPU that has not stopped, and whose stop there are news of.
 
     `due` holds [CPU, the cycle its latest pod was asked for, the cycle due]: a pod for one of the two is at
-    work, or nobody goes on with this CPU. For one with news both are the cycle whose run is to tell it.
-    It tells of CPU number `cpu` and those after it; `more` is the first one that the result has no room for.
+    work, or nobody goes on with this CPU. `news` holds [CPU, the cycle whose run is to tell them].
+    Both are of CPU number `cpu` and those after it; `more` is the first one that the result has no room for.
     The status is `over` where all CPUs have stopped, the start run is cancelled, or nothing is left of it.
     """
     found = StartRun(client, Keys(start), ttl).survey()
     if found is None:
-        return {"status": "over", "start": start, "due": [], "more": None}
+        return {"status": "over", "start": start, "due": [], "news": [], "more": None}
     running = any(one not in found.verdicts for one in found.cpus)
     watched = [one for one in found.cpus if one >= cpu and found.verdicts.get(one) != ""]
     page, more = watched[:SURVEYED], watched[SURVEYED:]
     pipeline = client.pipeline(transaction=False)
     for one in page:
         pipeline.hmget(Keys(start, one).registers, "status", "first", "cycle")
-    due = [[one, *_due(*fields)] for one, fields in zip(page, pipeline.execute(), strict=True)]
-    status = "running" if running else "over"
-    return {"status": status, "start": start, "due": due, "more": more[0] if more else None}
+    cpus = dict(zip(page, pipeline.execute(), strict=True))
+    return {
+        "status": "running" if running else "over",
+        "start": start,
+        "due": [[one, *_due(*fields)] for one, fields in cpus.items() if one not in found.verdicts],
+        # Without registers it has expired, long after it stopped.
+        "news": [[one, int(first)] for one, (_, first, _) in cpus.items() if one in found.verdicts and first],
+        "more": more[0] if more else None,
+    }
 
 
 def _due(status: bytes | None, first: bytes | None, cycle: bytes | None) -> tuple[int, int]:

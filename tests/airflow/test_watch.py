@@ -6,7 +6,9 @@ from contextlib import suppress
 
 import pytest
 
+from cpu import commands
 from cpu import program as programs
+from cpu.start_run import Settings
 from scripts.local.api import AirflowError
 from scripts.local.waiting import wait_until
 from tests.airflow.stack import PATIENCE_SECONDS, Stack, reference
@@ -18,8 +20,8 @@ def runs_in_progress(stack: Stack, start: str) -> list[str]:
     return [run["dag_run_id"] for run in stack.runs(start) if run["state"] in ("queued", "running")]
 
 
-def give_up(stack: Stack, start: str) -> str:
-    """Mark the CPU's run in progress as failed until none is left that goes on with it; the last one's id."""
+def give_up(stack: Stack, start: str, state: str) -> str:
+    """Mark the CPU's run in progress as ended until none is left that goes on with it; the last one's id."""
     latest = ""
 
     def is_given_up() -> bool:
@@ -28,33 +30,71 @@ def give_up(stack: Stack, start: str) -> str:
             latest = run
             # It may have ended by itself in between, and have triggered the next one.
             with suppress(AirflowError):
-                stack.api.request("PATCH", f"/dags/cpu/dagRuns/{run}", json={"state": "failed"})
+                stack.api.request("PATCH", f"/dags/cpu/dagRuns/{run}", json={"state": state})
         return bool(latest) and not runs_in_progress(stack, start)
 
     assert wait_until(is_given_up, PATIENCE_SECONDS)
     return latest
 
 
-@pytest.mark.parametrize("deleted", [False, True], ids=["marked as failed", "deleted"])
-def test_a_cpu_whose_run_was_given_up_is_gone_on_with(stack: Stack, deleted: bool) -> None:
+def look(stack: Stack, start: str, cycles: int) -> list[str]:
+    """Trigger cpu_watch by hand; the runs that it resumed."""
+    run = stack.api.trigger("cpu_watch", {"start": start, "cycles": cycles})["dag_run_id"]
+    over = ("success", "failed")
+    assert wait_until(lambda: stack.api.run("cpu_watch", run)["state"] in over, PATIENCE_SECONDS)
+    resumed: list[str] = stack.api.xcom("cpu_watch", run, "resume")
+    return resumed
+
+
+@pytest.mark.parametrize("way", ["failed", "success", "deleted"])
+def test_a_cpu_whose_run_was_given_up_is_gone_on_with(stack: Stack, way: str) -> None:
     run = stack.start(program=LONG, parts="part 1")
     assert wait_until(lambda: stack.api.run("cpu_start", run)["state"] == "success", PATIENCE_SECONDS)
     start = stack.start_id(run)
     assert wait_until(lambda: stack.is_loaded(start, 0), PATIENCE_SECONDS)
-    given_up = give_up(stack, start)
-    if deleted:  # which Airflow refuses while it runs
+    given_up = give_up(stack, start, "success" if way == "success" else "failed")
+    if way == "deleted":  # which Airflow refuses while it runs
         stack.api.request("DELETE", f"/dags/cpu/dagRuns/{given_up}")
     assert stack.registers(start, 0).status == "ok"
 
-    look = stack.api.trigger("cpu_watch", {"start": start, "cycles": 1000})["dag_run_id"]
-    over = ("success", "failed")
-    assert wait_until(lambda: stack.api.run("cpu_watch", look)["state"] in over, PATIENCE_SECONDS)
-    resumed = stack.api.xcom("cpu_watch", look, "resume")
-    assert len(resumed) == 1
+    assert len(look(stack, start, cycles=1000)) == 1
     assert wait_until(lambda: bool(stack.told(start)), PATIENCE_SECONDS)
     assert stack.finish(run) == ("success", start)
     assert stack.told(start) == ["Part 1: 400"]
     assert stack.registers(start, 0) == reference(programs.parse(LONG), 0)
+
+
+def test_a_redis_that_is_some_cycles_back_catches_up(stack: Stack) -> None:
+    run = stack.start(program=LONG, parts="part 1", cycles=100)
+    _, start = stack.finish(run)
+    for key in stack.redis.scan_iter(f"cpu:{{{start}*"):
+        stack.redis.delete(key)
+    # As a backup would have it.
+    commands.store(stack.redis, start, programs.parse(LONG), Settings("1"), ttl=3600)
+    commands.load(stack.redis, start, 0, once=True, ttl=3600)
+    commands.execute(stack.redis, start, 0, first=1, cycles=100, ttl=3600)
+
+    assert look(stack, start, cycles=100) == [f"{start}.cpu-0.cycle-101.again-1"]
+    assert stack.finish(run) == ("success", start)
+    assert stack.registers(start, 0) == reference(programs.parse(LONG), 0)
+    assert stack.told(start) == ["Part 1: 400"]
+    assert len(stack.runs(start)) == 6 + 4
+
+
+def test_news_that_were_only_marked_as_told_are_told(stack: Stack) -> None:
+    stack.api.request("PATCH", "/dags/cpu", json={"is_paused": True})
+    run = stack.start(program="jmp +0\n", parts="part 1")
+    assert wait_until(lambda: stack.api.run("cpu_start", run)["state"] == "success", PATIENCE_SECONDS)
+    start = stack.start_id(run)
+    commands.load(stack.redis, start, 0, once=True, ttl=3600)
+    assert commands.execute(stack.redis, start, 0, first=1, cycles=1, ttl=3600)["verdict"] == "part1"
+    stack.api.trigger("cpu", {"start": start, "cpu": 0, "cycle": 1}, run=f"{start}.cpu-0.cycle-1")
+    stack.api.request("PATCH", f"/dags/cpu/dagRuns/{start}.cpu-0.cycle-1", json={"state": "success"})
+    stack.api.request("PATCH", "/dags/cpu", json={"is_paused": False})
+
+    assert look(stack, start, cycles=1) == [f"{start}.cpu-0.cycle-1.again-1"]
+    assert stack.finish(run) == ("success", start)
+    assert stack.told(start) == ["Part 1: 0"]
 
 
 def test_a_start_run_that_is_over_is_not_looked_at_again(stack: Stack) -> None:

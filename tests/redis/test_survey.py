@@ -19,7 +19,9 @@ ENDLESS = "acc +1\njmp -1\njmp -2\n"  # CPUs 2 and 3, neither of which ends
 def test_a_cpu_that_is_not_loaded_is_due_to_be_loaded(trial: Trial) -> None:
     trial.store(ENDLESS)
     due = [[0, 0, 0], [2, 0, 0], [3, 0, 0]]
-    assert trial.survey() == {"status": "running", "start": trial.start, "due": due, "more": None}
+    assert trial.survey() == {
+        "status": "running", "start": trial.start, "due": due, "news": [], "more": None,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("parts", "cpus"), [("1", [0]), ("2", [2, 3]), ("12", [0, 2, 3])])
@@ -50,7 +52,9 @@ def test_one_with_news_is_told_of_by_the_cycle_that_is_to_tell_them(trial: Trial
     trial.execute(0, 1, 2)
     trial.execute(0, 3, 10**6)
     found = trial.survey()
-    assert (found["status"], found["due"]) == ("over", [[0, 3, 3]])
+    assert (found["status"], found["due"], found["news"]) == ("over", [], [[0, 3]])
+    trial.client.delete(Keys(trial.start, 0).registers)  # expired before the start run
+    assert trial.survey()["news"] == []
 
 
 def test_news_of_a_start_run_that_goes_on_are_news_until_other_things_would_have_expired(
@@ -91,11 +95,12 @@ def test_when_all_have_stopped_it_is_over(trial: Trial) -> None:
         trial.run(cpu)
     found = trial.survey()
     assert found["status"] == "over"
-    assert [cpu for cpu, _, _ in found["due"]] == [0, 3]  # part 1, and that no swap helps
+    assert found["due"] == []
+    assert [cpu for cpu, _ in found["news"]] == [0, 3]  # part 1, and that no swap helps
 
 
 def test_a_start_run_that_has_expired_is_over(trial: Trial) -> None:
-    assert trial.survey() == {"status": "over", "start": trial.start, "due": [], "more": None}
+    assert trial.survey() == {"status": "over", "start": trial.start, "due": [], "news": [], "more": None}
 
 
 def test_looking_keeps_nothing_alive(trial: Trial) -> None:
