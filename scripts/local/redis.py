@@ -35,7 +35,7 @@ def addresses(settings: Settings) -> list[str]:
 
 
 def configure(settings: Settings, passwords: Passwords) -> None:
-    """Write Redis' configuration. Nothing is lost when it stops; a crash loses the last second at most."""
+    """Write Redis' configuration. Nothing that it has answered is lost, not even when the machine crashes."""
     settings.redis.mkdir(mode=0o700, exist_ok=True)
     lines = [
         f"bind {' '.join(addresses(settings))}",
@@ -43,6 +43,8 @@ def configure(settings: Settings, passwords: Passwords) -> None:
         f"requirepass {passwords.redis}",
         f'dir "{settings.redis}"',
         "appendonly yes",
+        # Two milliseconds more for each of a pod's three requests, where most pods take a tenth of a second.
+        "appendfsync always",
         "daemonize no",
         # A CPU's memory must never be thrown away to make room; what is old expires by itself.
         "maxmemory-policy noeviction",

@@ -93,6 +93,12 @@ def test_a_component_that_dies_is_started_again(foundations: Settings) -> None:
     assert wait_until(lambda: redis.is_ready(foundations, passwords(foundations.state)), 10)
 
 
+def test_redis_answers_once_what_it_keeps_is_on_the_disk(foundations: Settings) -> None:
+    with Redis.from_url(redis.url_for_pods(foundations, passwords(foundations.state))) as client:
+        kept = client.config_get("appendonly", "appendfsync")
+    assert kept == {"appendonly": "yes", "appendfsync": "always"}
+
+
 def test_a_component_that_does_not_stay_up_is_named(ascent: Ascent) -> None:
     (ascent.settings.redis / "redis.conf").write_text("no such setting\n")
     ascent.start("redis")
