@@ -63,13 +63,13 @@ def test_news_of_a_start_run_that_goes_on_are_news_until_other_things_would_have
     trial.store(ENDLESS)
     trial.load(0)
     trial.execute(0, 1, 10**6)
-    assert [cpu for cpu, _, _ in trial.survey()["due"]] == [0, 2, 3]
+    assert trial.survey()["news"] == [[0, 1]]
     keys = Keys(trial.start)
     stop: Any = trial.client.hget(keys.stops, "0")
     verdict, _, stopped_at = stop.decode().partition(":")
     assert verdict == "part1"
     trial.client.hset(keys.stops, "0", f"{verdict}:{float(stopped_at) - trial.ttl}")
-    assert [cpu for cpu, _, _ in trial.survey()["due"]] == [2, 3]
+    assert trial.survey()["news"] == []
 
 
 def test_a_stop_that_is_not_accounted_for_is_due_once_more(
