@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,6 @@ from scripts.local.airflow import ADMIN
 from scripts.local.api import Api
 from scripts.local.passwords import passwords
 from scripts.local.settings import REPOSITORY, Settings
-from scripts.local.waiting import wait_until
 
 COPIED = ("dag_run", "task_instance", "xcom", "log")
 """The tables that keep rows of a finished run, each after those it refers to: rendered fields are kept of a
@@ -45,15 +45,17 @@ COUNTED = ("api-server", "scheduler", "triggerer", "postgres")
 BEGIN = 5
 """Cycles that do not count: the first ones warm things up."""
 PATIENCE = 600.0
-STATISTICS_PATIENCE = 300.0
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What cycles cost: the seconds of each, and the CPU seconds of all by component."""
+    """What cycles cost: the seconds of each; and of all, the CPU seconds by component, and the database's pages
+    that were looked at, in which what else the machine does has no part.
+    """
 
     seconds: list[float]
     cpu: dict[str, float]
+    pages: int
 
     @property
     def typical(self) -> float:
@@ -64,11 +66,15 @@ class Cost:
         """The CPU seconds per cycle of these components."""
         return sum(self.cpu[name] for name in names) / len(self.seconds)
 
+    @property
+    def looks(self) -> float:
+        """The pages per cycle."""
+        return self.pages / len(self.seconds)
+
     def __add__(self, other: Cost) -> Cost:
         """Of more cycles."""
-        return Cost(
-            self.seconds + other.seconds, {name: self.cpu[name] + other.cpu[name] for name in self.cpu}
-        )
+        cpu = {name: self.cpu[name] + other.cpu[name] for name in self.cpu}
+        return Cost(self.seconds + other.seconds, cpu, self.pages + other.pages)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -141,25 +147,29 @@ def measured(settings: Settings, api: Api, cycles: int) -> Cost:
     start = str(api.xcom("cpu_start", run_id, "store")["start"])
 
     def begun() -> list[datetime]:
-        asked = "SELECT created_at FROM dag_run WHERE starts_with(run_id, :'prefix') ORDER BY id"
+        asked = """SELECT created_at FROM dag_run
+            WHERE dag_id = 'cpu' AND run_id BETWEEN :'prefix' AND :'prefix' || '~' ORDER BY id"""
         found = postgres.ask(settings, asked, prefix=f"{start}.cpu-0.")
         return [datetime.fromisoformat(when) for (when,) in found]
 
     require(lambda: len(begun()) > BEGIN, "the first cycles do not come")
-    work = cpu_seconds(settings)
+    work, pages = cpu_seconds(settings), pages_seen(settings)
     first = len(begun()) - 1
     require(lambda: len(begun()) >= lines, "the last cycle does not come")
-    spent = cpu_seconds(settings)
+    spent, seen = cpu_seconds(settings), pages_seen(settings)
     moments = begun()[first:]
     require(lambda: api.count_runs("cpu", state=["queued", "running"]) == 0, "the CPU does not stop")
     seconds = [(later - earlier).total_seconds() for earlier, later in pairwise(moments)]
-    return Cost(seconds, {name: spent[name] - work[name] for name in COUNTED})
+    return Cost(seconds, {name: spent[name] - work[name] for name in COUNTED}, seen - pages)
 
 
 def require(predicate: Callable[[], bool], otherwise: str) -> None:
-    """Wait until it is so, or end the program."""
-    if not wait_until(predicate, PATIENCE):
-        sys.exit(otherwise)
+    """Look once a second until it is so, as looking costs as well; or end the program."""
+    deadline = time.monotonic() + PATIENCE
+    while not predicate():
+        if time.monotonic() > deadline:
+            sys.exit(otherwise)
+        time.sleep(1)
 
 
 def cpu_seconds(settings: Settings) -> dict[str, float]:
@@ -169,6 +179,11 @@ def cpu_seconds(settings: Settings) -> dict[str, float]:
         with contextlib.suppress(psutil.Error):
             used[name] += sum(process.cpu_times()[:4])
     return used
+
+
+def pages_seen(settings: Settings) -> int:
+    """How many pages of tables and indexes PostgreSQL has looked at until now, in memory or on disk."""
+    return int(postgres.ask(settings, PAGES)[0][0])
 
 
 def database_size(settings: Settings) -> int:
@@ -203,12 +218,13 @@ def fill(settings: Settings, runs: int) -> None:
         known = postgres.ask(settings, asked, names=",".join(COPIED), filled=filled)
         return known == [[str(len(COPIED))]]
 
-    if not wait_until(is_known, STATISTICS_PATIENCE):
-        sys.exit("autovacuum has made no statistics of the new rows")
+    require(is_known, "autovacuum has made no statistics of the new rows")
 
 
 # Each finished run once per copy: what it is called and when it was are shifted, the rest is as it was.
+# What refers to what is right by itself: to look it up again for every row would take minutes.
 PATTERNS = """
+SET session_replication_role = replica;
 CREATE TEMPORARY TABLE pattern AS
   SELECT id, run_id, split_part(run_id, '.', 1) AS start, row_number() OVER (ORDER BY id) AS number,
     count(*) OVER () AS patterns
@@ -220,6 +236,10 @@ CREATE TEMPORARY TABLE made AS
     (SELECT max(id) FROM dag_run) + (copy - 1) * patterns + number AS new_id
   FROM pattern, generate_series(1, :runs / (SELECT count(*) FROM pattern) + 1) AS copy
   ORDER BY copy DESC, number LIMIT :runs;
+"""
+PAGES = """
+SELECT sum(heap_blks_read + heap_blks_hit + coalesce(idx_blks_read + idx_blks_hit, 0))
+  FROM pg_statio_user_tables
 """
 SEQUENCE = "SELECT setval(pg_get_serial_sequence('dag_run', 'id'), (SELECT max(id) FROM dag_run));\n"
 
@@ -256,6 +276,7 @@ def table(before: Cost, after: Cost) -> str:
     rows = {"seconds per cycle, median": (before.typical, after.typical)}
     rows["CPU seconds per cycle"] = (before.work(*COUNTED), after.work(*COUNTED))
     rows |= {f"  of them {name}": (before.work(name), after.work(name)) for name in COUNTED}
+    rows["pages of the database per cycle"] = (before.looks, after.looks)
     lines = [f"{name:<34}{was:10.3f}{now:10.3f}{now / was:8.2f}" for name, (was, now) in rows.items()]
     return "\n".join([heading, *lines])
 

@@ -138,4 +138,5 @@ def ask(settings: Settings, sql: str, **values: str) -> list[list[str]]:
     )
     if answer.returncode:
         raise StackError(f"PostgreSQL does not do it: {answer.stderr.strip()}", "postgres")
-    return list(csv.reader(answer.stdout.splitlines(keepends=True)))
+    # A lone NULL is an empty line, which to Python's reader is a row of nothing.
+    return [row or [""] for row in csv.reader(answer.stdout.splitlines(keepends=True))]

@@ -185,3 +185,15 @@ def test_housekeeping_is_taken_down_in_its_sleep(ascent: Ascent) -> None:
     running = pids(ascent.settings)["housekeeping"]
     take_down(ascent.settings, quietly)
     assert not alive([running])
+
+
+def test_postgres_answers_with_rows_of_text(foundations: Settings) -> None:
+    assert postgres.ask(foundations, "SELECT NULL") == [[""]]
+    assert postgres.ask(foundations, "SELECT 1 WHERE false") == []
+    text = 'it\'s "two",\nlines'
+    assert postgres.ask(foundations, "SELECT :'text', NULL UNION ALL SELECT 'b', 2", text=text) == [
+        [text, ""],
+        ["b", "2"],
+    ]
+    with pytest.raises(StackError, match='relation "nothing" does not exist'):
+        postgres.ask(foundations, "SELECT * FROM nothing")
