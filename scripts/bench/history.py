@@ -49,8 +49,8 @@ PATIENCE = 600.0
 
 @dataclass(frozen=True)
 class Cost:
-    """What cycles cost: the seconds of each; and of all, the CPU seconds by component, and the database's pages
-    that were looked at, in which what else the machine does has no part.
+    """What cycles cost: the seconds of each; and of all the CPU seconds by component, and the pages of the
+    database that were looked at, in which what else the machine does has no part.
     """
 
     seconds: list[float]
