@@ -84,11 +84,12 @@ def stack_in(state: Path, slack: SlackServer, options: list[str]) -> Iterator[St
     environment = {**os.environ, "AIRFLOW_CONN_SLACK_CPU": json.dumps(connection), "STACK_DIR": str(state)}
     command = [sys.executable, "-m", "scripts.local"]
     try:
-        subprocess.run([*command, "up", *ports, *options], cwd=REPOSITORY, env=environment, check=True)
+        every = [*ports, *options]
+        subprocess.run([*command, "up", *every], cwd=REPOSITORY, env=environment, check=True)
         settings = load(state)
         assert settings is not None
         with Api(settings.api_url, ADMIN, passwords(state).admin) as api:
-            yield Stack(settings, api, slack, environment)
+            yield Stack(settings, api, slack, environment, tuple(every))
         if settings.kubeconfig:
             cluster.core_api(settings).delete_namespace(settings.namespace)
     finally:

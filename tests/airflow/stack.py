@@ -51,6 +51,20 @@ class Stack:
     api: Api
     slack: SlackServer
     environment: dict[str, str]
+    options: tuple[str, ...] = ()
+    """Of `up`."""
+
+    def up(self) -> None:
+        """``make up``."""
+        self._make("up", *self.options)
+
+    def down(self) -> None:
+        """``make down``."""
+        self._make("down")
+
+    def _make(self, *arguments: str) -> None:
+        command = [sys.executable, "-m", "scripts.local", *arguments]
+        subprocess.run(command, cwd=REPOSITORY, env=self.environment, check=True)
 
     @property
     def redis(self) -> redis.Redis:
