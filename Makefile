@@ -87,6 +87,10 @@ fuzz: .venv/ready ## Try hostile input for a while: make fuzz [SECONDS=n] [SEED=
 faults: .venv/ready ## Break things while programs run, and see that nothing is lost: make faults [SEED=n]
 	.venv/bin/pytest -s -m faults tests/faults $(if $(SEED),--seed $(SEED))
 
+.PHONY: load
+load: .venv/ready ## Three hundred CPUs at once, and four start runs
+	.venv/bin/pytest -s -m load tests/load
+
 .PHONY: lock
 lock: .venv/ready ## Resolve the dependencies anew
 	$(UV) lock --upgrade

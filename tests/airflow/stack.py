@@ -75,7 +75,7 @@ class Stack:
         run: str = self.api.trigger("cpu_start", conf)["dag_run_id"]
         return run
 
-    def finish(self, run: str) -> tuple[str, str]:
+    def finish(self, run: str, seconds: float = PATIENCE_SECONDS) -> tuple[str, str]:
         """Wait until nothing of a cpu_start run is under way: its state, and the start run's id."""
 
         def is_over() -> bool:
@@ -84,7 +84,7 @@ class Stack:
                 state == "success" and self.count(self.start_id(run), "queued", "running") == 0
             )
 
-        assert wait_until(is_over, PATIENCE_SECONDS), f"run {run} is not over in {PATIENCE_SECONDS} s"
+        assert wait_until(is_over, seconds), f"run {run} is not over in {seconds:.0f} s"
         state: str = self.api.run("cpu_start", run)["state"]
         return state, self.start_id(run) if state == "success" else ""
 

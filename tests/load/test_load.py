@@ -14,6 +14,7 @@ from tests.airflow.stack import Stack
 from tests.airflow.test_end_to_end import assert_every_cpu_is_right, assert_no_cycle_ran_twice
 from tests.programs import random_program
 
+PATIENCE_SECONDS = 1500
 # The first with 300 candidates of which just one ends it; most run for 22 cycles. It takes minutes to find.
 THREE_HUNDRED = random_program(450, seed=39_666)
 
@@ -69,7 +70,7 @@ def test_four_start_runs_at_once_do_not_touch_one_another(stack: Stack) -> None:
     assert len(set(texts)) == 4
     began = time.monotonic()
     runs = [stack.start(program=text, cycles=5, stop_at_first_answer=False) for text in texts]
-    finished = [stack.finish(run) for run in runs]
+    finished = [stack.finish(run, PATIENCE_SECONDS) for run in runs]
     assert {state for state, _ in finished} == {"success"}
     starts = [start for _, start in finished]
     print(f"\n{report(stack, starts, time.monotonic() - began)}")
@@ -82,7 +83,7 @@ def test_three_hundred_cpus_at_once_are_all_right(stack: Stack) -> None:
     assert len(list(program.candidates())) == 300
     began = time.monotonic()
     run = stack.start(program=THREE_HUNDRED, cycles=24, stop_at_first_answer=False)
-    state, start = stack.finish(run)
+    state, start = stack.finish(run, PATIENCE_SECONDS)
     print(f"\n{report(stack, [start], time.monotonic() - began)}")
     assert state == "success"
     to_start = seconds_of(stack, run, "start_cpus")
