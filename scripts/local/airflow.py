@@ -153,6 +153,10 @@ def configuration(settings: Settings, passwords: Passwords) -> dict[str, dict[st
             "sql_alchemy_conn_async": f"postgresql+asyncpg://postgres{database}",
             # `up` has migrated already: asking again costs every process a second.
             "check_migrations": False,
+            # The API server answers 40 requests at once, some of which want a second connection while they
+            # hold one: with the default of 15 they wait for one another, half a minute, and then fail.
+            "sql_alchemy_pool_size": 10,
+            "sql_alchemy_max_overflow": 60,
         },
         "api": {
             "host": "127.0.0.1",
