@@ -44,6 +44,7 @@ class Ascent:
             self.lay_out(secrets)
             supervisor.start(self.settings, self.components)
         foundations = [name for name in ("postgres", "redis", "kubernetes") if name in self.names]
+        wait_until(lambda: not postgres.is_held_by_the_dead(self.settings), PATIENCE_SECONDS)
         self.start(*foundations)
         self.wait("PostgreSQL", lambda: postgres.is_ready(self.settings), "postgres")
         migration = self.begin_migration()

@@ -10,6 +10,8 @@ import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
+
 from scripts.local.component import Component
 from scripts.local.errors import StackError
 from scripts.local.settings import Settings
@@ -109,6 +111,16 @@ def is_initialised(settings: Settings) -> bool:
 def adopt_new_data(settings: Settings) -> None:
     """Put what initdb made in its place: an initdb that was interrupted never looks like a finished one."""
     (settings.postgres / "new").rename(settings.postgres / "data")
+
+
+def is_held_by_the_dead(settings: Settings) -> bool:
+    """Whether a server that was killed still waits for its parent to notice: it counts as running until then,
+    and another one would refuse to start."""
+    try:
+        pid = int((settings.postgres / "data" / "postmaster.pid").read_text().split()[0])
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except (OSError, ValueError, IndexError, psutil.Error):
+        return False
 
 
 def is_ready(settings: Settings) -> bool:
