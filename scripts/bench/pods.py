@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from kubernetes import watch
+from kubernetes.client.exceptions import ApiException
 
 from dags.pods import manifest_of
+from scripts.local.waiting import wait_until
 
 PATIENCE = 120
 """Seconds a pod may take."""
@@ -36,8 +38,17 @@ class Pods:
         self._api.delete_namespaced_pod(name, self._namespace, grace_period_seconds=0)
 
     def until_ready(self) -> None:
-        """Return once the namespace takes pods, which is when it has its service account."""
-        self._until(self._api.list_namespaced_service_account, "default", lambda account: True)
+        """Return once the namespace takes pods, which is when its service account is complete."""
+        made = manifest_of("any", self._namespace, "any", [], {}, {}, {}, PATIENCE)
+
+        def takes_pods() -> bool:
+            with contextlib.suppress(ApiException):
+                self._api.create_namespaced_pod(self._namespace, made, dry_run="All")
+                return True
+            return False
+
+        if not wait_until(takes_pods, PATIENCE):
+            sys.exit(f"namespace {self._namespace} takes no pods")
 
     def _until(self, kind: Any, name: str, reached: Callable[[Any], bool]) -> Any:
         field = f"metadata.name={name}"

@@ -56,6 +56,7 @@ def cluster(request: pytest.FixtureRequest, kubeconfig: Path, overlay: Path) -> 
     try:
         made.kubectl("apply", "-k", str(overlay))
         until_counted(made)
+        made.until_it_takes_pods()
         yield made
     finally:
         made.kubectl("delete", "--ignore-not-found", "--wait=false", "-k", str(overlay))

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import kubernetes
 import pytest
 
-from tests.kubernetes.cluster import PATIENCE, Cluster, endpoint
+from tests.kubernetes.cluster import Cluster, endpoint
 
 
 @pytest.fixture(scope="session")
@@ -28,14 +27,5 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         stack.callback(cluster.api.api_client.close)
         cluster.api.create_namespace({"metadata": {"name": namespace}})
         stack.callback(cluster.api.delete_namespace, namespace)
-        _await_service_account(cluster)
+        cluster.until_it_takes_pods()
         yield cluster
-
-
-def _await_service_account(cluster: Cluster) -> None:
-    """Returns once pods can be created: a real cluster makes the account a moment after the namespace."""
-    stream = kubernetes.watch.Watch().stream(
-        cluster.api.list_namespaced_service_account, cluster.namespace, timeout_seconds=PATIENCE
-    )
-    next(account for account in stream if account["object"].metadata.name == "default")
-    stream.close()
