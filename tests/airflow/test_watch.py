@@ -52,12 +52,15 @@ def test_a_cpu_whose_run_was_given_up_is_gone_on_with(stack: Stack, way: str) ->
     assert wait_until(lambda: stack.api.run("cpu_start", run)["state"] == "success", PATIENCE_SECONDS)
     start = stack.start_id(run)
     assert wait_until(lambda: stack.is_loaded(start, 0), PATIENCE_SECONDS)
-    given_up = give_up(stack, start, "success" if way == "success" else "failed")
-    if way == "deleted":  # which Airflow refuses while it runs
-        stack.api.request("DELETE", f"/dags/cpu/dagRuns/{given_up}")
-    assert stack.registers(start, 0).status == "ok"
-
-    assert len(look(stack, start, cycles=1000)) == 1
+    for _ in range(5):
+        given_up = give_up(stack, start, "success" if way == "success" else "failed")
+        if way == "deleted":  # which Airflow refuses while it runs
+            stack.api.request("DELETE", f"/dags/cpu/dagRuns/{given_up}")
+        assert stack.registers(start, 0).status == "ok"
+        # A task that was about to trigger the next run when its own was marked may have done it after.
+        if resumed := look(stack, start, cycles=1000):
+            break
+    assert len(resumed) == 1
     assert wait_until(lambda: bool(stack.told(start)), PATIENCE_SECONDS)
     assert stack.finish(run) == ("success", start)
     assert stack.told(start) == ["Part 1: 400"]
