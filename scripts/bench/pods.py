@@ -10,12 +10,14 @@ from typing import Any
 
 from kubernetes import watch
 from kubernetes.client.exceptions import ApiException
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from dags.pods import manifest_of
-from scripts.local.waiting import wait_until
 
 PATIENCE = 120
 """Seconds a pod may take."""
+READY = 60
+"""Seconds a new namespace may take."""
 
 
 class Pods:
@@ -37,19 +39,6 @@ class Pods:
             sys.exit(f"pod {name} failed: {[one.message for one in ended if one] or status.message}")
         self._api.delete_namespaced_pod(name, self._namespace, grace_period_seconds=0)
 
-    def until_ready(self) -> None:
-        """Return once the namespace takes pods, which is when its service account is complete."""
-        made = manifest_of("any", self._namespace, "any", [], {}, {}, {}, PATIENCE)
-
-        def takes_pods() -> bool:
-            with contextlib.suppress(ApiException):
-                self._api.create_namespaced_pod(self._namespace, made, dry_run="All")
-                return True
-            return False
-
-        if not wait_until(takes_pods, PATIENCE):
-            sys.exit(f"namespace {self._namespace} takes no pods")
-
     def _until(self, kind: Any, name: str, reached: Callable[[Any], bool]) -> Any:
         field = f"metadata.name={name}"
         changes = watch.Watch().stream(kind, self._namespace, field_selector=field, timeout_seconds=PATIENCE)
@@ -60,14 +49,28 @@ class Pods:
         sys.exit(f"{name} did not get there in {PATIENCE} s: can the cluster pull the image?")
 
 
+def until_it_takes_pods(api: Any, namespace: str) -> None:
+    """Return once pods can be created in the namespace: a cluster makes its service account, and maybe a
+    token for that, a moment after it. Raises ApiException, with why not.
+    """
+    made = manifest_of("any", namespace, "any", [], {}, {}, {}, PATIENCE)
+    made["spec"]["automountServiceAccountToken"] = True  # what needs the token is refused for longest
+    attempts = Retrying(
+        retry=retry_if_exception_type(ApiException),
+        wait=wait_fixed(0.1),
+        stop=stop_after_delay(READY),
+        reraise=True,
+    )
+    attempts(api.create_namespaced_pod, namespace, made, dry_run="All")
+
+
 @contextlib.contextmanager
 def namespace(api: Any) -> Iterator[Pods]:
     """A namespace of the benchmark's own, gone afterwards with all that is in it."""
     name = f"cpu-bench-{uuid.uuid4().hex[:8]}"
     api.create_namespace({"metadata": {"name": name}})
     try:
-        pods = Pods(api, name)
-        pods.until_ready()
-        yield pods
+        until_it_takes_pods(api, name)
+        yield Pods(api, name)
     finally:
         api.delete_namespace(name)

@@ -15,6 +15,7 @@ import kubernetes
 import pytest
 import yaml
 
+from scripts.bench.pods import until_it_takes_pods
 from tests.cluster.image import Image
 from tests.deploy.manifests import FOLDER
 from tests.kubernetes.cluster import PATIENCE, Cluster
@@ -56,7 +57,7 @@ def cluster(request: pytest.FixtureRequest, kubeconfig: Path, overlay: Path) -> 
     try:
         made.kubectl("apply", "-k", str(overlay))
         until_counted(made)
-        made.until_it_takes_pods()
+        until_it_takes_pods(made.api, namespace)
         yield made
     finally:
         made.kubectl("delete", "--ignore-not-found", "--wait=false", "-k", str(overlay))

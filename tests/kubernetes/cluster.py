@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,21 +108,6 @@ class Cluster:
     def create_pod(self, script: str = "true", **spec: Any) -> Any:
         """Creates such a pod; returns it as it was then."""
         return self.api.create_namespaced_pod(self.namespace, self.manifest(script, **spec))
-
-    def until_it_takes_pods(self) -> None:
-        """Returns once pods can be created: a real cluster makes the namespace's service account, and maybe a
-        token for that, a moment after the namespace.
-        """
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                self.api.create_namespaced_pod(self.namespace, self.manifest(), dry_run="All")
-            except kubernetes.client.ApiException:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.1)
-            else:
-                return
 
     def read(self, name: str) -> Any:
         """The pod as it is."""

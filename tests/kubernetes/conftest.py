@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.bench.pods import until_it_takes_pods
 from tests.kubernetes.cluster import Cluster, endpoint
 
 
@@ -27,5 +28,5 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         stack.callback(cluster.api.api_client.close)
         cluster.api.create_namespace({"metadata": {"name": namespace}})
         stack.callback(cluster.api.delete_namespace, namespace)
-        cluster.until_it_takes_pods()
+        until_it_takes_pods(cluster.api, namespace)
         yield cluster
