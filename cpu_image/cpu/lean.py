@@ -15,8 +15,8 @@ UNRUN = ["redis", "redis.asyncio", "importlib.metadata"]
 
 def prepare(*, tls: bool) -> None:
     """Make this process' imports of redis lean, where there is a redis; with `tls`, rediss:// works."""
-    if not find_spec("redis"):
-        return
+    if "redis" in sys.modules or not find_spec("redis"):
+        return  # done already, by a parent that forked this process; or there is none
     for name in UNRUN:
         if spec := find_spec(name):
             sys.modules[name] = module_from_spec(spec)

@@ -24,7 +24,18 @@ from kubernetes.client.exceptions import ApiException
 from tests.kubernetes.cluster import PATIENCE, ROOT, Cluster, Endpoint, ended, endpoint, runs, terminated
 
 _PROGRAM = """\
-import json, os, sys
+import json, os, signal, sys
+match sys.argv[1:]:
+    case ["exit", code]:
+        print("said")
+        sys.exit(int(code))
+    case ["fail"]:
+        raise ValueError("on purpose")
+    case ["die"]:
+        os.kill(os.getpid(), signal.SIGTERM)
+    case ["parent"]:
+        print(os.getppid(), flush=True)
+        signal.pause()
 descriptors = sorted(int(name) for name in os.listdir("/proc/self/fd") if name.isdigit())
 print(json.dumps({
     "arguments": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ),
@@ -35,12 +46,14 @@ print(json.dumps({
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An image's folder whose program tells what it got."""
-    folder = tmp_path_factory.mktemp("image")
-    (folder / "teller").mkdir()
-    (folder / "teller" / "__main__.py").write_text(_PROGRAM)
-    return folder
+def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Images' folders whose program tells what it got: one that is started, one that is forked."""
+    folders = {name: tmp_path_factory.mktemp("image") for name in ("teller", "warm-teller")}
+    for folder in folders.values():
+        (folder / "teller").mkdir()
+        (folder / "teller" / "__main__.py").write_text(_PROGRAM)
+    (folders["warm-teller"] / "teller" / "warm.py").touch()
+    return folders
 
 
 @contextlib.contextmanager
@@ -54,10 +67,11 @@ def speaking(to: Endpoint) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory, image: Path) -> Iterator[Endpoint]:
+def own(tmp_path_factory: pytest.TempPathFactory, images: dict[str, Path]) -> Iterator[Endpoint]:
     """An endpoint for this file's tests, with an image and a variable that must not be seen."""
     state = tmp_path_factory.mktemp("own endpoint")  # a space in its name, on purpose
-    with endpoint(state, "--image", f"teller={image}", LEAKED="secret") as running:
+    options = [option for name, folder in images.items() for option in ("--image", f"{name}={folder}")]
+    with endpoint(state, *options, LEAKED="secret") as running:
         yield running
 
 
@@ -112,11 +126,14 @@ def test_it_listens_on_loopback_and_keeps_its_files_to_itself(own: Endpoint) -> 
         assert stat.S_IMODE((own.state / name).stat().st_mode) == 0o600
 
 
-def test_an_image_runs_its_package_in_a_clean_environment(local: Cluster, image: Path) -> None:
+@pytest.mark.parametrize("name", ["teller", "warm-teller"])
+def test_an_image_runs_its_package_in_a_clean_environment(
+    local: Cluster, images: dict[str, Path], name: str
+) -> None:
     variables = [{"name": "GIVEN", "value": "1"}]
     container = {
         "name": "main",
-        "image": "registry.example:5000/x/teller:v2",
+        "image": f"registry.example:5000/x/{name}:v2",
         "env": variables,
         "args": ["a", "b"],
     }
@@ -126,9 +143,55 @@ def test_an_image_runs_its_package_in_a_clean_environment(local: Cluster, image:
     environment.pop("LC_CTYPE", None)  # Python sets this for itself where there is no locale
     assert sorted(environment) == ["GIVEN", "HOME", "HOSTNAME", "PATH"]
     assert environment["HOSTNAME"] == pod.metadata.name
-    assert (told["arguments"], told["folder"]) == (["a", "b"], str(image))
+    assert (told["arguments"], told["folder"]) == (["a", "b"], str(images[name]))
     assert (told["leads"], told["stdin"], told["umask"]) == (True, "/dev/null", 0o022)
     assert told["descriptors"] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["teller", "warm-teller"])
+@pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [(["exit", "0"], 0, "said"), (["exit", "3"], 3, "said"), (["fail"], 1, "on purpose"), (["die"], 143, "")],
+)
+def test_an_image_s_program_ends_as_it_likes(
+    local: Cluster, name: str, args: list[str], code: int, says: str
+) -> None:
+    pod = local.finished(containers=[{"name": "main", "image": name, "args": args}])
+    assert terminated(pod).exit_code == code
+    assert says in local.log(pod.metadata.name)
+
+
+def parent_of(cluster: Cluster, name: str) -> psutil.Process:
+    """The process that the pod's own was forked from."""
+    follow = kubernetes.watch.Watch().stream
+    with contextlib.closing(follow(cluster.api.read_namespaced_pod_log, name, "default")) as lines:
+        return psutil.Process(int(next(lines)))
+
+
+def test_a_warm_parent_forks_until_its_code_changes_or_it_is_killed(
+    local: Cluster, images: dict[str, Path]
+) -> None:
+    def another() -> str:
+        container = {"name": "main", "image": "warm-teller", "args": ["parent"]}
+        return str(local.create_pod(containers=[container]).metadata.name)
+
+    pods = [another(), another()]
+    first = parent_of(local, pods[0])
+    assert parent_of(local, pods[1]) == first
+    main = images["warm-teller"] / "teller" / "__main__.py"
+    main.write_text(main.read_text() + "# changed\n")
+    pods.append(another())
+    second = parent_of(local, pods[2])
+    assert second != first
+    local.api.delete_namespaced_pod(pods[0], "default", grace_period_seconds=0)
+    assert runs(local.read(pods[1]))
+    local.api.delete_namespaced_pod(pods[1], "default", grace_period_seconds=0)
+    first.wait(timeout=PATIENCE)
+    second.kill()
+    assert terminated(local.until(pods[2], ended)).exit_code == 137
+    pods.append(another())
+    assert parent_of(local, pods[3]) not in (first, second)
+    local.api.delete_namespaced_pod(pods[3], "default", grace_period_seconds=0)
 
 
 def test_mount_paths_are_rewritten_where_they_stand_as_paths(local: Cluster) -> None:

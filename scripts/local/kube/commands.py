@@ -33,6 +33,7 @@ def command_of(pod: Json, spec: Json, image: Image, folder: Path, mounts: Mounts
         [mounts.rewrite(environment.expand(word, named)) for word in _words(spec, image)],
         {**defaults, **{name: mounts.rewrite(value) for name, value in named.items()}},
         _working_folder(spec, mounts, folder) or image.folder or home,
+        None if spec.get("command") or any(name.startswith("PYTHON") for name in named) else image,
     )
 
 

@@ -172,7 +172,7 @@ class Container:
         return process
 
     def _cannot_start(self, command: Command, problem: OSError) -> None:
-        why = problem.strerror
+        why = problem.strerror or str(problem)
         if isinstance(problem, FileNotFoundError):
             why = "executable file not found in $PATH"
         message = f'failed to start local process: exec: "{command.arguments[0]}": {why}'

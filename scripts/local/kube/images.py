@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -33,13 +34,14 @@ class Source:
 @dataclass(frozen=True)
 class Image:
     """What a container of this image runs: its entrypoint, its default arguments, where, and what its
-    environment holds beside what every container's does.
+    environment holds beside what every container's does; and the package that it can be forked with, if any.
     """
 
     entrypoint: list[str]
     arguments: list[str]
     folder: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    warm: str = ""
 
 
 class Images:
@@ -71,12 +73,16 @@ class Images:
 
 
 def _image(source: Source) -> Image:
-    run = ["-m", _package(source.folder)]
+    package = _package(source.folder)
+    run = ["-m", package]
+    # Not on macOS, which does not tell of a child's end without reaping it.
+    can_fork = hasattr(os, "waitid") and (source.folder / package / "warm.py").exists()
+    warm = package if can_fork else ""
     if source.libraries is None:
-        return Image([sys.executable, *run], [], source.folder)
+        return Image([sys.executable, *run], [], source.folder, warm=warm)
     # -S: nothing of the packages this very process is installed with.
     environment = {"PYTHONPATH": str(source.libraries)}
-    return Image([sys.executable, "-S", *run], [], source.folder, environment)
+    return Image([sys.executable, "-S", *run], [], source.folder, environment, warm)
 
 
 def _package(folder: Path) -> str:

@@ -45,13 +45,13 @@ class Log:
 
     def started(self) -> None:
         """The process has its own end of the pipe: this one would keep it open for ever."""
-        os.close(self.writer)
-        self.writer = -1
+        if self.writer >= 0:
+            os.close(self.writer)
+            self.writer = -1
 
     def drain(self) -> None:
         """Takes what is left in the pipe once the process has ended, and lets go of pipe and file."""
-        if self.writer >= 0:
-            self.started()
+        self.started()
         while self._read():
             pass
         asyncio.get_running_loop().remove_reader(self._reader)
