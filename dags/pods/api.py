@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from airflow.sdk.exceptions import AirflowException
 
@@ -16,10 +16,13 @@ from dags.pods.status import PodFailed, PodRefused
 
 if TYPE_CHECKING:
     from kubernetes_asyncio.client import ApiException, CoreV1Api, V1Pod
+    from kubernetes_asyncio.watch import Watch
 
 # For how long a call is made again while its trouble may pass, and for how long each waits for an answer.
 PATIENCE_SECONDS = 30
 ANSWER_SECONDS = 20
+# For how long a client is given to new users.
+FRESH_SECONDS = 300
 
 
 class Refusal(NamedTuple):
@@ -64,30 +67,105 @@ async def core_v1(conn_id: str) -> AsyncIterator[CoreV1Api]:
     """
     # Imported here: a DAG file that imports the provider at top level costs every task seconds.
     import aiohttp
-    from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook
-    from kubernetes_asyncio.client import CoreV1Api
-    from kubernetes_asyncio.config import ConfigException
-    from yaml import YAMLError
 
-    connection = f"Airflow connection {conn_id}"
-    async with AsyncExitStack() as stack:
+    try:
+        async with client_of(conn_id) as api:
+            yield api
+    except aiohttp.ClientConnectorCertificateError as error:
+        raise PodRefused(
+            f"the Kubernetes API is not trusted: {error} (correct the authority in connection {conn_id})"
+        ) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise PodFailed(
+            f"the Kubernetes API does not answer: {str(error) or type(error).__name__} "
+            f"(is it up, and does Airflow connection {conn_id} lead to it?)"
+        ) from error
+
+
+@asynccontextmanager
+async def client_of(conn_id: str) -> AsyncIterator[CoreV1Api]:
+    """The client that everybody in this event loop has who uses the connection right now.
+
+    In a triggerer these are hundreds, and reading the credentials and shaking hands is most of what a pod
+    costs there. Credentials may change: after some minutes, or a refusal, new users get a new client.
+    """
+    from kubernetes_asyncio.client import ApiException
+
+    key = asyncio.get_running_loop(), conn_id
+    client = CLIENTS.get(key)
+    if client is None or client.is_old:
+        client = CLIENTS[key] = Client(conn_id)
+    try:
+        yield await client.enter()
+    except ApiException as error:
+        client.is_old |= error.status == 401
+        raise
+    finally:
+        if await client.leave() and CLIENTS.get(key) is client:
+            del CLIENTS[key]
+
+
+class Client:
+    """A client of the Kubernetes API that is open while somebody uses it."""
+
+    def __init__(self, conn_id: str) -> None:
+        self.is_old = False
+        self._users = 0
+        asyncio.get_running_loop().call_later(FRESH_SECONDS, setattr, self, "is_old", True)
+        self._stack = AsyncExitStack()
+        self._opening = asyncio.ensure_future(self._open(conn_id))
+
+    async def enter(self) -> CoreV1Api:
+        self._users += 1
+        return await asyncio.shield(self._opening)
+
+    async def leave(self) -> bool:
+        """Close it if nobody else uses it; whether that is so."""
+        self._users -= 1
+        if self._users:
+            return False
+        self._opening.cancel()
+        await self._stack.aclose()
+        return True
+
+    async def _open(self, conn_id: str) -> CoreV1Api:
+        from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook
+        from kubernetes_asyncio.client import Configuration, CoreV1Api
+        from kubernetes_asyncio.config import ConfigException
+        from yaml import YAMLError
+
+        configuration = Configuration()
+        configuration.connection_pool_maxsize = 0  # as many as there are pods to watch, not a hundred
         try:
-            client = await stack.enter_async_context(AsyncKubernetesHook(conn_id=conn_id).get_conn())
+            hook = AsyncKubernetesHook(conn_id=conn_id, client_configuration=configuration)
+            return CoreV1Api(await self._stack.enter_async_context(hook.get_conn()))
         except (AirflowException, ConfigException, YAMLError) as error:
-            raise PodRefused(
-                f"{connection} leads to no cluster: {error} (give it a kubeconfig, or in-cluster)"
-            ) from error
-        try:
-            yield CoreV1Api(client)
-        except aiohttp.ClientConnectorCertificateError as error:
-            raise PodRefused(
-                f"the Kubernetes API is not trusted: {error} (correct the authority in {connection})"
-            ) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise PodFailed(
-                f"the Kubernetes API does not answer: {str(error) or type(error).__name__} "
-                f"(is it up, and does {connection} lead to it?)"
-            ) from error
+            what = f"Airflow connection {conn_id} leads to no cluster: {error}"
+            raise PodRefused(f"{what} (give it a kubeconfig, or in-cluster)") from error
+
+
+def watch_of(api: CoreV1Api) -> Watch:
+    """A watch that reads pods by this client, and leaves it open.
+
+    By itself it would make one more, which reads all of the system's certificates: half of what a pod costs
+    in the triggerer.
+    """
+    from kubernetes_asyncio.watch import Watch
+
+    class Reader:
+        deserialize = staticmethod(cast("Any", api).api_client.deserialize)
+
+        async def close(self) -> None:
+            """It is not ours."""
+
+    watch = Watch.__new__(Watch)
+    vars(watch).update(
+        _raw_return_type="V1Pod", _stop=False, _api_client=Reader(), resource_version=None, resp=None
+    )
+    return watch
+
+
+CLIENTS: dict[tuple[asyncio.AbstractEventLoop, str], Client] = {}
 
 
 async def patiently(call: Callable[[], Awaitable[V1Pod]]) -> V1Pod:

@@ -16,7 +16,7 @@ def manifest_of(
     args: Sequence[str],
     labels: Mapping[str, str],
     env: Mapping[str, str],
-    secret_env: Mapping[str, tuple[str, str]],
+    secret_env: Mapping[str, Sequence[str]],
     deadline_seconds: int,
 ) -> Manifest:
     """A pod with one container that meets the ``restricted`` Pod Security Standard.

@@ -9,40 +9,70 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, BranchMixIn
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import BaseTrigger, StartTriggerArgs, TriggerEvent
 
 from dags.pods.manifest import Manifest, manifest_of
 from dags.pods.run import delete_by_name, run_pod
 from dags.pods.status import PodFailed, PodRefused, Result
+from dags.pods.templates import render
 
 if TYPE_CHECKING:
+    import jinja2
     from airflow.sdk import Context
 
 
 class PodTrigger(BaseTrigger):
     """Runs the pod in the triggerer: 400 pods in flight need no workers.
 
-    Its one event is ``{"result": …}``, or ``{"error": sentence, "refused": bool}``.
+    Takes what the operator takes, and renders it, so that the scheduler can hand a task over to the triggerer
+    without a worker. Its one event is ``{"result": …}``, ``{"instead": task id}``, or
+    ``{"error": sentence, "refused": bool}``.
     """
 
-    def __init__(self, conn_id: str, manifest: Manifest) -> None:
+    def __init__(
+        self,
+        conn_id: str,
+        pod_name: str,
+        args: Sequence[str] | Callable[..., Sequence[str]],
+        labels: Mapping[str, str],
+        instead: str,
+        **others: Any,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.conn_id = conn_id
-        self.manifest = manifest
+        self.pod_name = pod_name
+        self.args = args
+        self.labels = labels
+        self.instead = instead
+        self.others = others
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        return "dags.pods.operator.PodTrigger", {"conn_id": self.conn_id, "manifest": self.manifest}
+        templates = {"pod_name": self.pod_name, "args": self.args, "labels": self.labels}
+        kwargs = {"conn_id": self.conn_id, "instead": self.instead, **templates, **self.others}
+        return "dags.pods.operator.PodTrigger", kwargs
+
+    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+        render(self, context, jinja_env or self.get_template_env())
+
+    def manifest(self) -> Manifest:
+        if callable(self.args):
+            raise TypeError("args are made when the task's templates are rendered")
+        return manifest_of(name=self.pod_name, args=self.args, labels=self.labels, **self.others)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         event: dict[str, Any]
         try:
-            event = {"result": await run_pod(self.conn_id, self.manifest)}
+            if self.instead:
+                event = {"instead": self.instead}
+            else:
+                event = {"result": await run_pod(self.conn_id, self.manifest())}
         except (PodFailed, PodRefused) as error:
             event = {"error": str(error), "refused": isinstance(error, PodRefused)}
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
-        await delete_by_name(self.conn_id, self.manifest)
+        if not self.instead:
+            await delete_by_name(self.conn_id, self.manifest())
 
 
 class PodOperator(BaseOperator, BranchMixIn):
@@ -50,8 +80,11 @@ class PodOperator(BaseOperator, BranchMixIn):
 
     :param name: the pod's name, a DNS label that is the same in every try (templated)
     :param args: arguments for the image's entrypoint (templated; or a callable that makes them)
-    :param branch: given the result, says which downstream task to follow; without it all are
-    :param deferrable: wait in the triggerer rather than in a worker
+    :param branch: given the result, does what is due and says which downstream task to follow; without it
+        all are
+    :param instead: where this renders to a downstream task's id, no pod runs and that task is followed
+        (templated)
+    :param deferrable: run in the triggerer rather than in a worker; a worker only takes the result
 
     For the other parameters see :func:`dags.pods.manifest.manifest_of`.
     """
@@ -59,7 +92,7 @@ class PodOperator(BaseOperator, BranchMixIn):
     # The scheduler reads what a task chose from its XCom, for classes that say so. The branch is taken
     # here, not in a task of its own, because every task of a cycle costs as much as the pod does.
     inherits_from_skipmixin = True
-    template_fields: Sequence[str] = ("pod_name", "args", "labels")
+    template_fields: Sequence[str] = ("pod_name", "args", "labels", "instead")
 
     def __init__(
         self,
@@ -73,6 +106,7 @@ class PodOperator(BaseOperator, BranchMixIn):
         secret_env: Mapping[str, tuple[str, str]] | None = None,
         deadline_seconds: int = 600,
         branch: Callable[[Result], str] | None = None,
+        instead: str = "",
         deferrable: bool = False,
         conn_id: str = "kubernetes_default",
         **kwargs: Any,
@@ -87,35 +121,63 @@ class PodOperator(BaseOperator, BranchMixIn):
         self.secret_env = secret_env or {}
         self.deadline_seconds = deadline_seconds
         self.branch = branch
-        self.deferrable = deferrable
+        self.instead = instead
         self.conn_id = conn_id
+        if deferrable:
+            if callable(args):
+                raise TypeError("args are made when the task's templates are rendered, in a worker")
+            # The scheduler hands the task over by itself: no worker has to begin it.
+            self.start_from_trigger = True
+            self.start_trigger_args = StartTriggerArgs(
+                trigger_cls="dags.pods.operator.PodTrigger",
+                trigger_kwargs={
+                    "conn_id": conn_id,
+                    "pod_name": name,
+                    "args": list(args),
+                    "labels": dict(self.labels),
+                    "instead": instead,
+                    **self.others(),
+                },
+                next_method="resume",
+            )
+
+    def others(self) -> dict[str, Any]:
+        """What :func:`manifest_of` asks for beside the templates."""
+        return {
+            "namespace": self.namespace,
+            "image": self.image,
+            "env": dict(self.env),
+            "secret_env": {variable: list(source) for variable, source in self.secret_env.items()},
+            "deadline_seconds": self.deadline_seconds,
+        }
 
     def manifest(self) -> Manifest:
         if callable(self.args):
             raise TypeError("args are made when the task's templates are rendered")
-        return manifest_of(
-            self.pod_name,
-            self.namespace,
-            self.image,
-            self.args,
-            self.labels,
-            self.env,
-            self.secret_env,
-            self.deadline_seconds,
-        )
+        return manifest_of(name=self.pod_name, args=self.args, labels=self.labels, **self.others())
 
-    def execute(self, context: Context) -> Result:
-        manifest = self.manifest()
+    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+        render(self, context, jinja_env or self.get_template_env())
+
+    def execute(self, context: Context) -> Result | None:
+        if self.instead:
+            self.go_elsewhere(context, self.instead)
+            return None
         self.log.info("Pod %s in namespace %s", self.pod_name, self.namespace)
-        if self.deferrable:
-            self.defer(trigger=PodTrigger(self.conn_id, manifest), method_name="resume")
-        return self.take(context, asyncio.run(run_pod(self.conn_id, manifest)))
+        return self.take(context, asyncio.run(run_pod(self.conn_id, self.manifest())))
 
-    def resume(self, context: Context, event: dict[str, Any]) -> Result:
+    def resume(self, context: Context, event: dict[str, Any]) -> Result | None:
         """Go on where the trigger ended."""
         if "error" in event:
             raise (PodRefused if event["refused"] else PodFailed)(event["error"])
+        if "instead" in event:
+            self.go_elsewhere(context, event["instead"])
+            return None
         return self.take(context, event["result"])
+
+    def go_elsewhere(self, context: Context, task_id: str) -> None:
+        self.log.info("No pod this time: on with %s", task_id)
+        self.do_branch(context, task_id)
 
     def take(self, context: Context, result: Result) -> Result:
         """Log the result, which is the pod's output, and follow the branch it leads to."""

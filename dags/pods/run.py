@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from dags.pods.api import api_trouble, core_v1, may_pass, patiently
+from dags.pods.api import api_trouble, core_v1, may_pass, patiently, watch_of
 from dags.pods.manifest import Manifest
 from dags.pods.status import (
     PodFailed,
@@ -108,12 +108,11 @@ async def past(api: CoreV1Api, pod: V1Pod, trouble: Trouble | None) -> V1Pod | N
 async def watched(api: CoreV1Api, pod: V1Pod, done: Callable[[V1Pod], bool]) -> V1Pod | None:
     """Watch from the pod as it is known until it is done; None once it is deleted."""
     from kubernetes_asyncio.client import ApiException
-    from kubernetes_asyncio.watch import Watch
 
     namespace, name, uid = pod.metadata.namespace, pod.metadata.name, pod.metadata.uid
     while not done(pod):
         try:
-            async with Watch().stream(
+            async with watch_of(api).stream(
                 api.list_namespaced_pod,
                 namespace,
                 field_selector=f"metadata.name={name}",
@@ -167,12 +166,10 @@ async def delete_all(conn_id: str, namespace: str, labels: Mapping[str, str]) ->
 
     A watch begins with what there is, so that nobody needs the right to list.
     """
-    from kubernetes_asyncio.watch import Watch
-
     deleted = []
     async with (
         core_v1(conn_id) as api,
-        Watch().stream(
+        watch_of(api).stream(
             api.list_namespaced_pod,
             namespace,
             label_selector=",".join(f"{name}={value}" for name, value in labels.items()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,13 @@ OPEN_TO_ALL = {"/api/v2/monitor/health", "/api/v2/version", "/api/v2/auth/login"
 
 
 def test_nothing_listens_but_on_loopback(stack: Stack) -> None:
-    listening = {
-        (each.laddr.ip, each.laddr.port)
-        for process in processes.members(stack.settings)
-        for each in process.net_connections("inet")
-        if each.status == psutil.CONN_LISTEN
-    }
+    listening = set()
+    for process in processes.members(stack.settings):
+        with suppress(psutil.NoSuchProcess):
+            connections = process.net_connections("inet")
+            listening |= {
+                (one.laddr.ip, one.laddr.port) for one in connections if one.status == psutil.CONN_LISTEN
+            }
     settings = stack.settings
     ours = {("127.0.0.1", settings.port), ("127.0.0.1", settings.redis_port)}
     if settings.pods_reach_host_at:

@@ -115,7 +115,7 @@ def test_runs_that_are_cleared_at_work_and_after_repeat_nothing(
     for _ in range(2):
         then = cycles(stack, start)
         for one in runs_in_progress(stack, start):
-            clear(stack, one, "is_new", downstream=True)
+            clear(stack, one, "execute", downstream=True)
         wait_for_cycles(stack, start, then)
     finish_quickly(stack, run, start)
 
@@ -124,9 +124,9 @@ def test_runs_that_are_cleared_at_work_and_after_repeat_nothing(
     of_cpu = sorted(one for one in runs if f"{start}.cpu-0.cycle-" in one)
     last = next(one for one in of_cpu if tasks(stack, one)["notify"] == "success")
     first = f"{start}.cpu-0.cycle-1"
-    for task in ("is_new", "read", "notify"):
+    for task in ("execute", "read", "notify"):
         clear(stack, last, task, downstream=False)
-    clear(stack, f"{start}.cpu-0.cycle-0", "is_new", downstream=True)
+    clear(stack, f"{start}.cpu-0.cycle-0", "execute", downstream=True)
     clear(stack, first, "next_cycle", downstream=False)
     assert wait_until(lambda: not runs_in_progress(stack, start), PATIENCE_SECONDS)
     assert tasks(stack, last)["notify"] == tasks(stack, first)["next_cycle"] == "success"

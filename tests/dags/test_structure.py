@@ -30,7 +30,7 @@ def edges(dag: Any) -> set[tuple[str, str]]:
 def test_a_run_of_cpu_is_one_cycle_with_a_branch_to_go_on_halt_or_tell() -> None:
     pods = {"load", "execute"}
     assert edges(cpu.dag) == {
-        *(("is_new", pod) for pod in pods),
+        ("execute", "load"),
         *((pod, after) for pod in pods for after in ("next_cycle", "halt", "read")),
         ("read", "notify"),
     }
@@ -56,14 +56,18 @@ def test_cpu_watch_looks_before_it_resumes_and_looks_again_after() -> None:
         ({"status": "invalid"}, "halt"),
     ],
 )
-def test_the_branch_follows_the_status_in_the_result(result: dict[str, str], task_id: str) -> None:
+def test_the_branch_follows_the_status_in_the_result(
+    result: dict[str, Any], task_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    went_on: list[dict[str, Any]] = []
+    monkeypatch.setattr(cpu, "trigger_next", went_on.append)
     assert cpu.after(result) == task_id
+    assert went_on == ([result] if task_id == "next_cycle" else [])
 
 
-@pytest.mark.parametrize("task_id", ["load", "execute"])
-def test_only_one_of_load_and_execute_runs_and_what_follows_needs_only_one(task_id: str) -> None:
-    for below in cpu.dag.get_task(task_id).downstream_list:
-        assert below.trigger_rule == "none_failed_min_one_success"
+@pytest.mark.parametrize("task_id", ["next_cycle", "halt", "read"])
+def test_what_follows_load_and_execute_needs_only_one_of_them(task_id: str) -> None:
+    assert cpu.dag.get_task(task_id).trigger_rule == "none_failed_min_one_success"
 
 
 def test_a_pod_is_found_by_start_run_cpu_cycle_and_command() -> None:

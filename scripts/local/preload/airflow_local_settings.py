@@ -15,10 +15,14 @@ __all__: list[str] = []
 # imported, no task has to. The Kubernetes provider alone takes a task longer than its work does.
 NEEDED_BY_TASKS = (
     "aiohttp",
+    "airflow.dag_processing.bundles.local",
     "airflow.providers.cncf.kubernetes.hooks.kubernetes",
     "airflow.providers.standard.decorators.python",
     "airflow.providers.standard.operators.empty",
+    "airflow.sdk.definitions.decorators",
+    "airflow.sdk.definitions.retry_policy",
     "airflow.sdk.execution_time.task_runner",
+    "jinja2.ext",
     "kubernetes_asyncio.watch",
     "tenacity",
 )

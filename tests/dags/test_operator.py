@@ -1,0 +1,85 @@
+"""The pod operator's two ways: in a worker, and handed over to the triggerer by the scheduler."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from airflow.sdk import DAG
+
+from dags.pods import PodOperator, PodTrigger
+from dags.pods import operator as module
+
+PARAMS = {"cycle": 3, "name": "a"}
+
+
+def operator(deferrable: bool, **changes: Any) -> PodOperator:
+    with DAG("pods", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
+        return PodOperator(
+            **{
+                "task_id": "pod",
+                "name": "pod-{{ params.cycle }}",
+                "namespace": "here",
+                "image": "cpu:dev",
+                "args": ["exec", "--cycle", "{{ params.cycle }}"],
+                "labels": {"cycle": "{{ params.cycle }}"},
+                "env": {"PLAIN": "{{ params.cycle }}"},
+                "secret_env": {"REDIS_URL": ("cpu-redis", "url")},
+                "deferrable": deferrable,
+                **changes,
+            }
+        )
+
+
+def handed_over(task: PodOperator, params: dict[str, Any]) -> PodTrigger:
+    """The trigger as the triggerer makes it from what the scheduler has stored, and renders it."""
+    assert task.start_from_trigger
+    assert task.start_trigger_args
+    assert task.start_trigger_args.trigger_cls == f"{PodTrigger.__module__}.{PodTrigger.__qualname__}"
+    trigger = PodTrigger(**json.loads(json.dumps(task.start_trigger_args.trigger_kwargs)))
+    trigger.task_instance = cast("Any", SimpleNamespace(task=task, task_id="pod"))
+    trigger.render_template_fields({"params": params})
+    return trigger
+
+
+def in_worker(params: dict[str, Any], **changes: Any) -> PodOperator:
+    task = operator(deferrable=False, **changes).prepare_for_execution()
+    assert isinstance(task, PodOperator)
+    task.render_template_fields({"params": params})
+    return task
+
+
+def test_the_triggerer_runs_the_very_pod_that_a_worker_would() -> None:
+    expected = in_worker(PARAMS).manifest()
+    assert expected["metadata"]["name"] == "pod-3"
+    assert handed_over(operator(deferrable=True), PARAMS).manifest() == expected
+
+
+def test_a_trigger_is_found_again_as_it_was() -> None:
+    trigger = handed_over(operator(deferrable=True), PARAMS)
+    path, kwargs = trigger.serialize()
+    assert path == f"{PodTrigger.__module__}.{PodTrigger.__qualname__}"
+    assert PodTrigger(**kwargs).serialize() == (path, kwargs)
+
+
+async def test_where_another_task_is_to_follow_no_pod_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run_pod(*_: Any) -> None:
+        raise AssertionError("a pod ran")
+
+    monkeypatch.setattr(module, "run_pod", run_pod)
+    instead = "{{ 'elsewhere' if params.cycle == 3 else '' }}"
+    followed: list[str] = []
+    monkeypatch.setattr(PodOperator, "do_branch", lambda _self, _context, task_id: followed.append(task_id))
+    assert in_worker(PARAMS, instead=instead).execute({}) is None
+    trigger = handed_over(operator(deferrable=True, instead=instead), PARAMS)
+    [event] = [event async for event in trigger.run()]
+    assert operator(deferrable=True).resume({}, event.payload) is None
+    assert followed == ["elsewhere", "elsewhere"]
+
+
+def test_arguments_that_are_made_in_a_worker_are_refused_in_the_triggerer() -> None:
+    with pytest.raises(TypeError, match="in a worker"):
+        operator(deferrable=True, args=lambda **_: [])
