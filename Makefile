@@ -102,6 +102,17 @@ lock: .venv/ready ## Resolve the dependencies anew
 	$(UV) pip install --quiet --python .venv --target $@ --require-hashes --requirement .venv/helm.txt
 	touch $@
 
+.venv/pictures: .venv/ready
+	$(UV) export --quiet --frozen --no-header --no-annotate --only-group pictures --output-file .venv/pictures.txt
+	$(UV) pip install --quiet --python .venv --target $@ --require-hashes --requirement .venv/pictures.txt
+	touch $@
+
+.PHONY: bench
+bench: .venv/ready .venv/pictures ## What a cycle costs, beside the article's design and bare pods: make bench [FOLDER=dir]
+	@mkdir -p $(or $(FOLDER),.bench)
+	@PYTHONPATH=.venv/pictures $(RUN) -m scripts.bench.cycles \
+		--json $(or $(FOLDER),.bench)/cycles.json --picture $(or $(FOLDER),.bench)/cycles.svg
+
 .PHONY: kind
 kind: .venv/ready .venv/helm ## All of it on a Kubernetes on this machine (Docker, kind, kubectl): make kind [PORT=n]
 	@$(RUN) -m scripts.kind up $(if $(PORT),--port $(PORT))

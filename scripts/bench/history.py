@@ -13,29 +13,20 @@ of all that they have started.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
-import socket
-import subprocess
 import sys
-import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from pathlib import Path
 from statistics import median
 
-import psutil
-
-from scripts.local import postgres, processes
-from scripts.local import stack as stacks
+from scripts.bench.stacks import cpu_seconds, stack
+from scripts.local import postgres
 from scripts.local.airflow import ADMIN
 from scripts.local.api import Api
 from scripts.local.passwords import passwords
-from scripts.local.settings import REPOSITORY, Settings
+from scripts.local.settings import Settings
 
 COPIED = ("dag_run", "task_instance", "xcom", "log")
 """The tables that keep rows of a finished run, each after those it refers to: rendered fields are kept of a
@@ -110,28 +101,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-@contextlib.contextmanager
-def stack() -> Iterator[Settings]:
-    """A stack of the benchmark's own, which is removed afterwards."""
-    with tempfile.TemporaryDirectory(prefix="cpu-bench-") as folder:
-        state = (Path(folder) / "state").resolve()
-        port, redis_port, kube_port = free_ports(3)
-        ports = [f"--port={port}", f"--redis-port={redis_port}", f"--kube-port={kube_port}"]
-        command, own = [sys.executable, "-m", "scripts.local"], {**os.environ, "STACK_DIR": str(state)}
-        try:
-            subprocess.run([*command, "up", *ports], cwd=REPOSITORY, env=own, check=True)
-            yield stacks.remembered(state)
-        finally:
-            subprocess.run([*command, "down", "--purge"], cwd=REPOSITORY, env=own, check=True)
-
-
-def free_ports(number: int) -> list[int]:
-    """Ports on loopback that nobody listens on right now."""
-    with contextlib.ExitStack() as sockets:
-        found = [sockets.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
-        return [one.getsockname()[1] for one in found]
-
-
 def measure(settings: Settings, cycles: int) -> Cost:
     """Have one CPU run for so many cycles, and some before them."""
     with Api(settings.api_url, ADMIN, passwords(settings.state).admin) as api:
@@ -153,10 +122,10 @@ def measured(settings: Settings, api: Api, cycles: int) -> Cost:
         return [datetime.fromisoformat(when) for (when,) in found]
 
     require(lambda: len(begun()) > BEGIN, "the first cycles do not come")
-    work, pages = cpu_seconds(settings), pages_seen(settings)
+    work, pages = cpu_seconds(settings, COUNTED), pages_seen(settings)
     first = len(begun()) - 1
     require(lambda: len(begun()) >= lines, "the last cycle does not come")
-    spent, seen = cpu_seconds(settings), pages_seen(settings)
+    spent, seen = cpu_seconds(settings, COUNTED), pages_seen(settings)
     moments = begun()[first:]
     require(lambda: api.count_runs("cpu", state=["queued", "running"]) == 0, "the CPU does not stop")
     seconds = [(later - earlier).total_seconds() for earlier, later in pairwise(moments)]
@@ -170,15 +139,6 @@ def require(predicate: Callable[[], bool], otherwise: str) -> None:
         if time.monotonic() > deadline:
             sys.exit(otherwise)
         time.sleep(1)
-
-
-def cpu_seconds(settings: Settings) -> dict[str, float]:
-    """The CPU seconds that each component's processes have used until now, ended ones included."""
-    used: dict[str, float] = defaultdict(float)
-    for process, name in processes.members(settings).items():
-        with contextlib.suppress(psutil.Error):
-            used[name] += sum(process.cpu_times()[:4])
-    return used
 
 
 def pages_seen(settings: Settings) -> int:

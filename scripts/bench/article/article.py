@@ -1,0 +1,83 @@
+"""The article's DAG, ported plainly. One run is one cycle, as in DAG ``cpu``.
+
+Airflow's own pod operator with its sidecar, all intervals as they are, a Python task for each decision.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.providers.cncf.kubernetes.secret import Secret
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.providers.standard.operators.python import BranchPythonOperator
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import DAG
+
+from dags import settings
+
+RESULT = "/airflow/xcom/return.json"
+
+
+def check_new(params: dict[str, Any]) -> str:
+    """Whether the CPU is to be loaded first."""
+    return "load" if int(params["cycle"]) == 0 else "execute"
+
+
+def check_result(params: dict[str, Any], ti: Any) -> str:
+    """Whether there is a next cycle."""
+    result = ti.xcom_pull(task_ids=check_new(params))
+    return "trigger" if result["status"] == "ok" else "end"
+
+
+def pod(command: str, *flags: str) -> KubernetesPodOperator:
+    """The pod that runs one command of the image, as the documentation has it."""
+    name = f"{{{{ params.start }}}}-{{{{ params.cpu }}}}-{{{{ params.cycle }}}}-{command}"
+    labels = {
+        "app": "cluster-cpu",
+        "start": "{{ params.start }}",
+        "cpu": "{{ params.cpu }}",
+        "cycle": "{{ params.cycle }}",
+        "command": command,
+    }
+    return KubernetesPodOperator(
+        task_id="execute" if command == "exec" else command,
+        name=f"article-{name}",
+        namespace=settings.POD["namespace"],
+        image=settings.POD["image"],
+        arguments=[command, "--start", "{{ params.start }}", "--cpu", "{{ params.cpu }}", *flags],
+        labels=labels,
+        env_vars={**settings.POD["env"], "RESULT_FILE": RESULT},
+        secrets=[
+            Secret("env", variable, *source)  # type: ignore[no-untyped-call]
+            for variable, source in settings.POD["secret_env"].items()
+        ],
+        do_xcom_push=True,
+    )
+
+
+with DAG(
+    dag_id="article",
+    schedule=None,
+    catchup=False,
+    max_active_runs=400,
+    max_active_tasks=400,
+    default_args={"retries": 5},
+    params={"start": "", "cpu": "", "cycle": ""},
+) as dag:
+    new = BranchPythonOperator(task_id="check_new", python_callable=check_new)
+    result = BranchPythonOperator(
+        task_id="check_result", python_callable=check_result, trigger_rule="none_failed_min_one_success"
+    )
+    trigger = TriggerDagRunOperator(
+        task_id="trigger",
+        trigger_dag_id="article",
+        trigger_run_id="{{ params.start }}.cpu-{{ params.cpu }}.cycle-{{ params.cycle | int + 1 }}",
+        conf={
+            "start": "{{ params.start }}",
+            "cpu": "{{ params.cpu }}",
+            "cycle": "{{ params.cycle | int + 1 }}",
+        },
+    )
+    pods = [pod("load"), pod("exec", "--cycle", "{{ params.cycle }}")]
+    new >> pods >> result >> [trigger, EmptyOperator(task_id="end")]

@@ -1,0 +1,113 @@
+"""The limit: a client that only creates a pod, watches it to its end, reads its result and deletes it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+import zlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from kubernetes_asyncio import client, config
+from kubernetes_asyncio.watch import Watch
+
+from dags.pods import manifest_of
+from scripts.local.settings import SECRET, Settings
+
+DEADLINE = 120
+
+
+class Bare:
+    """CPUs of one start run, each of their cycles a pod, and nothing else."""
+
+    def __init__(self, api: Any, settings: Settings, start: str) -> None:
+        self._api = api
+        self._settings = settings
+        self._start = start
+
+    async def store(self, program: str) -> None:
+        """Keep the program."""
+        encoded = base64.b64encode(zlib.compress(program.encode())).decode()
+        await self._pod("store", ["store", "--start", self._start, "--encoded", encoded])
+
+    async def load(self, cpu: int) -> None:
+        """Make a CPU."""
+        await self._pod(f"{cpu}-load", ["load", "--start", self._start, "--cpu", str(cpu)])
+
+    async def execute(self, cpu: int, cycle: int) -> float:
+        """Execute a cycle; the moment its result was known."""
+        asked = ["exec", "--start", self._start, "--cpu", str(cpu), "--cycle", str(cycle)]
+        result = await self._pod(f"{cpu}-{cycle}-exec", asked)
+        if (result["status"], result["cycle"]) != ("ok", cycle):
+            raise SystemExit(f"cycle {cycle} of CPU {cpu} gave {result}")
+        return time.time()
+
+    async def _pod(self, name: str, args: Sequence[str]) -> dict[str, Any]:
+        made = manifest_of(
+            f"bare-{self._start}-{name}",
+            self._settings.namespace,
+            self._settings.image,
+            args,
+            {"app": "bare"},
+            {"RESULT_FILE": "/dev/termination-log"},
+            {"REDIS_URL": (SECRET, "url")},
+            DEADLINE,
+        )
+        pod = await self._api.create_namespaced_pod(self._settings.namespace, made)
+        name = pod.metadata.name
+        async with Watch().stream(
+            self._api.list_namespaced_pod,
+            pod.metadata.namespace,
+            field_selector=f"metadata.name={name}",
+            resource_version=pod.metadata.resource_version,
+            timeout_seconds=DEADLINE,
+        ) as events:
+            async for event in events:
+                pod = event["object"]
+                if pod.status.phase in ("Succeeded", "Failed"):
+                    break
+        ended = [one.state.terminated for one in pod.status.container_statuses or []]
+        if pod.status.phase != "Succeeded" or not ended[0]:
+            raise SystemExit(f"pod {name} came to nothing: {pod.status.phase} {pod.status.message or ended}")
+        await self._api.delete_namespaced_pod(name, pod.metadata.namespace)
+        return dict(json.loads(ended[0].message))
+
+
+@asynccontextmanager
+async def connected(settings: Settings, start: str) -> AsyncIterator[Bare]:
+    """A client of the stack's cluster."""
+    configuration = client.Configuration()
+    await config.load_kube_config(
+        str(settings.cluster_config), settings.context, configuration, persist_config=False
+    )
+    async with client.ApiClient(configuration) as api:
+        yield Bare(client.CoreV1Api(api), settings, start)
+
+
+async def store(settings: Settings, start: str, program: str) -> None:
+    """Keep a program for the CPUs of a start run."""
+    async with connected(settings, start) as bare:
+        await bare.store(program)
+
+
+async def moments(
+    settings: Settings, program: str, cpus: Sequence[int], seconds: float, cycles: int
+) -> list[list[float]]:
+    """When each CPU's cycles ended, and first when it began; all CPUs run beside one another, for so long and
+    so many cycles at least.
+    """
+    async with connected(settings, f"bare-{time.time_ns() % 10**9}") as bare:
+        await bare.store(program)
+        await asyncio.gather(*(bare.load(cpu) for cpu in cpus))
+        until = time.monotonic() + seconds
+
+        async def run(cpu: int) -> list[float]:
+            ended = [time.time()]
+            while time.monotonic() < until or len(ended) <= cycles:
+                ended.append(await bare.execute(cpu, len(ended)))
+            return ended
+
+        return list(await asyncio.gather(*(run(cpu) for cpu in cpus)))

@@ -1,0 +1,302 @@
+"""What a cycle costs: the article's design, ours, and a bare client of Kubernetes, which is the limit.
+
+    make bench
+    python -m scripts.bench.cycles --kubeconfig ~/.kube/config --image cpu:dev --pods-reach-host-at 192.0.2.7
+
+On one stack of the benchmark's own, the three run the same program of one cycle per pod in turns: first one
+CPU, then many beside one another. Each turn begins when its CPUs have run some cycles already.
+
+- seconds: from one cycle's DAG run to the same CPU's next one; of the bare client, from result to result;
+- before, pod, after: until the pod is created, until its container has ended, until the next run is there, as
+  a watcher of all pods saw them;
+- rate: cycles of all CPUs in a second;
+- CPU seconds per cycle: of Airflow's processes and PostgreSQL, with all that they started; those of the local
+  Kubernetes endpoint and its pods are told apart from them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+from scripts.bench import bare
+from scripts.bench.picture import draw
+from scripts.bench.stacks import cpu_seconds, stack
+from scripts.bench.watcher import Cycle, Watcher, watching
+from scripts.local import postgres
+from scripts.local.airflow import ADMIN
+from scripts.local.api import Api
+from scripts.local.passwords import passwords
+from scripts.local.settings import REPOSITORY, Settings
+
+COUNTED = ("api-server", "dag-processor", "scheduler", "triggerer", "postgres")
+KUBERNETES = "kubernetes"
+ENDPOINT = (KUBERNETES,)
+"""The local endpoint, where there is one."""
+DESIGNS = ("bare", "ours", "article")
+LENGTH = 5000
+"""Instructions before the ones that can be swapped: no CPU comes to them."""
+PATIENCE = 900.0
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one turn came to. Times are in seconds, and per cycle."""
+
+    design: str
+    cpus: int
+    seconds: list[float]
+    rate: float
+    cpu: dict[str, float]
+    phases: dict[str, float]
+    pod_cpu: float
+
+    @property
+    def typical(self) -> float:
+        """The median of the seconds."""
+        return median(self.seconds)
+
+    @property
+    def work(self) -> float:
+        """CPU seconds of the orchestrator."""
+        return sum(self.cpu.values())
+
+
+@dataclass(frozen=True)
+class Run:
+    """A cycle's DAG run."""
+
+    cycle: Cycle
+    created: float
+
+
+class Bench:
+    """A stack to measure on."""
+
+    def __init__(self, settings: Settings, api: Api, watcher: Watcher) -> None:
+        self._settings = settings
+        self._api = api
+        self._watcher = watcher
+
+    def ours(self, cpus: int, seconds: float, cycles: int) -> Turn:
+        """DAG ``cpu``, started as people start it."""
+        conf = {"program": program(cpus), "parts": "part 1" if cpus == 1 else "part 2"}
+        run = self._api.trigger("cpu_start", conf)["dag_run_id"]
+        until(lambda: self._api.run("cpu_start", run)["state"] == "success", "cpu_start does not succeed")
+        start = str(self._api.xcom("cpu_start", run, "store")["start"])
+        return self._turn("ours", "cpu", start, cpus, seconds, cycles)
+
+    def article(self, cpus: int, seconds: float, cycles: int) -> Turn:
+        """The article's DAG; the program is stored beforehand."""
+        start = f"article-{time.time_ns() % 10**9}"
+        asyncio.run(bare.store(self._settings, start, program(cpus)))
+        for cpu in numbers(cpus):
+            conf = {"start": start, "cpu": str(cpu), "cycle": "0"}
+            self._api.trigger("article", conf, f"{start}.cpu-{cpu}.cycle-0")
+        return self._turn("article", "article", start, cpus, seconds, cycles)
+
+    def bare(self, cpus: int, seconds: float, cycles: int) -> Turn:
+        """Only pods."""
+        work = cpu_seconds(self._settings, ENDPOINT)
+        ended = asyncio.run(bare.moments(self._settings, program(cpus), numbers(cpus), seconds, cycles))
+        spent = cpu_seconds(self._settings, ENDPOINT)
+        begun, last = min(when for one in ended for when in one), max(when for one in ended for when in one)
+        each = [later - earlier for one in ended for earlier, later in pairwise(one)]
+        pods = len(each) + len(ended) + 1  # with those that load, and the one that stores
+        return Turn(
+            "bare",
+            cpus,
+            each,
+            len(each) / (last - begun),
+            {},
+            {},
+            (spent[KUBERNETES] - work[KUBERNETES]) / pods,
+        )
+
+    def _turn(self, design: str, dag: str, start: str, cpus: int, seconds: float, cycles: int) -> Turn:
+        warm = 3 if cpus == 1 else 1
+
+        def runs() -> list[Run]:
+            asked = """SELECT run_id, extract(epoch FROM created_at) FROM dag_run
+                WHERE dag_id = :'dag' AND run_id LIKE :'start' || '.cpu-%' ORDER BY id"""
+            return [
+                Run(cycle_of(run_id), float(created))
+                for run_id, created in postgres.ask(self._settings, asked, dag=dag, start=start)
+            ]
+
+        def slowest() -> int:
+            """How many cycles the slowest CPU has begun."""
+            counts = dict.fromkeys(numbers(cpus), 0)
+            for run in runs():
+                counts[run.cycle[1]] = max(counts[run.cycle[1]], run.cycle[2])
+            return min(counts.values())
+
+        until(lambda: slowest() >= warm, "the first cycles do not come")
+        begun, work = time.time(), cpu_seconds(self._settings, (*COUNTED, *ENDPOINT))
+        until(lambda: time.time() - begun >= seconds and slowest() >= warm + cycles, "the cycles do not come")
+        over, spent = time.time(), cpu_seconds(self._settings, (*COUNTED, *ENDPOINT))
+        found = [run for run in runs() if run.created <= over]
+        self._cancel(dag, start)
+        steps = [step for step in following(found) if step[1].created > begun]
+        return Turn(
+            design,
+            cpus,
+            [later.created - earlier.created for earlier, later in steps],
+            len(steps) / (over - begun),
+            {name: (spent[name] - work[name]) / len(steps) for name in COUNTED},
+            self._phases(steps),
+            (spent[KUBERNETES] - work[KUBERNETES]) / len(steps),
+        )
+
+    def _phases(self, steps: Sequence[tuple[Run, Run]]) -> dict[str, float]:
+        created, ended = self._watcher.created, self._watcher.ended
+        seen = [step for step in steps if step[0].cycle in created and step[0].cycle in ended]
+        if not seen:
+            return {}
+        return {
+            "before": median(created[run.cycle] - run.created for run, _ in seen),
+            "pod": median(ended[run.cycle] - created[run.cycle] for run, _ in seen),
+            "after": median(later.created - ended[run.cycle] for run, later in seen),
+        }
+
+    def _cancel(self, dag: str, start: str) -> None:
+        """Have the CPUs stop at their next cycle, and wait until they have."""
+        self._api.trigger("cpu_cancel", {"start": start})
+        until(lambda: self._api.count_runs(dag, state=["queued", "running"]) == 0, "the CPUs do not stop")
+
+
+def program(cpus: int) -> str:
+    """A program that goes straight on, with as many candidates as CPUs after all that is ever executed."""
+    return "acc +1\n" * LENGTH + "nop +0\n" * (cpus - 1) + f"jmp -{LENGTH}\n"
+
+
+def numbers(cpus: int) -> list[int]:
+    """The CPUs of that program: the one that swaps nothing, or one per candidate."""
+    return [0] if cpus == 1 else list(range(LENGTH + 1, LENGTH + cpus + 1))
+
+
+def cycle_of(run_id: str) -> Cycle:
+    """Start run, CPU and cycle, by the run's id."""
+    start, cpu, cycle = run_id.split(".")[:3]
+    return start, int(cpu.removeprefix("cpu-")), int(cycle.removeprefix("cycle-"))
+
+
+def following(runs: Sequence[Run]) -> Iterator[tuple[Run, Run]]:
+    """Each executed cycle's run with the run of the same CPU's next cycle."""
+    known = {run.cycle: run for run in runs}
+    for run in runs:
+        start, cpu, cycle = run.cycle
+        later = known.get((start, cpu, cycle + 1))
+        if cycle > 0 and later:
+            yield run, later
+
+
+def until(predicate: Callable[[], bool], otherwise: str) -> None:
+    """Look once a second until it is so, as looking costs as well; or end the program."""
+    deadline = time.monotonic() + PATIENCE
+    while not predicate():
+        if time.monotonic() > deadline:
+            sys.exit(otherwise)
+        time.sleep(1)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print, and leave the numbers and a picture."""
+    options = parse(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the stack is to go in any case
+    turns: list[Turn] = []
+    with dags() as folder:
+        where = [f"--dags={folder}", *of_cluster(options)]
+        for cpus in options.cpus:
+            with (
+                stack(*where, f"--cpus-at-once={16 if cpus == 1 else 2 * cpus}") as settings,
+                watching(settings) as watcher,
+                Api(settings.api_url, ADMIN, passwords(settings.state).admin) as api,
+            ):
+                bench = Bench(settings, api, watcher)
+                for design in options.designs:
+                    cycles, seconds = (options.cycles, 0.0) if cpus == 1 else (1, options.seconds)
+                    turns.append(getattr(bench, design)(cpus, seconds, cycles))
+                    print(line(turns[-1]), file=sys.stderr, flush=True)
+    print(table(turns))
+    if options.json:
+        options.json.write_text(json.dumps([asdict(turn) for turn in turns], indent=1) + "\n")
+    if options.picture:
+        draw(turns, options.picture)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.bench.cycles", description=__doc__, formatter_class=raw
+    )
+    parser.add_argument("--cycles", type=int, default=20, help="how many of one CPU, at least (20)")
+    parser.add_argument(
+        "--cpus", type=int, nargs="+", default=[1, 32], help="how many beside one another (1, then 32)"
+    )
+    parser.add_argument("--seconds", type=float, default=60, help="how long, at least (60)")
+    parser.add_argument(
+        "--designs", nargs="+", choices=DESIGNS, default=DESIGNS, help="in this order (all of them)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="leave the numbers there")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="leave a picture there (.svg, .png)")
+    parser.add_argument("--kubeconfig", type=Path, help="a real cluster to have the pods on")
+    parser.add_argument("--context", help="the context to use of it")
+    parser.add_argument("--image", help="the image, as that cluster knows it")
+    parser.add_argument("--pods-reach-host-at", metavar="ADDRESS", help="this machine, as its pods see it")
+    options = parser.parse_args(arguments)
+    if options.cycles < 1 or min(options.cpus) < 1 or options.seconds < 1:
+        parser.error("--cycles, --cpus and --seconds are 1 or more")
+    return options
+
+
+def of_cluster(options: argparse.Namespace) -> list[str]:
+    """The options that the stack takes too."""
+    names = ("kubeconfig", "context", "image", "pods_reach_host_at")
+    given = {name: getattr(options, name) for name in names}
+    return [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value]
+
+
+@contextlib.contextmanager
+def dags() -> Iterator[Path]:
+    """A folder with the project's DAGs and the article's."""
+    with tempfile.TemporaryDirectory(prefix="cpu-bench-dags-") as made:
+        folder = Path(made).resolve()
+        for name, source in (("ours", REPOSITORY / "dags"), ("article", Path(__file__).parent / "article")):
+            (folder / name).symlink_to(source)
+        yield folder
+
+
+def line(turn: Turn) -> str:
+    """A turn in a line."""
+    phases = ", ".join(f"{name} {seconds:.2f}" for name, seconds in turn.phases.items())
+    return (
+        f"{turn.design:<8}{turn.cpus:>4} CPUs {turn.typical:8.2f} s per cycle ({phases or 'the pod'})"
+        f"{turn.rate:8.2f} cycles/s {turn.work:8.3f} CPU s per cycle"
+    )
+
+
+def table(turns: Sequence[Turn]) -> str:
+    """All turns, with their ratios to the bare client."""
+    lines = []
+    for turn in turns:
+        lines.append(line(turn))
+        used = {**turn.cpu, "(local endpoint)": turn.pod_cpu}
+        lines += [f"    {name:<16}{seconds:8.3f} CPU s" for name, seconds in used.items()]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

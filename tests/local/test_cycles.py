@@ -1,0 +1,95 @@
+"""The benchmark of a cycle: what it runs, and what it makes of its measurements."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from cpu import program as programs
+from scripts.bench.cycles import Run, Turn, cycle_of, following, line, numbers, parse, program
+from scripts.bench.watcher import Watcher
+from scripts.local.settings import REPOSITORY
+
+
+@pytest.mark.parametrize("cpus", [2, 32])
+def test_the_program_has_as_many_candidates_as_cpus(cpus: int) -> None:
+    assert list(programs.parse(program(cpus)).candidates()) == numbers(cpus)
+
+
+def test_one_cpu_runs_the_program_as_written() -> None:
+    assert numbers(1) == [0]
+
+
+def test_a_cycle_is_followed_by_the_same_cpu_s_next_one() -> None:
+    runs = [
+        Run(cycle_of(f"s.cpu-{cpu}.cycle-{cycle}"), when)
+        for cpu, cycle, when in ((7, 0, 0), (8, 0, 1), (7, 1, 2), (8, 1, 3), (7, 2, 4), (7, 4, 9))
+    ]
+    assert [(one.cycle, later.created) for one, later in following(runs)] == [(("s", 7, 1), 4)]
+
+
+def test_a_turn_is_told_by_its_median_and_its_work() -> None:
+    turn = Turn("ours", 1, [1.0, 2.0, 9.0], 0.5, {"scheduler": 0.25, "postgres": 0.125}, {"pod": 0.1}, 0.05)
+    assert (turn.typical, turn.work) == (2.0, 0.375)
+    assert line(turn).split() == [
+        *("ours", "1", "CPUs", "2.00", "s", "per", "cycle", "(pod", "0.10)"),
+        *("0.50", "cycles/s", "0.375", "CPU", "s", "per", "cycle"),
+    ]
+
+
+def pod(command: str, *, ended: bool, sidecar: bool = False) -> SimpleNamespace:
+    def status(name: str, terminated: bool) -> SimpleNamespace:
+        return SimpleNamespace(name=name, state=SimpleNamespace(terminated=terminated))
+
+    statuses = [
+        status("base" if sidecar else "main", ended),
+        *([status("sidecar", False)] if sidecar else []),
+    ]
+    labels = {"app": "cluster-cpu", "command": command, "start": "s", "cpu": "7", "cycle": "3"}
+    return SimpleNamespace(
+        metadata=SimpleNamespace(labels=labels),
+        status=SimpleNamespace(phase="Running", container_statuses=statuses),
+    )
+
+
+@pytest.mark.parametrize("sidecar", [False, True])
+def test_a_pod_has_ended_when_the_container_that_does_the_work_has(sidecar: bool) -> None:
+    watcher = Watcher()
+    watcher.see(pod("load", ended=True))
+    assert not watcher.created
+    watcher.see(pod("exec", ended=False, sidecar=sidecar))
+    assert list(watcher.created) == [("s", 7, 3)]
+    assert not watcher.ended
+    watcher.see(pod("exec", ended=True, sidecar=sidecar))
+    assert list(watcher.ended) == [("s", 7, 3)]
+
+
+def test_the_article_s_dag_is_the_article_s() -> None:
+    code = (
+        "from scripts.bench.article.article import dag; "
+        "print({task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == str(
+        {
+            "check_new": ["execute", "load"],
+            "check_result": ["end", "trigger"],
+            "trigger": [],
+            "load": ["check_result"],
+            "execute": ["check_result"],
+            "end": [],
+        }
+    )
+
+
+@pytest.mark.parametrize("option", ["--cycles=0", "--cpus=0", "--seconds=0", "--designs=none"])
+def test_options_that_make_no_sense_are_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse([option])
+    assert ended.value.code == 2
+    assert option.split("=")[0] in capsys.readouterr().err
