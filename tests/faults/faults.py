@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import psutil
 from kubernetes.client import ApiException
@@ -96,9 +97,19 @@ def kill_pods_after_their_commit(chaos: Chaos) -> bool:
     with suppress(RedisError), chaos.stack.redis.monitor() as monitor:  # type: ignore[no-untyped-call]
         until = time.monotonic() + 10
         while time.monotonic() < until:
-            if "evalsha" in monitor.next_command()["command"].lower():
-                return any(signal_all(pods(chaos), signal.SIGKILL))
+            # Found beforehand: to look for them takes longer than they have left.
+            if at_work := pods(chaos):
+                found = time.time()
+                while not is_commit(monitor.next_command(), found):
+                    pass
+                if any(signal_all(at_work, signal.SIGKILL)):
+                    return True
     return False
+
+
+def is_commit(command: dict[str, Any], since: float) -> bool:
+    """Whether Redis has carried out a script, and not before that moment."""
+    return command["time"] >= since and "evalsha" in command["command"].lower()
 
 
 def delete_pod(chaos: Chaos) -> bool:
@@ -192,16 +203,19 @@ def component(chaos: Chaos, name: str) -> list[psutil.Process]:
     return []
 
 
-def children(processes: list[psutil.Process]) -> list[psutil.Process]:
+def children(parents: list[psutil.Process], *, recursive: bool = True) -> list[psutil.Process]:
     found: list[psutil.Process] = []
-    for process in processes:
+    for process in parents:
         with suppress(psutil.NoSuchProcess):
-            found += process.children(recursive=True)
+            found += process.children(recursive=recursive)
     return found
 
 
 def pods(chaos: Chaos) -> list[psutil.Process]:
     """The processes of its pods at work: on the local endpoint, or on a node that is this machine."""
+    if not chaos.stack.settings.kubeconfig:
+        parent_of_all = children(component(chaos, "kubernetes"), recursive=False)
+        return children(parent_of_all)
 
     def is_pod(line: list[str]) -> bool:
         return "--start" in line[:-1] and line[line.index("--start") + 1] in chaos.starts
@@ -213,11 +227,12 @@ def named(name: str) -> list[psutil.Process]:
     return [process for process in psutil.process_iter(["name"]) if process.info["name"] == name]
 
 
-def signal_all(processes: list[psutil.Process], number: int) -> list[psutil.Process]:
-    """Send a signal; to those who were still there, which are returned."""
+def signal_all(targets: list[psutil.Process], number: int) -> list[psutil.Process]:
+    """Send a signal; to those who were still at work, which are returned."""
     reached = []
-    for process in processes:
+    for process in targets:
         with suppress(psutil.NoSuchProcess):
-            process.send_signal(number)
-            reached.append(process)
+            if process.status() != psutil.STATUS_ZOMBIE:
+                process.send_signal(number)
+                reached.append(process)
     return reached
