@@ -7,8 +7,12 @@ On one stack of the benchmark's own, the three run the same program of one cycle
 CPU, then many beside one another. Each turn begins when its CPUs have run some cycles already.
 
 - seconds: from one cycle's DAG run to the same CPU's next one; of the bare client, from result to result;
-- before, pod, after: until the pod is created, until its container has ended, until the next run is there, as
-  a watcher of all pods saw them;
+- what the seconds go to: the scheduler, until the task that has a pod is queued, or handed over to the
+  triggerer (of the article's design, its branch on the first cycle too); the worker, until the pod is
+  created; the pod, until its container has ended, as a watcher of all pods saw it; the next run, until
+  it is there (of the article's design, the branch on the result too). Of many CPUs, whose pods are
+  waited for in the triggerer: the triggerer, until the pod is created and from its end until its result
+  is handed back, and the worker, which takes it and triggers the next run;
 - rate: cycles of all CPUs in a second;
 - CPU seconds per cycle: of Airflow's processes and PostgreSQL, with all that they started; those of the local
   Kubernetes endpoint and its pods are told apart from them.
@@ -20,6 +24,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import math
 import signal
 import sys
 import tempfile
@@ -48,6 +53,13 @@ DESIGNS = ("bare", "ours", "article")
 LENGTH = 5000
 """Instructions before the ones that can be swapped: no CPU comes to them."""
 PATIENCE = 900.0
+RUNS = """
+SELECT dag_run.run_id, extract(epoch FROM dag_run.created_at), extract(epoch FROM task.scheduled_dttm),
+    extract(epoch FROM task.queued_dttm), extract(epoch FROM task.start_date)
+FROM dag_run LEFT JOIN task_instance AS task
+    ON task.dag_id = dag_run.dag_id AND task.run_id = dag_run.run_id AND task.task_id = 'execute'
+WHERE dag_run.dag_id = :'dag' AND dag_run.run_id LIKE :'start' || '.cpu-%' ORDER BY dag_run.id
+"""
 
 
 @dataclass(frozen=True)
@@ -75,10 +87,15 @@ class Turn:
 
 @dataclass(frozen=True)
 class Run:
-    """A cycle's DAG run."""
+    """A cycle's DAG run: when it was created, and when its task that has a pod was last scheduled, last
+    queued, and first started (nan: not yet).
+    """
 
     cycle: Cycle
     created: float
+    scheduled: float = math.nan
+    queued: float = math.nan
+    started: float = math.nan
 
 
 class Bench:
@@ -128,11 +145,9 @@ class Bench:
         warm = 3 if cpus == 1 else 1
 
         def runs() -> list[Run]:
-            asked = """SELECT run_id, extract(epoch FROM created_at) FROM dag_run
-                WHERE dag_id = :'dag' AND run_id LIKE :'start' || '.cpu-%' ORDER BY id"""
             return [
-                Run(cycle_of(run_id), float(created))
-                for run_id, created in postgres.ask(self._settings, asked, dag=dag, start=start)
+                Run(cycle_of(run_id), *(float(when or "nan") for when in moments))
+                for run_id, *moments in postgres.ask(self._settings, RUNS, dag=dag, start=start)
             ]
 
         def slowest() -> int:
@@ -161,14 +176,13 @@ class Bench:
 
     def _phases(self, steps: Sequence[tuple[Run, Run]]) -> dict[str, float]:
         created, ended = self._watcher.created, self._watcher.ended
-        seen = [step for step in steps if step[0].cycle in created and step[0].cycle in ended]
-        if not seen:
-            return {}
-        return {
-            "before": median(created[run.cycle] - run.created for run, _ in seen),
-            "pod": median(ended[run.cycle] - created[run.cycle] for run, _ in seen),
-            "after": median(later.created - ended[run.cycle] for run, later in seen),
-        }
+        each = [
+            phases(run, created[run.cycle], ended[run.cycle], later.created)
+            for run, later in steps
+            if run.cycle in created and run.cycle in ended
+        ]
+        alike = [one for one in each if one.keys() == each[0].keys()]
+        return {name: median(one[name] for one in alike) for name in each[0]} if each else {}
 
     def _cancel(self, dag: str, start: str) -> None:
         """Have the CPUs stop at their next cycle, and wait until they have."""
@@ -200,6 +214,23 @@ def following(runs: Sequence[Run]) -> Iterator[tuple[Run, Run]]:
         later = known.get((start, cpu, cycle + 1))
         if cycle > 0 and later:
             yield run, later
+
+
+def phases(run: Run, created: float, ended: float, later: float) -> dict[str, float]:
+    """What the seconds went to, given when the pod was created, had ended, and the next run was created."""
+    if run.scheduled > run.started:  # back from the triggerer
+        return {
+            "scheduler": run.started - run.created + run.queued - run.scheduled,
+            "triggerer": created - run.started + run.scheduled - ended,
+            "pod": ended - created,
+            "worker": later - run.queued,
+        }
+    return {
+        "scheduler": run.queued - run.created,
+        "worker": created - run.queued,
+        "pod": ended - created,
+        "next run": later - ended,
+    }
 
 
 def until(predicate: Callable[[], bool], otherwise: str) -> None:
@@ -289,13 +320,33 @@ def line(turn: Turn) -> str:
 
 
 def table(turns: Sequence[Turn]) -> str:
-    """All turns, with their ratios to the bare client."""
+    """All turns, and then how they compare."""
     lines = []
     for turn in turns:
         lines.append(line(turn))
         used = {**turn.cpu, "(local endpoint)": turn.pod_cpu}
         lines += [f"    {name:<16}{seconds:8.3f} CPU s" for name, seconds in used.items()]
-    return "\n".join(lines)
+    return "\n".join([*lines, *ratios(turns)])
+
+
+def ratios(turns: Sequence[Turn]) -> list[str]:
+    """Ours against the limit and against the article's, for each number of CPUs that was measured."""
+    lines = []
+    for cpus in sorted({turn.cpus for turn in turns}):
+        of = {turn.design: turn for turn in turns if turn.cpus == cpus}
+        if ours := of.get("ours"):
+            if bare := of.get("bare"):
+                lines.append(
+                    f"{cpus:4} CPUs: {ours.typical / bare.typical:.2f} times the bare client's seconds, "
+                    f"{ours.rate / bare.rate:.2f} times its rate"
+                )
+            if article := of.get("article"):
+                lines.append(
+                    f"{cpus:4} CPUs: the article's design takes {article.typical / ours.typical:.1f} times "
+                    f"the seconds, {article.work / ours.work:.1f} times the CPU seconds; ours has "
+                    f"{ours.rate / article.rate:.1f} times its rate"
+                )
+    return lines
 
 
 if __name__ == "__main__":

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from scripts.bench.cycles import Turn
 
-COLOURS = {"before": "#7aa6c2", "pod": "#2f5d7c", "after": "#b9cfdc"}
+COLOURS = {
+    "scheduler": "#b9cfdc",
+    "triggerer": "#8fb08c",
+    "worker": "#7aa6c2",
+    "pod": "#2f5d7c",
+    "next run": "#c9b79c",
+}
 
 
 def draw(turns: Sequence[Turn], file: Path) -> None:
@@ -26,11 +32,13 @@ def draw(turns: Sequence[Turn], file: Path) -> None:
     for turn in one:
         begin = 0.0
         for name, seconds in (turn.phases or {"pod": turn.typical}).items():
-            left.barh(turn.design, seconds, left=begin, color=COLOURS[name])
+            left.barh(turn.design, seconds, left=begin, color=COLOURS[name], label=name)
             begin += seconds
         left.annotate(f" {turn.typical:.2f} s", (begin, turn.design), va="center")
-    left.set(title="one CPU", xlabel="seconds per cycle: before, in and after the pod")
+    left.set(title="one CPU", xlabel="seconds per cycle")
     left.margins(x=0.2)
+    names = dict(zip(*reversed(left.get_legend_handles_labels()), strict=True))
+    left.legend(names.values(), names.keys(), frameon=False, fontsize="small")
     for turn in many:
         right.barh(turn.design, turn.rate, color=COLOURS["pod"])
         right.annotate(f" {turn.rate:.2f}", (turn.rate, turn.design), va="center")

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from cpu import program as programs
-from scripts.bench.cycles import Run, Turn, cycle_of, following, line, numbers, parse, program
+from scripts.bench.cycles import Run, Turn, cycle_of, following, line, numbers, parse, phases, program, ratios
 from scripts.bench.watcher import Watcher
 from scripts.local.settings import REPOSITORY
 
@@ -38,6 +38,30 @@ def test_a_turn_is_told_by_its_median_and_its_work() -> None:
         *("ours", "1", "CPUs", "2.00", "s", "per", "cycle", "(pod", "0.10)"),
         *("0.50", "cycles/s", "0.375", "CPU", "s", "per", "cycle"),
     ]
+
+
+def test_what_a_cycle_s_seconds_go_to_adds_up() -> None:
+    waited_for = Run(("s", 7, 1), 10.0, scheduled=10.1, queued=10.25, started=10.5)
+    found = phases(waited_for, created=10.75, ended=11.0, later=12.0)
+    assert found == {"scheduler": 0.25, "worker": 0.5, "pod": 0.25, "next run": 1.0}
+    handed_over = Run(("s", 7, 1), 10.0, scheduled=14.0, queued=14.5, started=11.0)
+    found = phases(handed_over, created=12.0, ended=12.25, later=16.0)
+    assert found == {"scheduler": 1.5, "triggerer": 2.75, "pod": 0.25, "worker": 1.5}
+    assert sum(found.values()) == 6.0
+
+
+def turn(design: str, seconds: float, rate: float, work: float) -> Turn:
+    return Turn(design, 32, [seconds], rate, {"scheduler": work}, {}, 0.0)
+
+
+def test_ours_is_held_against_the_others_of_as_many_cpus() -> None:
+    ours, bare, article = turn("ours", 6, 4, 0.25), turn("bare", 2, 16, 0), turn("article", 60, 0.5, 2)
+    assert ratios([bare, ours, article]) == [
+        "  32 CPUs: 3.00 times the bare client's seconds, 0.25 times its rate",
+        "  32 CPUs: the article's design takes 10.0 times the seconds, 8.0 times the CPU seconds; "
+        "ours has 8.0 times its rate",
+    ]
+    assert ratios([bare, article]) == []
 
 
 def pod(command: str, *, ended: bool, sidecar: bool = False) -> SimpleNamespace:
