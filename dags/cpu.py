@@ -13,7 +13,7 @@ from airflow.sdk import DAG, Label, Param, TriggerRule, get_current_context, tas
 from dags import settings
 from dags.news import TRIES, AsSlackAsks, tell
 from dags.pods import PodOperator
-from dags.runs import START_PATTERN, Cycle, go_on
+from dags.runs import START_PATTERN, Cycle, go_on, is_triggered
 
 DOC = """
 ### One run is one clock cycle of one CPU
@@ -45,12 +45,21 @@ def after(result: dict[str, Any]) -> str:
 
 def trigger_next(result: dict[str, Any]) -> None:
     """Trigger the run of this CPU's next cycle, unless an earlier try has."""
-    context = get_current_context()
-    params = context["params"]
-    following = Cycle(
-        start=params["start"], cpu=params["cpu"], cycle=result["cycle"] + 1, cycles=params["cycles"]
-    )
-    go_on(following, context["dag_run"].run_after)
+    go_on(cycle_of_this_cpu(result["cycle"] + 1), get_current_context()["dag_run"].run_after)
+
+
+def gone_on() -> str:
+    """Where this CPU's next run is there: an earlier try has triggered it before it was killed, and the pod
+    refuses this cycle if the next one has happened since.
+    """
+    params = get_current_context()["params"]
+    return "next_cycle" if is_triggered(cycle_of_this_cpu(params["cycle"] + params["cycles"])) else ""
+
+
+def cycle_of_this_cpu(number: int) -> Cycle:
+    """Another cycle of this run's CPU."""
+    params = get_current_context()["params"]
+    return Cycle(start=params["start"], cpu=params["cpu"], cycle=number, cycles=params["cycles"])
 
 
 def pod(command: str, *flags: str, **kwargs: Any) -> PodOperator:
@@ -97,6 +106,7 @@ with DAG(
         task_id="execute",
         instead="{{ 'load' if params.cycle == 0 else '' }}",
         branch=after,
+        refused=gone_on,
     )
     load = pod("load", "--once", task_id="load", branch=after)
 

@@ -84,6 +84,18 @@ def has_ended(run: str, before: datetime) -> bool:
     return is_over and answer.end_date is not None and answer.end_date < before
 
 
+def is_triggered(cycle: Cycle) -> bool:
+    """Whether the cycle's run of ``cpu`` is there."""
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import DRCount, GetDRCount
+
+    run = run_id(cycle)
+    answer = task_runner.SUPERVISOR_COMMS.send(GetDRCount(dag_id="cpu", run_ids=[run]))
+    if not isinstance(answer, DRCount):
+        raise RuntimeError(f"Airflow does not tell whether there is run {run} of DAG cpu: {answer}")
+    return answer.count > 0
+
+
 def watch(start: str, cycles: int, now: datetime, cpu: int = 0) -> str:
     """Trigger the next look after a start run's CPUs, or the rest of the present one from ``cpu`` on; its id.
 

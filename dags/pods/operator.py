@@ -84,6 +84,8 @@ class PodOperator(BaseOperator, BranchMixIn):
         all are
     :param instead: where this renders to a downstream task's id, no pod runs and that task is followed
         (templated)
+    :param refused: asked where the pod refuses what it is to do: which downstream task to follow all the
+        same, or nothing, and the task fails
     :param deferrable: run in the triggerer rather than in a worker; a worker only takes the result
 
     For the other parameters see :func:`dags.pods.manifest.manifest_of`.
@@ -107,6 +109,7 @@ class PodOperator(BaseOperator, BranchMixIn):
         deadline_seconds: int = 600,
         branch: Callable[[Result], str] | None = None,
         instead: str = "",
+        refused: Callable[[], str] | None = None,
         deferrable: bool = False,
         conn_id: str = "kubernetes_default",
         **kwargs: Any,
@@ -122,6 +125,7 @@ class PodOperator(BaseOperator, BranchMixIn):
         self.deadline_seconds = deadline_seconds
         self.branch = branch
         self.instead = instead
+        self.refused = refused
         self.conn_id = conn_id
         if deferrable:
             if callable(args):
@@ -161,22 +165,39 @@ class PodOperator(BaseOperator, BranchMixIn):
 
     def execute(self, context: Context) -> Result | None:
         if self.instead:
-            self.go_elsewhere(context, self.instead)
+            self.follow(context, self.instead)
             return None
         self.log.info("Pod %s in namespace %s", self.pod_name, self.namespace)
-        return self.take(context, asyncio.run(run_pod(self.conn_id, self.manifest())))
+        try:
+            result = asyncio.run(run_pod(self.conn_id, self.manifest()))
+        except PodRefused as error:
+            self.give_up(context, error)
+            return None
+        return self.take(context, result)
 
     def resume(self, context: Context, event: dict[str, Any]) -> Result | None:
         """Go on where the trigger ended."""
+        if "error" in event and event["refused"]:
+            self.give_up(context, PodRefused(event["error"]))
+            return None
         if "error" in event:
-            raise (PodRefused if event["refused"] else PodFailed)(event["error"])
+            raise PodFailed(event["error"])
         if "instead" in event:
-            self.go_elsewhere(context, event["instead"])
+            self.follow(context, event["instead"])
             return None
         return self.take(context, event["result"])
 
-    def go_elsewhere(self, context: Context, task_id: str) -> None:
-        self.log.info("No pod this time: on with %s", task_id)
+    def give_up(self, context: Context, error: PodRefused) -> None:
+        """Fail, unless somebody else has done already what the pod refuses to do again."""
+        task_id = self.refused() if self.refused else ""
+        if not task_id:
+            raise error
+        self.log.info("Nothing to do any more: %s", error)
+        asyncio.run(delete_by_name(self.conn_id, self.manifest()))
+        self.follow(context, task_id)
+
+    def follow(self, context: Context, task_id: str) -> None:
+        self.log.info("On with %s", task_id)
         self.do_branch(context, task_id)
 
     def take(self, context: Context, result: Result) -> Result:

@@ -12,6 +12,8 @@ from airflow.sdk import DAG
 
 from dags.pods import PodOperator, PodTrigger
 from dags.pods import operator as module
+from dags.pods.manifest import Manifest
+from dags.pods.status import PodRefused
 
 PARAMS = {"cycle": 3, "name": "a"}
 
@@ -83,3 +85,35 @@ async def test_where_another_task_is_to_follow_no_pod_runs(monkeypatch: pytest.M
 def test_arguments_that_are_made_in_a_worker_are_refused_in_the_triggerer() -> None:
     with pytest.raises(TypeError, match="in a worker"):
         operator(deferrable=True, args=lambda **_: [])
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_refusal_fails_the_task_unless_another_one_is_to_follow(
+    monkeypatch: pytest.MonkeyPatch, deferrable: bool
+) -> None:
+    followed: list[str] = []
+    deleted: list[str] = []
+
+    async def run_pod(*_: Any) -> None:
+        raise PodRefused("cycle 3 is past")
+
+    async def delete_by_name(_: str, manifest: Manifest) -> None:
+        deleted.append(manifest["metadata"]["name"])
+
+    monkeypatch.setattr(module, "run_pod", run_pod)
+    monkeypatch.setattr(module, "delete_by_name", delete_by_name)
+    monkeypatch.setattr(PodOperator, "do_branch", lambda _self, _context, task_id: followed.append(task_id))
+
+    def end(refused: Any) -> None:
+        task = in_worker(PARAMS, refused=refused)
+        if deferrable:
+            task.resume({}, {"error": "cycle 3 is past", "refused": True})
+        else:
+            task.execute({})
+
+    for nobody in (None, lambda: ""):
+        with pytest.raises(PodRefused, match="cycle 3 is past"):
+            end(nobody)
+    assert (followed, deleted) == ([], [])
+    end(lambda: "next")
+    assert (followed, deleted) == (["next"], ["pod-3"])

@@ -108,6 +108,7 @@ def assert_all_is_right(stack: Stack, start: str, program: Program) -> None:
     ]
     asked: dict[int, set[int]] = defaultdict(set)
     for run in stack.runs(start):
+        assert run["state"] == "success", f"{run['dag_run_id']} has ended as {run['state']}"
         asked[run["conf"]["cpu"]].add(run["conf"]["cycle"])
     assert sorted(asked) == [0, *program.candidates()]
     for cpu, cycles in asked.items():
