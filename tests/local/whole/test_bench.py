@@ -1,0 +1,34 @@
+"""The benchmark of a cycle, with a few cycles of one CPU in each design."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from scripts.local.settings import REPOSITORY
+
+
+def test_each_design_is_measured_and_nothing_is_left(tmp_path: Path) -> None:
+    options = ["--cpus=1", "--cycles=2", f"--json={tmp_path / 'cycles.json'}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.bench.cycles", *options],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "times the bare client's seconds" in done.stdout
+    bare, ours, article = json.loads((tmp_path / "cycles.json").read_text())
+    assert [one["design"] for one in (bare, ours, article)] == ["bare", "ours", "article"]
+    for turn in (bare, ours, article):
+        assert len(turn["seconds"]) >= 2
+        assert min(turn["seconds"]) > 0
+    assert set(ours["phases"]) == set(article["phases"]) == {"scheduler", "worker", "pod", "next run"}
+    assert all(seconds > 0 for turn in (ours, article) for seconds in turn["phases"].values())
+    left = [one.info["cmdline"] for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"]]
+    assert not [line for line in left if any("cpu-bench-" in word for word in line)]
