@@ -25,6 +25,7 @@ import asyncio
 import contextlib
 import json
 import math
+import os
 import signal
 import sys
 import tempfile
@@ -246,6 +247,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and leave the numbers and a picture."""
     options = parse(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the stack is to go in any case
+    if options.sidecar:
+        os.environ["AIRFLOW_VAR_SIDECAR_IMAGE"] = options.sidecar
     turns: list[Turn] = []
     with dags() as folder:
         where = [f"--dags={folder}", *of_cluster(options)]
@@ -286,6 +289,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--kubeconfig", type=Path, help="a real cluster to have the pods on")
     parser.add_argument("--context", help="the context to use of it")
     parser.add_argument("--image", help="the image, as that cluster knows it")
+    parser.add_argument(
+        "--sidecar", metavar="IMAGE", help="of the article's design, as that cluster knows it (alpine)"
+    )
     parser.add_argument("--pods-reach-host-at", metavar="ADDRESS", help="this machine, as its pods see it")
     options = parser.parse_args(arguments)
     if options.cycles < 1 or min(options.cpus) < 1 or options.seconds < 1:

@@ -5,10 +5,12 @@ Airflow's own pod operator with its sidecar, all intervals as they are, a Python
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.cncf.kubernetes.secret import Secret
+from airflow.providers.cncf.kubernetes.utils.xcom_sidecar import PodDefaults
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.python import BranchPythonOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
@@ -17,6 +19,10 @@ from airflow.sdk import DAG
 from dags import settings
 
 RESULT = "/airflow/xcom/return.json"
+# Where a cluster can't pull the sidecar's image by its name.
+PodDefaults.SIDECAR_CONTAINER.image = os.environ.get(
+    "AIRFLOW_VAR_SIDECAR_IMAGE", PodDefaults.SIDECAR_CONTAINER.image
+)
 
 
 def check_new(params: dict[str, Any]) -> str:
