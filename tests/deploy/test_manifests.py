@@ -52,7 +52,7 @@ def test_the_role_has_the_verbs_of_the_operator_s_calls_and_no_other() -> None:
     calls = re.findall(r"\bapi\.([a-z]+)_namespaced_(\w+)", source)
     # A list is only ever watched, and what one begins with is as good as a list.
     listed = source.count("api.list_namespaced_pod")
-    watched = len(re.findall(r"Watch\(\)\.stream\(\s*api\.list_namespaced_pod", source))
+    watched = len(re.findall(r"watch_of\(api\)\.stream\(\s*api\.list_namespaced_pod", source))
     assert listed == watched > 0
     needed = {"watch" if call == "list" else VERBS[call] for call, _ in calls}
     assert {kind for _, kind in calls} == {"pod"}
