@@ -160,7 +160,8 @@ class Bench:
 
         until(lambda: slowest() >= warm, "the first cycles do not come")
         begun, work = time.time(), cpu_seconds(self._settings, (*COUNTED, *ENDPOINT))
-        until(lambda: time.time() - begun >= seconds and slowest() >= warm + cycles, "the cycles do not come")
+        enough = slowest() + cycles
+        until(lambda: time.time() - begun >= seconds and slowest() >= enough, "the cycles do not come")
         over, spent = time.time(), cpu_seconds(self._settings, (*COUNTED, *ENDPOINT))
         found = [run for run in runs() if run.created <= over]
         self._cancel(dag, start)
