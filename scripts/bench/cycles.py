@@ -30,7 +30,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -38,7 +38,7 @@ from statistics import median
 
 from scripts.bench import bare
 from scripts.bench.picture import draw
-from scripts.bench.stacks import cpu_seconds, stack
+from scripts.bench.stacks import cpu_seconds, stack, until
 from scripts.bench.watcher import Cycle, Watcher, watching
 from scripts.local import postgres
 from scripts.local.airflow import ADMIN
@@ -111,7 +111,11 @@ class Bench:
         """DAG ``cpu``, started as people start it."""
         conf = {"program": program(cpus), "parts": "part 1" if cpus == 1 else "part 2"}
         run = self._api.trigger("cpu_start", conf)["dag_run_id"]
-        until(lambda: self._api.run("cpu_start", run)["state"] == "success", "cpu_start does not succeed")
+        until(
+            lambda: self._api.run("cpu_start", run)["state"] == "success",
+            "cpu_start does not succeed",
+            PATIENCE,
+        )
         start = str(self._api.xcom("cpu_start", run, "store")["start"])
         return self._turn("ours", "cpu", start, cpus, seconds, cycles)
 
@@ -158,10 +162,12 @@ class Bench:
                 counts[run.cycle[1]] = max(counts[run.cycle[1]], run.cycle[2])
             return min(counts.values())
 
-        until(lambda: slowest() >= warm, "the first cycles do not come")
+        until(lambda: slowest() >= warm, "the first cycles do not come", PATIENCE)
         begun, work = time.time(), cpu_seconds(self._settings, (*COUNTED, *ENDPOINT))
         enough = slowest() + cycles
-        until(lambda: time.time() - begun >= seconds and slowest() >= enough, "the cycles do not come")
+        until(
+            lambda: time.time() - begun >= seconds and slowest() >= enough, "the cycles do not come", PATIENCE
+        )
         over, spent = time.time(), cpu_seconds(self._settings, (*COUNTED, *ENDPOINT))
         found = [run for run in runs() if run.created <= over]
         self._cancel(dag, start)
@@ -189,7 +195,11 @@ class Bench:
     def _cancel(self, dag: str, start: str) -> None:
         """Have the CPUs stop at their next cycle, and wait until they have."""
         self._api.trigger("cpu_cancel", {"start": start})
-        until(lambda: self._api.count_runs(dag, state=["queued", "running"]) == 0, "the CPUs do not stop")
+        until(
+            lambda: self._api.count_runs(dag, state=["queued", "running"]) == 0,
+            "the CPUs do not stop",
+            PATIENCE,
+        )
 
 
 def program(cpus: int) -> str:
@@ -233,15 +243,6 @@ def phases(run: Run, created: float, ended: float, later: float) -> dict[str, fl
         "pod": ended - created,
         "next run": later - ended,
     }
-
-
-def until(predicate: Callable[[], bool], otherwise: str) -> None:
-    """Look once a second until it is so, as looking costs as well; or end the program."""
-    deadline = time.monotonic() + PATIENCE
-    while not predicate():
-        if time.monotonic() > deadline:
-            sys.exit(otherwise)
-        time.sleep(1)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -13,15 +13,13 @@ of all that they have started.
 from __future__ import annotations
 
 import argparse
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from statistics import median
 
-from scripts.bench.stacks import cpu_seconds, stack
+from scripts.bench.stacks import cpu_seconds, stack, until
 from scripts.local import postgres
 from scripts.local.airflow import ADMIN
 from scripts.local.api import Api
@@ -112,7 +110,7 @@ def measured(settings: Settings, api: Api, cycles: int) -> Cost:
     lines = BEGIN + cycles
     run = api.trigger("cpu_start", {"program": "acc +1\n" * lines + f"jmp -{lines}\n", "parts": "part 1"})
     run_id = run["dag_run_id"]
-    require(lambda: api.run("cpu_start", run_id)["state"] == "success", "cpu_start does not succeed")
+    until(lambda: api.run("cpu_start", run_id)["state"] == "success", "cpu_start does not succeed", PATIENCE)
     start = str(api.xcom("cpu_start", run_id, "store")["start"])
 
     def begun() -> list[datetime]:
@@ -121,24 +119,15 @@ def measured(settings: Settings, api: Api, cycles: int) -> Cost:
         found = postgres.ask(settings, asked, prefix=f"{start}.cpu-0.")
         return [datetime.fromisoformat(when) for (when,) in found]
 
-    require(lambda: len(begun()) > BEGIN, "the first cycles do not come")
+    until(lambda: len(begun()) > BEGIN, "the first cycles do not come", PATIENCE)
     work, pages = cpu_seconds(settings, COUNTED), pages_seen(settings)
     first = len(begun()) - 1
-    require(lambda: len(begun()) >= lines, "the last cycle does not come")
+    until(lambda: len(begun()) >= lines, "the last cycle does not come", PATIENCE)
     spent, seen = cpu_seconds(settings, COUNTED), pages_seen(settings)
     moments = begun()[first:]
-    require(lambda: api.count_runs("cpu", state=["queued", "running"]) == 0, "the CPU does not stop")
+    until(lambda: api.count_runs("cpu", state=["queued", "running"]) == 0, "the CPU does not stop", PATIENCE)
     seconds = [(later - earlier).total_seconds() for earlier, later in pairwise(moments)]
     return Cost(seconds, {name: spent[name] - work[name] for name in COUNTED}, seen - pages)
-
-
-def require(predicate: Callable[[], bool], otherwise: str) -> None:
-    """Look once a second until it is so, as looking costs as well; or end the program."""
-    deadline = time.monotonic() + PATIENCE
-    while not predicate():
-        if time.monotonic() > deadline:
-            sys.exit(otherwise)
-        time.sleep(1)
 
 
 def pages_seen(settings: Settings) -> int:
@@ -178,7 +167,7 @@ def fill(settings: Settings, runs: int) -> None:
         known = postgres.ask(settings, asked, names=",".join(COPIED), filled=filled)
         return known == [[str(len(COPIED))]]
 
-    require(is_known, "autovacuum has made no statistics of the new rows")
+    until(is_known, "autovacuum has made no statistics of the new rows", PATIENCE)
 
 
 # Each finished run once per copy: what it is called and when it was are shifted, the rest is as it was.

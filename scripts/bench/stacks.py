@@ -8,8 +8,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -53,3 +54,12 @@ def cpu_seconds(settings: Settings, names: Sequence[str]) -> dict[str, float]:
         with contextlib.suppress(psutil.Error):
             used[name] += sum(process.cpu_times()[:4])
     return {name: used[name] for name in names}
+
+
+def until(predicate: Callable[[], bool], otherwise: str, seconds: float) -> None:
+    """Look once a second until it is so, as looking costs as well; or, after that time, end the program."""
+    deadline = time.monotonic() + seconds
+    while not predicate():
+        if time.monotonic() > deadline:
+            sys.exit(otherwise)
+        time.sleep(1)
