@@ -13,11 +13,17 @@ from typing import Any
 
 from kubernetes_asyncio import client, config
 from kubernetes_asyncio.watch import Watch
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
 from dags.pods import manifest_of
 from scripts.local.settings import SECRET, Settings
 
 DEADLINE = 120
+TRIES = 5
+
+
+class PodFailed(Exception):
+    """A pod came to nothing; the message says how."""
 
 
 class Bare:
@@ -45,6 +51,13 @@ class Bare:
             raise SystemExit(f"cycle {cycle} of CPU {cpu} gave {result}")
         return time.time()
 
+    # As a DAG's task would be: where a node begins many pods at once, one may not get to Redis in time.
+    @retry(
+        retry=retry_if_exception_type(PodFailed),
+        wait=wait_random(0, 2),
+        stop=stop_after_attempt(TRIES),
+        reraise=True,
+    )
     async def _pod(self, name: str, args: Sequence[str]) -> dict[str, Any]:
         made = manifest_of(
             f"bare-{self._start}-{name}",
@@ -70,9 +83,9 @@ class Bare:
                 if pod.status.phase in ("Succeeded", "Failed"):
                     break
         ended = [one.state.terminated for one in pod.status.container_statuses or []]
-        if pod.status.phase != "Succeeded" or not ended[0]:
-            raise SystemExit(f"pod {name} came to nothing: {pod.status.phase} {pod.status.message or ended}")
         await self._api.delete_namespaced_pod(name, pod.metadata.namespace)
+        if pod.status.phase != "Succeeded" or not ended[0]:
+            raise PodFailed(f"pod {name} came to nothing: {pod.status.phase} {pod.status.message or ended}")
         return dict(json.loads(ended[0].message))
 
 
