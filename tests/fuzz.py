@@ -15,6 +15,8 @@ import time
 from itertools import count
 from pathlib import Path
 
+from scripts.command import ended
+
 ROOT = Path(__file__).parents[1]
 FOLDERS = ["tests/unit", "tests/redis", "tests/slack", "tests/dags"]
 
@@ -43,4 +45,4 @@ def one_round(seed: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ended(main))

@@ -14,6 +14,7 @@ from cpu.arguments import parse
 from cpu.errors import CpuError, TemporaryError
 
 LONGEST_COMPLAINT = 1000
+INTERRUPTED = 130  # as shells have it for Ctrl-C
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +44,10 @@ def _where(error: Exception) -> str:
 
 
 def _interrupted(signal_number: int, frame: FrameType | None) -> NoReturn:
-    raise TemporaryError(f"interrupted by {signal.Signals(signal_number).name}")
+    error = TemporaryError(f"interrupted by {signal.Signals(signal_number).name}")
+    if signal_number == signal.SIGINT:
+        error.exit_code = INTERRUPTED
+    raise error
 
 
 if __name__ == "__main__":

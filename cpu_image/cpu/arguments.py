@@ -10,16 +10,22 @@ from cpu.errors import PermanentError
 from cpu.program import MAX_INSTRUCTIONS
 
 DESCRIPTION = "One CPU, some cycles at a time: its memory is Redis, its clock is whoever starts it."
-EPILOG = """\
+ENVIRONMENT = """\
 environment (all commands but run):
   REDIS_URL    redis://, rediss:// or unix:// URL; redis+cluster://host:port for Redis Cluster
   CPU_TTL      seconds after which what is not used any more expires (default 604800, 7 days)
   RESULT_FILE  where the result is left beside standard output (default /dev/termination-log)
 
+output (all commands but run):
+  One line of JSON on standard output, the same in RESULT_FILE; on standard error what it says, in words.
+
+"""
+EXIT_CODES = """\
 exit codes:
-  0  an answer about the program (run: part 2 has one)
-  1  no answer, but trying again may help (run: no swap ends the program)
-  2  no answer, and trying again cannot help
+  0    an answer about the program (run: part 2 has one)
+  1    no answer, but trying again may help (run: no swap ends the program)
+  2    no answer, and trying again cannot help
+  130  interrupted
 """
 CYCLES_MAX = 10**6
 
@@ -35,17 +41,24 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The arguments; `answer` among them is the command's handler. Raises PermanentError for bad ones."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = _Parser(
-        prog="python -m cpu", description=DESCRIPTION, epilog=EPILOG, formatter_class=raw, allow_abbrev=False
+        prog="python -m cpu",
+        description=DESCRIPTION,
+        epilog=ENVIRONMENT + EXIT_CODES,
+        formatter_class=raw,
+        allow_abbrev=False,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def command(name: str, answer: Callable[[argparse.Namespace], int], text: str) -> _Parser:
-        added = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        added = commands.add_parser(
+            name, help=text, description=text, epilog=EXIT_CODES, formatter_class=raw, allow_abbrev=False
+        )
         added.set_defaults(answer=answer)
         return added
 
     run = command("run", handlers.run, "Solve both parts in memory, without any service.")
     run.add_argument("file", metavar="FILE", help="the program; - for standard input")
+    run.add_argument("--json", action="store_true", help="one JSON object in one line")
 
     store = command("store", handlers.store, "Keep a program for the CPUs of a start run, once.")
     _add_start(store)

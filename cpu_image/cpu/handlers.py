@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cpu import program, reference, result, source
+from cpu import program, reference, result, source, words
 from cpu.errors import PermanentError
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ MAX_TTL = 10**9
 def run(options: Namespace) -> int:
     """Both parts, in memory. Exit code 1 where no swap ends the program."""
     parsed = program.parse(source.read_file(options.file))
+    if options.json:
+        answers = reference.answers(parsed)
+        result.say(result.to_line(answers))
+        return 0 if answers["part2"] else 1
     result.say(f"Part 1: {reference.part1(parsed)}")
     answer = reference.part2(parsed)
     result.say(f"Part 2: {answer or 'no swap ends this program'}")
@@ -76,6 +80,7 @@ def _answer(command: "Callable[[Client, int], result.Result]") -> int:
         raise PermanentError("REDIS_URL is not set: expected something like redis://host:6379")
     ttl = _ttl()
     answer = redis_client.patiently(url, lambda client: command(client, ttl))
+    result.remark(words.sentence(answer))
     result.deliver(result.to_line(answer), Path(os.environ.get("RESULT_FILE", "/dev/termination-log")))
     return 0
 

@@ -28,6 +28,7 @@ class Keys:
                                   status    after it; only `ok` has a next cycle
                                   first     the cycle the last exec was asked for; 0 after load
                                   result    that exec's (or load's) result, one JSON line
+                                  loaded    Redis' time when it was first made, as `stored`
     cpu:{S:N}:visited      bitmap bit A is set when address A has been executed
     ====================== ====== ==================================================================
 

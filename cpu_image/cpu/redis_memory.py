@@ -18,6 +18,8 @@ LOAD = """
 if ARGV[2] == '0' or redis.call('EXISTS', KEYS[1]) == 0 then
   redis.call('HSET', KEYS[1], 'cycle', '0', 'pc', '0', 'acc', '0',
     'status', ARGV[3], 'first', '0', 'result', ARGV[4])
+  local now = redis.call('TIME')
+  redis.call('HSETNX', KEYS[1], 'loaded', string.format('%s.%06d', now[1], now[2]))
   redis.call('DEL', KEYS[2])
 end
 redis.call('EXPIRE', KEYS[1], ARGV[1])

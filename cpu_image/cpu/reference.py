@@ -3,9 +3,34 @@
 from cpu import machine
 from cpu.memory import InProcessMemory
 from cpu.program import Instruction, Program
-from cpu.result import Status
+from cpu.result import Result, Status
+
+FACTS = ("status", "cpu", "cycle", "line", "pc", "acc", "swap")
+"""What is told of a CPU that has stopped, in the terms of the pods' results."""
 
 _NEVER = -1
+
+
+def answers(program: Program) -> Result:
+    """Both parts for programs: the facts of the CPU as written, and of the first one that ends or None; and
+    the numbers of all CPUs that end.
+    """
+    ending = ending_cpus(program)
+    return {
+        "part1": _facts(program, 0),
+        "part2": _facts(program, ending[0]) if ending else None,
+        "ending": ending,
+    }
+
+
+def _facts(program: Program, cpu: int) -> Result:
+    outcome = machine.run(InProcessMemory(program.with_swap(cpu)))
+    pc, acc, cycle = outcome.registers
+    before = program.instructions[cpu - 1] if cpu else None
+    swap = {"line": before.line, "before": str(before), "after": str(before.swapped())} if before else None
+    return dict(
+        zip(FACTS, (outcome.status, cpu, cycle, outcome.instruction.line, pc, acc, swap), strict=True)
+    )
 
 
 def part1(program: Program) -> str:

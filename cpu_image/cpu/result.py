@@ -46,8 +46,23 @@ def say(line: str) -> None:
         raise TemporaryError(f"cannot print the result: {error.strerror}") from error
 
 
+def remark(sentence: str) -> None:
+    """Print a sentence for people on standard error, at once. Where that cannot be, nothing fails for it."""
+    if not sentence or sys.stderr is None:
+        return
+    try:
+        sentence.encode(sys.stderr.encoding or "utf-8")
+    except UnicodeEncodeError:
+        sentence = sentence.replace("→", "->")
+    try:
+        print(sentence, file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        sys.stderr = None  # or Python fails once more, at exit
+
+
 def deliver(line: str, path: Path) -> None:
-    """Print the line and leave the same bytes in the file: in a pod, its termination message.
+    """Print the line and leave it in the file, without the line's end: in a pod, its termination message,
+    which `kubectl get` can show in a column.
 
     A file that does not exist and cannot be made is left out: outside of a pod nobody reads it.
     Raises TemporaryError where the line cannot be printed or the file cannot be written.
@@ -55,7 +70,7 @@ def deliver(line: str, path: Path) -> None:
     say(line)
     try:
         if path.exists() or _can_make(path):
-            path.write_bytes(line.encode() + b"\n")
+            path.write_text(line)
     except OSError as error:
         raise TemporaryError(f"cannot write the result to {path}: {error.strerror}") from error
 

@@ -116,7 +116,7 @@ class View:
         """Raises IndexError for an address that was not looked at, or is outside of the program."""
         if address < self.address:
             raise IndexError(address)
-        return _unpack(self.items[address - self.address])
+        return unpack(self.items[address - self.address])
 
     def stops(self, cpu: int) -> bool:
         """Whether a CPU is to stop: as the start run is cancelled, or as another one has the answer, for
@@ -215,7 +215,7 @@ class StartRun:
         (parts, cancelled), items, stops = pipeline.execute()
         if parts is None or cancelled:
             return None
-        swaps = (number for number, item in enumerate(items, 1) if _unpack(item).swapped())
+        swaps = (number for number, item in enumerate(items, 1) if unpack(item).swapped())
         cpus = [*([0] if b"1" in parts else []), *(swaps if b"2" in parts else ())]
         verdicts, now = {}, self._now()
         for cpu, stop in stops.items():
@@ -235,7 +235,8 @@ def _pack(instruction: Instruction) -> str:
     return f"{instruction.line}:{instruction}"
 
 
-def _unpack(item: bytes) -> Instruction:
+def unpack(item: bytes) -> Instruction:
+    """An instruction as it is kept."""
     line, _, text = item.decode().partition(":")
     operation, _, argument = text.partition(" ")
     return Instruction(operation, int(argument), int(line))

@@ -21,7 +21,10 @@ import pytest
 import yaml
 from kubernetes.client.exceptions import ApiException
 
+from scripts.local.components import LIBRARIES
 from tests.kubernetes.cluster import PATIENCE, ROOT, Cluster, Endpoint, ended, endpoint, runs, terminated
+from tests.redis import server as servers
+from tests.redis.test_processes import ENCODED
 
 _PROGRAM = """\
 import json, os, signal, sys
@@ -31,6 +34,11 @@ match sys.argv[1:]:
         sys.exit(int(code))
     case ["fail"]:
         raise ValueError("on purpose")
+    case ["both"]:
+        for number in range(3):
+            print(number, "aside", file=sys.stderr)
+            print(number, "said", flush=True)
+        sys.exit()
     case ["die"]:
         os.kill(os.getpid(), signal.SIGTERM)
     case ["parent"]:
@@ -159,6 +167,29 @@ def test_an_image_s_program_ends_as_it_likes(
     pod = local.finished(containers=[{"name": "main", "image": name, "args": args}])
     assert terminated(pod).exit_code == code
     assert says in local.log(pod.metadata.name)
+
+
+@pytest.mark.parametrize("name", ["teller", "warm-teller"])
+def test_a_log_holds_output_and_errors_in_the_order_they_were_written(local: Cluster, name: str) -> None:
+    pod = local.finished(containers=[{"name": "main", "image": name, "args": ["both"]}])
+    said = local.log(pod.metadata.name).splitlines()
+    assert said == [f"{number} {word}" for number in range(3) for word in ("aside", "said")]
+
+
+def test_the_log_of_a_cycle_is_a_sentence_and_then_its_result(tmp_path: Path) -> None:
+    arguments = ["store", "--start", "s", "--encoded", ENCODED]
+    image = f"cpu={ROOT / 'cpu_image'}:{LIBRARIES}"
+    with (
+        servers.running() as redis,
+        endpoint(tmp_path, "--image", image) as running,
+        speaking(running) as cluster,
+    ):
+        variable = {"name": "REDIS_URL", "value": redis.url}
+        container = {"name": "main", "image": "cpu:dev", "args": arguments, "env": [variable]}
+        pod = cluster.finished(containers=[container])
+        sentence, line = cluster.log(pod.metadata.name).splitlines()
+    assert sentence == "stored 9 instructions for start run s, 4 with a swap to try"
+    assert json.loads(line)["status"] == "stored"
 
 
 def parent_of(cluster: Cluster, name: str) -> psutil.Process:

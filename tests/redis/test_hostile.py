@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cpu.__main__ import main
+from cpu.words import sentence
 from tests.redis.server import Server
 from tests.redis.trial import Trial
 
@@ -41,7 +42,9 @@ def test_whatever_is_asked_is_answered_or_refused_with_nothing_changed(
             code = main([command, f"--start={trial.start}", f"--cpu={cpu}", *own[command]])
         if code == 0:
             result = json.loads((tmp_path / "result").read_text())
-            assert (result["start"], result["cpu"], errors.getvalue()) == (trial.start, cpu, "")
+            assert (result["start"], result["cpu"]) == (trial.start, cpu)
+            assert errors.getvalue() == f"{sentence(result)}\n"
+            assert errors.getvalue().startswith(f"CPU {cpu}")
             assert json.loads(out.getvalue()) == result
         else:
             assert (code, out.getvalue(), errors.getvalue().count("\n")) == (2, "", 1)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -9,7 +10,9 @@ import sys
 import threading
 import time
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 import redis
@@ -31,26 +34,36 @@ class Pod:
         self.file = directory / "result"
         self._environment = servers.environment(REDIS_URL=url, RESULT_FILE=str(self.file))
 
-    def start(self, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+    def start(
+        self,
+        *arguments: str,
+        program: Sequence[str] = (sys.executable,),
+        stderr: int | IO[str] = subprocess.PIPE,
+        **environment: str,
+    ) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            [sys.executable, "-m", "cpu", *arguments],
+            [*program, "-m", "cpu", *arguments],
             cwd=CPU_IMAGE,
             env={**self._environment, **environment},
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
         )
 
     def answer(self, *arguments: str) -> str:
         """A command's line, which is also in its file."""
-        process = self.start(*arguments)
-        out, errors = process.communicate(timeout=60)
-        assert (process.returncode, errors) == (0, "")
-        assert self.file.read_text() == out
-        assert out.count("\n") == 1
-        return out
+        return self.tell(*arguments)[0]
 
-    def complaint(self, *arguments: str, **environment: str) -> tuple[int, str]:
+    def tell(self, *arguments: str) -> tuple[str, str]:
+        """A command's line, and beside it the sentence that says the same."""
+        process = self.start(*arguments)
+        out, sentence = process.communicate(timeout=60)
+        assert (process.returncode, sentence.count("\n")) == (0, 1)
+        assert f"{self.file.read_text()}\n" == out
+        assert out.count("\n") == 1
+        return out, sentence.strip()
+
+    def complaint(self, *arguments: str, **environment: Any) -> tuple[int, str]:
         """A failing command's exit code and message; it leaves the file as it was."""
         self.file.write_text("untouched")
         process = self.start(*arguments, **environment)
@@ -86,6 +99,60 @@ def test_a_start_run_pod_by_pod(pod: Pod, client: redis.Redis) -> None:
         2,
         "cpu: CPU 7 of start run s is not loaded, or has expired: load it first",
     )
+
+
+def test_every_command_says_in_words_what_it_did(pod: Pod) -> None:
+    cpu = ["--start", "s", "--cpu", "8"]
+    commands = [
+        ["store", "--start", "s", "--encoded", ENCODED],
+        ["load", *cpu],
+        ["exec", *cpu, "--cycle", "1"],
+        ["exec", *cpu, "--cycle", "2", "--cycles", "100"],
+        ["survey", "--start", "s"],
+        ["cancel", "--start", "s"],
+    ]
+    assert [pod.tell(*command)[1] for command in commands] == [
+        "stored 9 instructions for start run s, 4 with a swap to try",
+        "CPU 8 loaded: line 8, jmp -4 → nop -4",
+        "CPU 8, cycle 1: nop +0 → acc 0, pc 1",
+        "CPU 8, cycles 2 to 6: acc +6 → acc 8, pc 9, past the last instruction: end; this answers part 2",
+        "start run s goes on: 4 CPUs due, 1 with an answer",
+        "start run s is cancelled: its CPUs stop at their next cycle",
+    ]
+    assert pod.tell("read", *cpu)[1].endswith("; this answers part 2; " + account(pod.answer("read", *cpu)))
+
+
+def account(read: str) -> str:
+    """What a `read` says of its start run, given its line."""
+    told = json.loads(read)
+    return f"1 of 4 swaps stopped after {told['seconds']} s, 1 at the end"
+
+
+def test_a_log_has_the_sentence_and_then_the_line(pod: Pod) -> None:
+    process = pod.start("store", "--start", "s", "--encoded", ENCODED, stderr=subprocess.STDOUT)
+    log, _ = process.communicate(timeout=60)
+    sentence, line = log.splitlines()
+    assert sentence.startswith("stored 9 instructions")
+    assert json.loads(line)["status"] == "stored"
+
+
+def test_nothing_fails_where_nobody_reads_the_sentence(pod: Pod) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer) as unread:
+        process = pod.start("store", "--start", "s", "--encoded", ENCODED, stderr=unread)
+        out, _ = process.communicate(timeout=60)
+    assert (process.returncode, json.loads(out)["status"]) == (0, "stored")
+    program = ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable]
+    process = pod.start("load", "--start", "s", "--cpu", "8", program=program)
+    out, _ = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, f"{pod.file.read_text()}\n")
+
+
+def test_a_terminal_without_arrows_gets_the_sentence_all_the_same(pod: Pod) -> None:
+    pod.answer("store", "--start", "s", "--encoded", ENCODED)
+    process = pod.start("load", "--start", "s", "--cpu", "8", PYTHONIOENCODING="ascii")
+    assert process.communicate(timeout=60)[1] == "CPU 8 loaded: line 8, jmp -4 -> nop -4\n"
 
 
 def test_a_refused_program_leaves_nothing(pod: Pod, client: redis.Redis, tmp_path: Path) -> None:
@@ -185,15 +252,18 @@ def test_redis_that_comes_back_in_time_is_waited_for() -> None:
     assert answers == ["stored"]
 
 
-def test_a_pod_told_to_terminate_says_so_and_is_temporary(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 1), (signal.SIGINT, 130)])
+def test_a_pod_told_to_end_says_so_and_is_temporary(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         pod = Pod(f"redis://127.0.0.1:{silent.getsockname()[1]}", tmp_path)
         process = pod.start("read", "--start", "s", "--cpu", "0")
         connection, _ = silent.accept()
-        process.terminate()
+        process.send_signal(number)
         _, errors = process.communicate(timeout=20)
         connection.close()
-    assert (process.returncode, errors) == (1, "cpu: interrupted by SIGTERM\n")
+    assert (process.returncode, errors) == (code, f"cpu: interrupted by {number.name}\n")
 
 
 def test_other_refusals_of_redis_are_temporary_and_named(client: redis.Redis, server: servers.Server) -> None:

@@ -70,6 +70,18 @@ def test_every_key_is_named_by_its_start_run_and_cpu_and_expires(trial: Trial, c
     assert all(0 < client.ttl(key) <= 60 for key in expected)
 
 
+@pytest.mark.parametrize("once", [False, True])
+def test_a_cpu_keeps_when_it_was_first_loaded(trial: Trial, client: redis.Redis, once: bool) -> None:
+    trial.store()
+    trial.run(8)
+    registers = Keys(trial.start, 8).registers
+    loaded = client.hget(registers, "loaded")
+    assert loaded is not None
+    assert float(loaded) > 0
+    trial.load(8, once=once)
+    assert client.hget(registers, "loaded") == loaded
+
+
 def test_every_use_puts_the_end_of_all_its_keys_off(trial: Trial, client: redis.Redis) -> None:
     trial.store()
     trial.load(8)

@@ -52,7 +52,8 @@ class Trial:
             kind = self.client.type(key)
             if kind == b"hash":
                 fields = {str(field): str(value) for field, value in self.client.hgetall(key).items()}
-                fields.pop(str(b"stored"), None)
+                for time in (b"stored", b"loaded"):
+                    fields.pop(str(time), None)
                 stops = name.endswith(":stops")
                 contents[name] = {f: v.partition(":")[0] if stops else v for f, v in fields.items()}
             else:

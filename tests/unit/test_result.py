@@ -15,18 +15,18 @@ def test_a_result_is_one_ascii_line() -> None:
     assert json.loads(line)["status"] == Status.OK
 
 
-def test_the_file_gets_the_bytes_that_are_printed(
+def test_the_file_gets_the_line_that_is_printed(
     tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     file = tmp_path / "result"
     file.write_bytes(b"something longer, from before")
     deliver('{"status":"ok"}', file)
-    assert file.read_bytes() == capfdbinary.readouterr().out == b'{"status":"ok"}\n'
+    assert file.read_bytes() + b"\n" == capfdbinary.readouterr().out == b'{"status":"ok"}\n'
 
 
 def test_a_file_that_is_not_there_is_made(tmp_path: Path) -> None:
     deliver("{}", tmp_path / "result")
-    assert (tmp_path / "result").read_bytes() == b"{}\n"
+    assert (tmp_path / "result").read_bytes() == b"{}"
 
 
 def test_a_file_that_cannot_be_made_is_left_out(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """`python -m cpu` as a process, with nothing installed."""
 
+import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +54,52 @@ def test_no_swap_ends_it_is_told_with_exit_code_1() -> None:
     assert (done.returncode, done.stdout) == (0, "Part 1: 2\nPart 2: 2 (line 3: jmp -2 → nop -2)\n")
     done = cpu("run", "-", stdin="acc +1\njmp -1\njmp -2")
     assert (done.returncode, done.stdout) == (1, "Part 1: 1\nPart 2: no swap ends this program\n")
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "answers"),
+    [
+        (
+            EXAMPLE,
+            0,
+            {
+                "part1": {
+                    "status": "loop", "cpu": 0, "cycle": 7, "line": 5, "pc": 1, "acc": 5, "swap": None,
+                },
+                "part2": {
+                    "status": "end", "cpu": 8, "cycle": 6, "line": 9, "pc": 9, "acc": 8,
+                    "swap": {"line": 8, "before": "jmp -4", "after": "nop -4"},
+                },
+                "ending": [8],
+            },
+        ),
+        (
+            "acc +7",
+            1,
+            {
+                "part1": {"status": "end", "cpu": 0, "cycle": 1, "line": 1, "pc": 1, "acc": 7, "swap": None},
+                "part2": None,
+                "ending": [],
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_programs_get_json(program: str, code: int, answers: dict[str, object]) -> None:
+    done = cpu("run", "--json", "-", stdin=program)
+    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (code, "", 1)
+    assert json.loads(done.stdout) == answers
+
+
+def test_an_interrupted_run_says_so(tmp_path: Path) -> None:
+    pipe = tmp_path / "program"
+    os.mkfifo(pipe)
+    command = [sys.executable, "-S", "-m", "cpu", "run", str(pipe)]
+    with subprocess.Popen(command, cwd=CPU_IMAGE, stderr=subprocess.PIPE) as process:
+        with pipe.open("w"):  # which is when it has begun to read
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 130
+        assert process.stderr
+        assert process.stderr.read() == b"cpu: interrupted by SIGINT\n"
 
 
 @pytest.mark.parametrize(
@@ -116,11 +165,14 @@ def test_bad_arguments_are_one_line_and_exit_code_2(
     assert captured.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["store"], ["load"], ["exec"], ["read"]])
+@pytest.mark.parametrize(
+    "command", [[], ["run"], ["store"], ["load"], ["exec"], ["read"], ["cancel"], ["survey"]]
+)
 def test_help_is_given(command: list[str]) -> None:
     done = cpu(*command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"usage: {' '.join(['python -m cpu', *command])} ")
+    assert "exit codes:" in done.stdout
 
 
 def test_a_refused_program_is_refused_before_redis_is_looked_for() -> None:
