@@ -1,11 +1,17 @@
-"""What people are told: from the `read` pod's result to plain text, the answer in the first line."""
+"""What people are told of a start run, as plain text: that it has begun, its answers, what has failed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 from urllib.parse import quote
+
+STARTED = "started"
+"""The news that begin a start run's thread."""
+SHOWN_LINES, SHOWN_OF_A_LINE = 20, 100
+SHOWN_OF_A_CAUSE = 500  # characters
 
 
 @dataclass(frozen=True)
@@ -70,17 +76,19 @@ class Mark:
 
 @dataclass(frozen=True)
 class Message:
-    """Plain text of one or more lines, free of control characters, and the `link` that goes with it.
+    """Plain text of one or more lines, free of control characters: the headline, and what there is to it.
 
-    `mark`: this message shall be there once; None where it may be there as often as it is posted.
+    `link`: goes with it. `mark`: this message shall be there once; None where it may be there as often as it
+    is posted. `code`: lines of a program.
     """
 
     text: str
     link: str | None = None
     mark: Mark | None = None
+    code: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.text}\n{self.link}" if self.link else self.text
+        return "\n".join(filter(None, [self.text, self.code, self.link]))
 
 
 def message(news: News) -> Message:
@@ -88,6 +96,32 @@ def message(news: News) -> Message:
     start = visible(news.start)
     text = "\n".join([headline(news), details(news), f"Start run {start}"])
     return Message(text, news.link, Mark(start, news.verdict, news.since))
+
+
+def started(
+    start: str, program: str, instructions: int, cpus: int, cycles: int, link: str, since: float
+) -> Message:
+    """A start run has begun: so many `cpus` on a program of so many `instructions`, `cycles` per pod."""
+    text = (
+        f"Started: {_count(instructions, 'instruction')} on {_count(cpus, 'CPU')}\n"
+        f"{_count(cycles, 'cycle')} per pod\n"
+        f"Start run {start}"
+    )
+    return Message(text, link, Mark(start, STARTED, since), beginning(program, instructions))
+
+
+def beginning(program: str, instructions: int) -> str:
+    """The first lines of a program that is not refused, and how many more there are."""
+    lines = (line.strip(" \t\r") for line in program.removeprefix("\ufeff").split("\n"))
+    shown = [_cut(visible(line), SHOWN_OF_A_LINE) for line in islice(filter(None, lines), SHOWN_LINES)]
+    more = instructions - len(shown)
+    return "\n".join([*shown, *([f"… {more} more"] if more else [])])
+
+
+def failed(start: str, dag: str, task: str, why: str, link: str, since: float) -> Message:
+    """A task of a start run has failed for good."""
+    text = f"Failed: task {task} of DAG {dag}\n{_cut(visible(why), SHOWN_OF_A_CAUSE)}\nStart run {start}"
+    return Message(text, link, Mark(start, f"failed-{dag}-{task}", since))
 
 
 def headline(news: News) -> str:
@@ -131,6 +165,10 @@ def duration(seconds: float) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def visible(text: str) -> str:

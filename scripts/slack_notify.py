@@ -1,20 +1,28 @@
 """Where people are told: in Slack, or in the task's log where no Slack is set up.
 
-Data flows one way: the `read` pod's result → `News` → `Message` (both in `messages.py`) → Slack (`slack/`).
+Data flows one way: what a task knows → `Message` (`messages.py`) → Slack (`slack/`).
 
     news = News.of(result, link=dag_run_link(base_url, dag_id, run_id))
     return notify(message(news), connection())
 
 The Airflow connection `slack_cpu` is one of two things:
 
-| password                                   | extra                         | posts                         |
-|--------------------------------------------|-------------------------------|-------------------------------|
-| a bot token, `xoxb-…` (scope `chat:write`) | `{"channel": "C0123456789"}`  | to that channel (id or name)  |
-| an incoming webhook's address, `https://…` | -                             | to the webhook's own channel  |
+| password                                   | extra                        | posts                          |
+|--------------------------------------------|------------------------------|--------------------------------|
+| a bot token, `xoxb-…`                      | `{"channel": "C0123456789"}` | to that channel, by threads    |
+| an incoming webhook's address, `https://…` | -                            | to the webhook's own channel   |
 
-With the scope `channels:history` (`groups:history` for a private channel) and the channel's id, a message is
-looked for before it is posted. `base_url` in the extra sends either of them to another server: a stand-in for
-Slack, or a gateway. To try yours by hand: `python -m scripts.slack_notify --help`.
+What a bot's scopes are for:
+
+| scope                                                         | for                                        |
+|---------------------------------------------------------------|--------------------------------------------|
+| `chat:write`                                                  | posting at all                             |
+| `channels:history`, or `groups:history` for a private channel | threads, and each message once; both want  |
+|                                                               | the channel's id, where a name posts too   |
+| `files:write`                                                 | a picture of the run with its last answer  |
+
+`base_url` in the extra sends either of them to another server: a stand-in for Slack, or a gateway. To try
+yours by hand: `python -m scripts.slack_notify --help`.
 """
 
 from __future__ import annotations
@@ -25,13 +33,14 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Literal, TypedDict
 
+from scripts.command import ended
 from scripts.messages import Mark, Message, visible
-from scripts.slack.calls import Place, find, post
+from scripts.slack.calls import Place, attach, find, post
 from scripts.slack.connection import CONNECTION, Bot, Connection, Webhook, destination
 from scripts.slack.errors import SlackError, SlackRefused
 
@@ -50,33 +59,52 @@ class Receipt(TypedDict):
     text: str
 
 
-def notify(message: Message, connection: Connection | None) -> Receipt:
+def notify(
+    message: Message, connection: Connection | None, picture: Callable[[], bytes | None] | None = None
+) -> Receipt:
     """Tell people: in the task's log always, and in Slack where there is a connection.
 
     Raises SlackError, and then it may be called again: a bot looks first whether the message is there.
+    `picture` makes a PNG file that a bot adds to the message it has just posted, if it may.
     """
     log.info("%s", message)
     if connection is None:
         log.info("Told in this log only: there is no Airflow connection %s.", CONNECTION)
         return Receipt(posted="log", channel=None, ts=None, text=str(message))
     to = destination(connection)
-    if place := _posted_already(message, to):
+    place, thread = _posted_already(message, to)
+    if place:
         log.info("It is in Slack already, channel %s: not posted again.", place.channel)
-    else:
-        place = post(message, to)
-        log.info("Posted to Slack%s.", f", channel {place.channel}" if place.channel else "")
+        return _receipt(message, place)
+    place = post(message, to, thread)
+    log.info("Posted to Slack%s.", f", channel {place.channel}" if place.channel else "")
+    if picture and isinstance(to, Bot):
+        _add(picture, thread or place, to)
     return _receipt(message, place)
 
 
-def _posted_already(message: Message, to: Bot | Webhook) -> Place | None:
-    """Where an earlier try has left the message. Where that cannot be seen: None, better twice than never."""
+def _posted_already(message: Message, to: Bot | Webhook) -> tuple[Place | None, Place | None]:
+    """Where an earlier try has left the message, and where its thread begins.
+
+    Where that cannot be seen: nowhere, for twice is better than never.
+    """
     if message.mark is None or isinstance(to, Webhook):
-        return None
+        return None, None
     try:
         return find(message.mark, to)
     except SlackRefused as refused:
         log.warning("Whether an earlier try has posted it cannot be seen. %s", refused)
-        return None
+        return None, None
+
+
+def _add(picture: Callable[[], bytes | None], thread: Place, to: Bot) -> None:
+    """Whatever goes wrong is only logged: the message is there, and no other try would come this far."""
+    try:
+        if content := picture():
+            attach("run.png", "The start run", content, thread, to)
+            log.info("Its picture is in the thread.")
+    except Exception as error:
+        log.warning("It is without a picture. %s: %s", type(error).__name__, error)
 
 
 def _receipt(message: Message, place: Place) -> Receipt:
@@ -100,9 +128,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m scripts.slack_notify",
         description=f"Post a test message to Slack, to try what shall go into the connection {CONNECTION}.",
         epilog="Environment: SLACK_TOKEN (xoxb-…) and SLACK_CHANNEL (C0123456789 or #cpu), or"
-        " SLACK_WEBHOOK_URL; SLACK_BASE_URL for another server than Slack's. A bot's message is looked for"
-        " again, and standard error says what is missing where it is not found. Exit codes: 0 posted (where"
-        " to is printed as JSON); 1 Slack is away, try again; 2 the variables are wrong or Slack says no.",
+        " SLACK_WEBHOOK_URL; SLACK_BASE_URL for another server than Slack's. A bot needs the scopes"
+        " chat:write; channels:history, for a private channel groups:history, to tell each thing once and in"
+        " threads; files:write for pictures. Its message is looked for again, and standard error says what"
+        " is missing where it is not found. Exit codes: 0 posted (where to is printed as JSON); 1 Slack is"
+        " away, try again; 2 the variables are wrong or Slack says no; 130 interrupted.",
     )
     parser.add_argument("--text", default="Cluster CPU can post here: this is a test.", help="what to post")
     text = "\n".join(visible(line) for line in parser.parse_args(argv).text.splitlines())
@@ -122,16 +152,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2 if isinstance(error, SlackRefused) else 1
     print(json.dumps(_receipt(message, place), ensure_ascii=False))
     if isinstance(to, Bot) and (missing := _not_found_again(mark, to)):
-        print(f"An answer may be posted twice when Slack's answer is lost. {missing}", file=sys.stderr)
+        print(f"No threads, and an answer may be posted twice. {missing}", file=sys.stderr)
     return 0
 
 
 def _not_found_again(mark: Mark, to: Bot) -> str | None:
     try:
-        return None if find(mark, to) else "The message just posted is not in the channel's history."
+        return None if find(mark, to)[0] else "The message just posted is not in the channel's history."
     except SlackError as error:
         return str(error)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ended(main))

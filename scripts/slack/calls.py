@@ -1,4 +1,4 @@
-"""The two calls: post a message, and find one that is posted already.
+"""The calls: post a message, find one that is posted already, and attach a file to a thread.
 
 A message that must be there once carries its mark as Slack's message metadata, which people do not see:
 https://docs.slack.dev/messaging/message-metadata
@@ -9,15 +9,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.error import URLError
 
-from scripts.messages import Mark, Message, visible
+from scripts.messages import STARTED, Mark, Message, visible
+from scripts.slack.blocks import payload
 from scripts.slack.connection import Bot, Webhook
-from scripts.slack.errors import LOOKING, POSTING, SlackAway, SlackError, refusal
+from scripts.slack.errors import ATTACHING, LOOKING, POSTING, SlackAway, SlackError, refusal
 
 if TYPE_CHECKING:
     from slack_sdk import WebClient
+    from slack_sdk.web import SlackResponse
 
 # Seconds for Slack to take a connection, and again to answer. A try is over long before Airflow takes it for
 # dead, so that no two tries look and post at the same time.
@@ -36,13 +39,17 @@ class Place(NamedTuple):
     ts: str | None
 
 
-def post(message: Message, to: Bot | Webhook) -> Place:
-    """Post once, whatever comes of it. Raises SlackRefused, or SlackAway: it may be there all the same."""
+def post(message: Message, to: Bot | Webhook, thread: Place | None = None) -> Place:
+    """Post once, whatever comes of it; in a thread where there is one, and the channel sees it all the same.
+
+    Raises SlackRefused, or SlackAway: it may be there all the same.
+    """
     from slack_sdk import WebhookClient
 
     with _clearly(to, POSTING, _UNSURE):
         if isinstance(to, Bot):
-            posted = _client(to).chat_postMessage(channel=to.channel, **payload(message), **_marked(message))
+            body = {"channel": to.channel, **payload(message), **_marked(message), **_in(thread)}
+            posted = _client(to).chat_postMessage(**body)
             return Place(posted["channel"], posted["ts"])
         said = WebhookClient(to.url, **_quietly()).send_dict(payload(message))
         if (said.status_code, said.body) == (200, "ok"):
@@ -51,42 +58,49 @@ def post(message: Message, to: Bot | Webhook) -> Place:
         raise refusal(said.status_code, word, said.headers, POSTING, _UNSURE)
 
 
-def find(mark: Mark, to: Bot) -> Place | None:
-    """Where the message with that mark is; None where the channel has none.
+def find(mark: Mark, to: Bot) -> tuple[Place | None, Place | None]:
+    """Where the message with that mark is, and where the thread of its start run begins; None where nowhere.
 
     Raises SlackRefused where Slack does not show the channel, which wants its id and a scope, or SlackAway.
     """
+    begin = replace(mark, news=STARTED)
+    thread = None
     with _clearly(to, LOOKING):
-        pages = _client(to).conversations_history(
-            channel=to.channel,
-            oldest=f"{max(mark.since - CLOCKS_DIFFER, 0):.6f}",
-            limit=PAGE,
-            include_all_metadata=True,
+        client = _client(to)
+        pages: dict[str, Any] = {"channel": to.channel, "limit": PAGE, "include_all_metadata": True}
+        oldest = f"{max(mark.since - CLOCKS_DIFFER, 0):.6f}"
+        for said in _messages(client.conversations_history(**pages, oldest=oldest)):
+            if _carries(said, mark):
+                return Place(to.channel, said["ts"]), thread
+            if _carries(said, begin):
+                thread = Place(to.channel, said["ts"])
+        if thread is None:
+            return None, None
+        for said in _messages(client.conversations_replies(**pages | {"ts": thread.ts})):
+            if _carries(said, mark):
+                return Place(to.channel, said["ts"]), thread
+    return None, thread
+
+
+def attach(name: str, title: str, content: bytes, thread: Place, to: Bot) -> None:
+    """Add a file to the thread that begins there. Raises SlackRefused or SlackAway."""
+    with _clearly(to, ATTACHING):
+        _client(to).files_upload_v2(
+            filename=name, title=title, content=content, channel=thread.channel, thread_ts=thread.ts
         )
-        for page in pages:
-            for said in page["messages"]:
-                if _metadata(mark).items() <= (said.get("metadata") or {}).items():
-                    return Place(to.channel, said["ts"])
-    return None
 
 
-def payload(message: Message) -> dict[str, Any]:
-    """The message as the body of a post.
-
-    `blocks` is what Slack shows: rich text, whose text elements know no markup, no mention and no emoji.
-    `text` is for notifications and for whatever shows no blocks.
-    """
-    shown = [{"type": "text", "text": message.text}]
-    if message.link:
-        shown += [{"type": "text", "text": "\n"}, {"type": "link", "url": message.link, "text": "DAG run"}]
-    section = {"type": "rich_text_section", "elements": shown}
-    blocks = [{"type": "rich_text", "elements": [section]}]
-    return {"text": escape(str(message)), "blocks": blocks, "mrkdwn": False, "unfurl_links": False}
+def _messages(pages: SlackResponse) -> Iterator[dict[str, Any]]:
+    for page in pages:
+        yield from page["messages"]
 
 
-def escape(text: str) -> str:
-    """`text` as Slack wants literal text. https://docs.slack.dev/messaging/formatting-message-text"""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def _carries(said: dict[str, Any], mark: Mark) -> bool:
+    return _metadata(mark).items() <= (said.get("metadata") or {}).items()
+
+
+def _in(thread: Place | None) -> dict[str, Any]:
+    return {"thread_ts": thread.ts, "reply_broadcast": True} if thread else {}
 
 
 def _marked(message: Message) -> dict[str, Any]:

@@ -30,6 +30,8 @@ class SlackAway(SlackError):
 _PASSING = {
     "accesslimited", "fatal_error", "internal_error", "ratelimited", "rate_limited", "request_timeout",
     "rollup_error", "service_unavailable", "team_added_to_org",
+    # Somebody has just deleted the message that the thread begins with: another look does not find it.
+    "cannot_reply_to_message", "invalid_thread_ts",
 }  # fmt: skip
 _NEW_TOKEN = "copy the bot token again from your app's page, OAuth & Permissions"  # noqa: S105 - a remedy
 _NEW_HOOK = "make a new webhook on your app's page, Incoming Webhooks, and put its address in the connection"
@@ -57,6 +59,7 @@ LOOKING = POSTING | {
     "missing_scope": "give the app the scope channels:history, groups:history for a private channel, and"
     " install it again",
 }
+ATTACHING = POSTING | {"missing_scope": "give the app the scope files:write and install it again"}
 
 
 def refusal(

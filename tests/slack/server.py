@@ -3,9 +3,10 @@
 In a test: `with SlackServer() as slack:`, then point `base_url` at `slack.api`, read `slack.posts`.
 By hand:   `python -m tests.slack.server --port 9000` prints every accepted post as one JSON line.
 
-Checked as Slack does (`rules.py`): token, scopes, content type, JSON, channel, text, blocks and their
-lengths, metadata, and what a channel's history is asked for. Not modelled: users, threads, attachments,
-block types other than section and rich_text, the size of metadata.
+Checked as Slack does (`rules.py`, `files.py`): token, scopes, content type, JSON, channel, text, blocks and
+their lengths, metadata, threads, what a channel's history and a thread are asked for, and uploads. Not
+modelled: users, attachments, block types other than header, section and rich_text, the size of metadata, a
+file's own message.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
+from tests.slack.files import Files
+from tests.slack.posts import Post, history, replies, thread_of
 from tests.slack.rules import Refusal, checked, page_of, shown
 
 TOKEN = "xoxb-1111111111-2222222222-abcdefghijklmnopqrstuvwx"
@@ -32,17 +35,6 @@ CHANNELS = {
     "C0SECRET": "C0SECRET",
 }
 PRIVATE = {"C0SECRET"}
-
-
-@dataclass(frozen=True)
-class Post:
-    """An accepted message: which way it came, where it went, its body, and `shown`: what a reader sees."""
-
-    via: str
-    channel: str
-    ts: str
-    shown: str
-    body: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -74,7 +66,8 @@ class SlackServer:
     """Serves from entering to leaving.
 
     `scopes`: what the bot may do. `faults` are used up one a post, `history_faults` one a look into the
-    channel, before anything of the request is looked at.
+    channel, `thread_faults` one into a thread, `file_faults` one a step of an upload; before anything of the
+    request is looked at. None among them is the right answer, for once.
     """
 
     def __init__(
@@ -85,9 +78,12 @@ class SlackServer:
     ) -> None:
         self.posts: list[Post] = []
         self.requests: list[Request] = []
-        self.scopes = {"chat:write", "channels:history", "groups:history"}
-        self.faults: queue.SimpleQueue[Fault] = queue.SimpleQueue()
-        self.history_faults: queue.SimpleQueue[Fault] = queue.SimpleQueue()
+        self.files = Files()
+        self.scopes = {"chat:write", "channels:history", "groups:history", "files:write"}
+        self.faults: queue.SimpleQueue[Fault | None] = queue.SimpleQueue()
+        self.history_faults: queue.SimpleQueue[Fault | None] = queue.SimpleQueue()
+        self.thread_faults: queue.SimpleQueue[Fault | None] = queue.SimpleQueue()
+        self.file_faults: queue.SimpleQueue[Fault | None] = queue.SimpleQueue()
         self.fallen_silent = threading.Event()
         self.closing = threading.Event()
         self._on_post = on_post
@@ -119,21 +115,26 @@ class SlackServer:
     def accept(self, via: str, channel: str, body: dict[str, Any]) -> Post:
         with self._lock:
             ts = f"{max(time.time(), float(self.posts[-1].ts) + 1e-5 if self.posts else 0):.6f}"
-            post = Post(via, channel, ts, shown(body), body)
+            post = Post(via, channel, ts, shown(body), body, thread_of(self.posts, channel, body))
             self.posts.append(post)
             self._on_post(post)
         return post
 
     def history(self, channel: str) -> list[dict[str, Any]]:
-        """What the channel holds, oldest first, as Slack tells it."""
         with self._lock:
-            kept = ("text", "blocks", "metadata")
-            return [
-                {"type": "message", "ts": post.ts}
-                | {name: post.body[name] for name in kept if name in post.body}
-                for post in self.posts
-                if post.channel == channel
-            ]
+            return history(self.posts, channel)
+
+    def replies(self, channel: str, ts: str | None) -> list[dict[str, Any]]:
+        with self._lock:
+            return replies(self.posts, channel, ts)
+
+    def delete(self, post: Post) -> None:
+        """As somebody in the channel might."""
+        with self._lock:
+            self.posts.remove(post)
+
+
+UPLOAD = "/upload/v1/"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -142,10 +143,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.slack.requests.append(Request(self.path, dict(self.headers), body))
-        looks = self.path.endswith("conversations.history")
         try:
-            fault = (self.slack.history_faults if looks else self.slack.faults).get_nowait()
+            fault = self._faults().get_nowait()
         except queue.Empty:
+            fault = None
+        if fault is None:
             self._answer(*self._outcome(body))
             return
         if fault.accepts:
@@ -158,14 +160,31 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(fault.status, fault.body, fault.headers)
 
+    def _faults(self) -> queue.SimpleQueue[Fault | None]:
+        if self.path.startswith(("/api/files.", UPLOAD)):
+            return self.slack.file_faults
+        looks = {
+            "/api/conversations.history": self.slack.history_faults,
+            "/api/conversations.replies": self.slack.thread_faults,
+        }
+        return looks.get(self.path, self.slack.faults)
+
     def _outcome(self, body: bytes) -> tuple[int, str]:
-        methods = {"/api/chat.postMessage": self._post, "/api/conversations.history": self._history}
+        methods = {
+            "/api/chat.postMessage": self._post,
+            "/api/conversations.history": self._history,
+            "/api/conversations.replies": self._replies,
+            "/api/files.getUploadURLExternal": self._begin_upload,
+            "/api/files.completeUploadExternal": self._complete_upload,
+        }
         if method := methods.get(self.path):
             try:
                 self._authorize()
                 return 200, json.dumps(method(body))
             except Refusal as refusal:
                 return 200, json.dumps({"ok": False, "error": str(refusal), **refusal.more})
+        if self.path.startswith(UPLOAD):
+            return self.slack.files.take(self.path.removeprefix(UPLOAD), body)
         if self.path == WEBHOOK_PATH:
             try:
                 return 200, self._webhook(body)
@@ -205,13 +224,38 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _history(self, raw: bytes) -> dict[str, Any]:
         asked = dict(parse_qsl(raw.decode()))
+        return page_of(self.slack.history(self._shown_channel(asked)), asked)
+
+    def _replies(self, raw: bytes) -> dict[str, Any]:
+        asked = dict(parse_qsl(raw.decode()))
+        replies = self.slack.replies(self._shown_channel(asked), asked.get("ts"))
+        if not replies:
+            raise Refusal("thread_not_found")
+        return page_of(replies, asked)
+
+    def _shown_channel(self, asked: dict[str, str]) -> str:
         channel = asked.get("channel", "")
         if channel not in CHANNELS.values():
             raise Refusal("channel_not_found")
         self._needs("groups:history" if channel in PRIVATE else "channels:history")
         if channel == CHANNELS["#uninvited"]:
             raise Refusal("not_in_channel")
-        return page_of(self.slack.history(channel), asked)
+        return channel
+
+    def _begin_upload(self, raw: bytes) -> dict[str, Any]:
+        self._needs("files:write")
+        return self.slack.files.begin(dict(parse_qsl(raw.decode())), self.slack.url + UPLOAD)
+
+    def _complete_upload(self, raw: bytes) -> dict[str, Any]:
+        self._needs("files:write")
+        asked = dict(parse_qsl(raw.decode()))
+        channel = asked.get("channel_id", "")
+        if channel not in CHANNELS.values():
+            raise Refusal("channel_not_found")
+        if channel == CHANNELS["#uninvited"]:
+            raise Refusal("not_in_channel")
+        threads = {post.ts for post in self.slack.posts if post.channel == channel and not post.thread}
+        return self.slack.files.complete(asked, threads)
 
     def _webhook(self, raw: bytes) -> str:
         self.slack.accept("webhook", CHANNELS["#cpu"], checked(raw, otherwise="invalid_payload"))

@@ -9,8 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.messages import Message, News, Swap, dag_run_link, duration, headline, message
-from scripts.slack.calls import payload
+from scripts.messages import (
+    Mark,
+    Message,
+    News,
+    Swap,
+    beginning,
+    dag_run_link,
+    duration,
+    failed,
+    headline,
+    message,
+    started,
+)
+from scripts.slack.blocks import payload
 from tests.slack.rules import checked, shown, unescape
 
 START = "20261122-084725-a1b2c3"
@@ -133,18 +145,98 @@ def test_whatever_the_program_holds_is_shown_literally_on_its_line(
         assert told.text.splitlines()[0] == f"Part 2: 8 (line 8: {before} → {after})"
     assert shown(body) == unescape(body["text"]) == str(told)
     assert not re.search(r"[<>]|&(?!(amp|lt|gt);)", body["text"])
-    assert _kinds_of_element(body) == ["text"]
+    assert _kinds_of_element(body) == {"text"}
     assert checked(json.dumps(body).encode(), otherwise="invalid_json") == body
 
 
 @given(link=st.text(min_size=1))
 def test_only_the_link_is_a_link(link: str) -> None:
-    body = payload(Message("https://evil.example <https://evil.example|x>", link))
-    assert _kinds_of_element(body) == ["text", "text", "link"]
+    body = payload(Message("https://evil.example <https://evil.example|x>\n<https://evil.example>", link))
+    assert [element for element in _elements(body) if element["type"] != "text"] == [
+        {"type": "link", "url": link, "text": "DAG run"}
+    ]
     assert "<" not in body["text"]
 
 
-def _kinds_of_element(body: dict[str, Any]) -> list[str]:
-    [block] = body["blocks"]
-    [section] = block["elements"]
-    return [element["type"] for element in section["elements"]]
+@pytest.mark.parametrize(
+    ("headline", "block"),
+    [("x", "header"), ("x" * 150, "header"), ("x" * 151, "rich_text"), ("a &lt; b", "rich_text")],
+)
+def test_the_headline_is_a_header_where_a_header_shows_it_whole_and_literally(
+    headline: str, block: str
+) -> None:
+    body = payload(Message(f"{headline}\nmore"))
+    assert [one["type"] for one in body["blocks"]] == [block, "rich_text"]
+    assert checked(json.dumps(body).encode(), otherwise="invalid_json") == body
+    assert shown(body) == f"{headline}\nmore"
+    assert not body["blocks"][0].get("text", {}).get("emoji")
+
+
+def test_a_start_is_told_with_the_program_s_size_and_first_lines() -> None:
+    program = "nop +0\nacc +1\njmp -1\n"
+    told = started(START, program, 3, 4, 1, "http://a/", since=5)
+    assert str(told).splitlines() == [
+        "Started: 3 instructions on 4 CPUs",
+        "1 cycle per pod",
+        f"Start run {START}",
+        "nop +0",
+        "acc +1",
+        "jmp -1",
+        "http://a/",
+    ]
+    assert told.mark == Mark(START, "started", 5)
+    code = [one for one in payload(told)["blocks"][1]["elements"] if one["type"] == "rich_text_preformatted"]
+    assert code == [
+        {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": "nop +0\nacc +1\njmp -1"}]}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("program", "instructions", "lines"),
+    [
+        ("\ufeffnop +0\r\n\n \t\n  acc +1  ", 2, ["nop +0", "acc +1"]),
+        ("acc +1\n" * 20, 20, ["acc +1"] * 20),
+        ("acc +1\n" * 611, 611, [*["acc +1"] * 20, "… 591 more"]),
+        (f"acc +{'0' * 6000}1\n", 1, [f"acc +{'0' * 94}…"]),
+        ("acc\t+1", 1, ["acc\\t+1"]),
+    ],
+)
+def test_the_first_lines_of_a_program_are_those_with_instructions_and_not_too_long(
+    program: str, instructions: int, lines: list[str]
+) -> None:
+    assert beginning(program, instructions).splitlines() == lines
+
+
+@given(program=any_text | st.lists(any_text, max_size=30).map("\n".join), cpus=any_number)
+def test_whatever_is_pasted_as_a_program_is_shown_literally_and_not_at_length(
+    program: str, cpus: int
+) -> None:
+    told = started(START, program, len(program), cpus, 1, "http://a/", since=0)
+    body = payload(told)
+    assert len(told.code or "") <= 2_100
+    assert shown(body).replace("DAG run (http://a/)", "http://a/") == unescape(body["text"]) == str(told)
+    assert not re.search(r"[<>]|&(?!(amp|lt|gt);)", body["text"])
+    assert _kinds_of_element(body) == {"text", "link"}
+    assert checked(json.dumps(body).encode(), otherwise="invalid_json") == body
+
+
+@given(why=any_text)
+def test_a_failure_is_told_with_its_task_and_its_cause_on_one_line_and_cut(why: str) -> None:
+    told = failed(START, "cpu_start", "store", why * 100, "http://a/", since=5)
+    headline, cause, start = told.text.splitlines()
+    assert (headline, start) == ("Failed: task store of DAG cpu_start", f"Start run {START}")
+    assert len(cause) <= 500
+    if why.isprintable() and 0 < len(why) <= 5:
+        assert cause == why * 100
+    assert told.mark == Mark(START, "failed-cpu_start-store", 5)
+    assert checked(json.dumps(payload(told)).encode(), otherwise="invalid_json")
+
+
+def _elements(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the rich text of a message is made of."""
+    parts = [part for block in body["blocks"] if block["type"] == "rich_text" for part in block["elements"]]
+    return [element for part in parts for element in part["elements"]]
+
+
+def _kinds_of_element(body: dict[str, Any]) -> set[str]:
+    return {element["type"] for element in _elements(body)}
