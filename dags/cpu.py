@@ -14,6 +14,7 @@ from dags import settings
 from dags.news import TRIES, AsSlackAsks, tell
 from dags.pods import PodOperator
 from dags.runs import START_PATTERN, Cycle, go_on, is_triggered
+from dags.words import happened
 
 DOC = """
 ### One run is one clock cycle of one CPU
@@ -75,6 +76,7 @@ def pod(command: str, *flags: str, **kwargs: Any) -> PodOperator:
             "command": command,
         },
         deferrable=settings.DEFERRED,
+        words=happened,
         **settings.POD,
         **kwargs,
     )

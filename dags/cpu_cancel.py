@@ -12,6 +12,7 @@ from airflow.sdk import DAG, Param, get_current_context, task
 from dags import settings
 from dags.pods import PodOperator, delete_all
 from dags.runs import START_PATTERN
+from dags.words import happened
 
 DOC = """
 ### Stop all CPUs of a start run
@@ -39,6 +40,7 @@ with DAG(
         name="cpu-{{ params.start }}-cancel",
         args=["cancel", "--start", "{{ params.start }}"],
         labels={"app": "cluster-cpu", "start": "{{ params.start }}", "command": "cancel"},
+        words=happened,
         **settings.POD,
     )
 

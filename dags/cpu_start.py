@@ -1,6 +1,7 @@
 """DAG ``cpu_start``: from a form to hundreds of CPUs.
 
 store (a pod) → start_cpus → notify, where there is nothing to swap
+              → announce
 """
 
 from __future__ import annotations
@@ -9,17 +10,21 @@ import base64
 import hashlib
 import zlib
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from dags import settings
-from dags.news import TRIES, AsSlackAsks, tell
+from dags.news import TRIES, AsSlackAsks, tell, tell_failure, tell_start
 from dags.pods import PodOperator
 from dags.runs import Cycle, trigger, watch
+from dags.words import happened
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow.sdk import Context
 
 DOC = """
@@ -29,6 +34,7 @@ DOC = """
 |---|---|
 | `store` | a pod parses the program, refuses it with the line that is wrong, or keeps it once |
 | `start_cpus` | triggers cycle 0 of every CPU in DAG `cpu`: one per `jmp` and `nop`, one that swaps nothing |
+| `announce` | tells in Slack that it has begun: the thread that the answers come to |
 | `notify` | where there is no `jmp` and no `nop` at all: tells that no swap ends this program |
 
 The rest happens in DAG [cpu](/dags/cpu): one run is one cycle of one CPU. DAG [cpu_watch](/dags/cpu_watch)
@@ -47,6 +53,12 @@ jmp -4
 acc +6
 """
 
+PROGRAMS = Path(__file__).parent / "programs"
+BUNDLED = {
+    "none": "the text below",
+    "medium": "61 lines: 25 CPUs",
+    "puzzle": "611 lines, as the puzzle: 230 CPUs, for 100 cycles per pod or more",
+}
 PARTS = {"both": (1, 2), "part 1": (1,), "part 2": (2,)}
 # PostgreSQL's JSON has neither NUL nor half a surrogate pair, and Airflow would not say so.
 KEPT_BY_DATABASES = r"^[^\u0000\uD800-\uDFFF]*$"
@@ -63,6 +75,12 @@ def start_id(context: Context) -> str:
     return f"{run.run_after:%Y%m%d-%H%M%S}-{digest}"
 
 
+def program_of(params: Mapping[str, Any]) -> str:
+    """The program that the form asks for: a bundled one, or the text that was pasted."""
+    chosen = params["bundled"]
+    return str(params["program"]) if chosen == "none" else (PROGRAMS / f"{chosen}.txt").read_text()
+
+
 def store_args(context: Context, **_: Any) -> list[str]:
     """Arguments of the pod that stores the program.
 
@@ -70,7 +88,7 @@ def store_args(context: Context, **_: Any) -> list[str]:
     a shell or Kubernetes, whatever somebody pasted into the form.
     """
     params = context["params"]
-    encoded = base64.b64encode(zlib.compress(params["program"].encode())).decode()
+    encoded = base64.b64encode(zlib.compress(program_of(params).encode())).decode()
     chunks = [encoded[i : i + CHUNK] for i in range(0, len(encoded), CHUNK)]
     parts = [flag for part in PARTS[params["parts"]] for flag in ("--part", str(part))]
     keep_going = [] if params["stop_at_first_answer"] else ["--keep-going"]
@@ -88,6 +106,11 @@ def cpus_to_start(parts: str, candidates: str) -> list[int]:
     return ([0] if 1 in PARTS[parts] else []) + swaps
 
 
+def tell_of_failure(context: Context) -> None:
+    """Tell people that a task without which there is no start run has failed for good."""
+    tell_failure(start_id(context), context)
+
+
 with DAG(
     dag_id="cpu_start",
     description="Solve a program with one CPU per possible swap, one pod per clock cycle.",
@@ -95,6 +118,14 @@ with DAG(
     **settings.TRIGGERED,
     max_active_runs=16,
     params={
+        "bundled": Param(
+            "none",
+            enum=list(BUNDLED),
+            values_display=BUNDLED,
+            title="Program",
+            description="One that comes along, or the text below. Where a line is no instruction, no CPU is "
+            "started, and the run's note tells the line.",
+        ),
         "program": Param(
             EXAMPLE,
             type="string",
@@ -102,7 +133,7 @@ with DAG(
             minLength=1,
             maxLength=1_000_000,
             pattern=KEPT_BY_DATABASES,
-            title="Program",
+            title="The text",
             description="One instruction per line: acc, jmp or nop and a signed number. Up to 10,000.",
         ),
         "cycles": Param(
@@ -138,10 +169,12 @@ with DAG(
             "start": "{{ start_id({'dag_run': dag_run}) }}",
             "command": "store",
         },
+        words=happened,
+        on_failure_callback=tell_of_failure,
         **settings.POD,
     )
 
-    @task
+    @task(on_failure_callback=tell_of_failure)
     def start_cpus() -> dict[str, int]:
         """Trigger cycle 0 of every CPU; a try after a first one triggers only what is missing."""
         context = get_current_context()
@@ -159,6 +192,21 @@ with DAG(
         return {"cpus": len(cpus), "triggered": sum(started)}
 
     @task(retries=TRIES, retry_policy=AsSlackAsks())
+    def announce() -> dict[str, Any]:
+        """Tell people that the start run has begun."""
+        context = get_current_context()
+        params, stored = context["params"], context["ti"].xcom_pull(task_ids="store")
+        cpus = cpus_to_start(params["parts"], stored["candidates"])
+        return tell_start(
+            stored["start"],
+            program_of(params),
+            stored["instructions"],
+            len(cpus),
+            int(params["cycles"]),
+            context,
+        )
+
+    @task(retries=TRIES, retry_policy=AsSlackAsks())
     def notify() -> dict[str, Any]:
         """Where part 2 is asked for and there is nothing to swap: tell that no swap ends the program."""
         context = get_current_context()
@@ -168,3 +216,5 @@ with DAG(
         return tell({"verdict": "none", "start": stored["start"]}, context)
 
     store >> start_cpus() >> notify()
+    # Beside the CPUs, not before: they do not wait for Slack.
+    store >> announce()

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, Param, get_current_context, task
 
 from dags import settings
+from dags.news import tell_failure
 from dags.pods import PodOperator
 from dags.runs import START_PATTERN, Cycle, GivenUp, go_on, runs_of, watch
+from dags.words import happened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from airflow.sdk import Context
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
 DOC = """
@@ -57,6 +60,11 @@ def is_told(ti: RuntimeTaskInstanceProtocol, cycle: Cycle) -> bool:
     return any(ti.xcom_pull(task_ids="notify", dag_id="cpu", run_id=run) for run in runs_of(cycle))
 
 
+def tell_of_failure(context: Context) -> None:
+    """Tell people that there are CPUs that nobody goes on with any more."""
+    tell_failure(context["params"]["start"], context)
+
+
 def cycle_of(params: Mapping[str, Any], cpu: int, number: int) -> Cycle:
     """A cycle that a survey has told of."""
     return Cycle(start=params["start"], cpu=cpu, cycle=number, cycles=int(params["cycles"]))
@@ -81,10 +89,11 @@ with DAG(
         "-{{ params.cpu }}",
         args=["survey", "--start", "{{ params.start }}", "--cpu", "{{ params.cpu }}"],
         labels={"app": "cluster-cpu", "start": "{{ params.start }}", "command": "survey"},
+        words=happened,
         **settings.POD,
     )
 
-    @task
+    @task(on_failure_callback=tell_of_failure)
     def resume() -> list[str]:
         """Trigger a run for each cycle that is due and that nobody sees to; their ids are the XCom."""
         context = get_current_context()

@@ -1,4 +1,4 @@
-"""How a task tells people: from a pod's result to Slack, or to the task's log."""
+"""How a task tells people: from what it knows to Slack, or to the task's log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import RetryDecision, RetryPolicy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow.sdk import Context
+
+    from scripts.messages import Message
 
 
 class AsSlackAsks(RetryPolicy):
@@ -26,7 +30,7 @@ class AsSlackAsks(RetryPolicy):
 
 # More than other tasks', over ten minutes or so: where Slack stays away, nobody comes to know.
 TRIES = 15
-KEPT = "The answer is kept in this log and in the XCom of the task before; clearing this task posts it"
+KEPT = "What was to be told is in this log; clearing this task posts it"
 
 
 def begin_of(start: str, otherwise: datetime) -> datetime:
@@ -41,25 +45,77 @@ def begin_of(start: str, otherwise: datetime) -> datetime:
 
 
 def tell(result: dict[str, Any], context: Context) -> dict[str, Any]:
-    """Post what the result says, with a link to this DAG run, once; where it is is returned.
+    """Post the answer that the result holds, in its start run's thread, once; where it is is returned.
 
     What Slack refuses fails the task at once, with the remedy; when Slack is away the task is tried again.
     """
-    from airflow.sdk import conf
-    from airflow.sdk.exceptions import AirflowFailException
+    from scripts.messages import News, message
+
+    start = result["start"]
+    news = News.of(result, link_of(context), since=since(start, context))
+    # Part 1 comes early on: the run is worth a picture when it is over.
+    over = news.verdict != "part1"
+    return post(message(news), (lambda: picture_of(start)) if over else None)
+
+
+def tell_start(
+    start: str, program: str, instructions: int, cpus: int, cycles: int, context: Context
+) -> dict[str, Any]:
+    """Post that a start run has begun, which begins its thread; everything else as with an answer."""
+    from scripts.messages import started
+
+    told_since = since(start, context)
+    return post(started(start, program, instructions, cpus, cycles, link_of(context), told_since))
+
+
+def tell_failure(start: str, context: Context) -> None:
+    """Post that this task has failed for good, and why; Airflow logs what goes wrong with that."""
+    from airflow.sdk.log import redact  # type: ignore[attr-defined]
 
     from scripts import messages, slack_notify
     from scripts.slack.connection import connection
-    from scripts.slack.errors import SlackAway, SlackRefused
+
+    task, error = context["ti"], context.get("exception")
+    said = str(error or "") or (type(error).__name__ if error else "its process is gone: see its log")
+    why = redact(said)  # as a log would show it: nothing masks what goes to Slack
+    link = link_of(context)
+    message = messages.failed(start, task.dag_id, task.task_id, str(why), link, since(start, context))
+    slack_notify.notify(message, connection())
+
+
+def since(start: str, context: Context) -> float:
+    """A moment before anybody was told anything of a start run, in seconds since 1970."""
+    return begin_of(start, context["dag_run"].run_after).timestamp()
+
+
+def link_of(context: Context) -> str:
+    """The address of this DAG run in Airflow's UI."""
+    from airflow.sdk import conf
+
+    from scripts.messages import dag_run_link
 
     run = context["dag_run"]
-    link = messages.dag_run_link(
-        conf.get("api", "base_url", fallback="http://localhost:8080"), run.dag_id, run.run_id
-    )
-    since = begin_of(result["start"], run.run_after)
-    news = messages.News.of(result, link, since=since.timestamp())
+    base_url = conf.get("api", "base_url", fallback="http://localhost:8080")
+    return dag_run_link(base_url, run.dag_id, run.run_id)
+
+
+def picture_of(start: str) -> bytes | None:
+    """A picture of the start run; None where it cannot be had."""
+    from scripts.report.picture import png_of
+
+    return png_of(start)
+
+
+def post(message: Message, picture: Callable[[], bytes | None] | None = None) -> dict[str, Any]:
+    """Post, and put what goes wrong in the words that Airflow knows."""
+    from airflow.sdk.exceptions import AirflowFailException
+
+    from scripts import slack_notify
+    from scripts.slack.connection import connection
+    from scripts.slack.errors import SlackAway, SlackRefused
+
     try:
-        return dict(slack_notify.notify(messages.message(news), connection()))
+        return dict(slack_notify.notify(message, connection(), picture))
     except SlackRefused as error:
         raise AirflowFailException(f"{error}. {KEPT}") from error
     except SlackAway as error:

@@ -14,11 +14,12 @@ tables: TROUBLES in status.py, REFUSALS in api.py.
 """
 
 from dags.pods.manifest import Manifest, manifest_of
-from dags.pods.operator import PodOperator, PodTrigger
+from dags.pods.operator import WHY, PodOperator, PodTrigger
 from dags.pods.run import delete_all, run_pod
 from dags.pods.status import PodFailed, PodRefused, Result
 
 __all__ = [
+    "WHY",
     "Manifest",
     "PodFailed",
     "PodOperator",

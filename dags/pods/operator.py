@@ -21,19 +21,34 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
+WHY = "why"
+"""The XCom by which a task whose pod came to nothing says why: the note of its DAG run."""
+
+
+async def event_of(conn_id: str, instead: str, manifest: Manifest) -> dict[str, Any]:
+    """What the pod comes to: ``{"result": …}``, or ``{"error": sentence, "refused": bool}``; or, where there
+    is a task to follow instead, ``{"instead": task id}`` and no pod.
+    """
+    if instead:
+        return {"instead": instead}
+    try:
+        return {"result": await run_pod(conn_id, manifest)}
+    except (PodFailed, PodRefused) as error:
+        return {"error": str(error), "refused": isinstance(error, PodRefused)}
+
+
 class PodTrigger(BaseTrigger):
     """Runs the pod in the triggerer: 400 pods in flight need no workers.
 
     Takes what the operator takes, and renders it, so that the scheduler can hand a task over to the triggerer
-    without a worker. Its one event is ``{"result": …}``, ``{"instead": task id}``, or
-    ``{"error": sentence, "refused": bool}``.
+    without a worker. Its one event is :func:`event_of`'s.
     """
 
     def __init__(
         self,
         conn_id: str,
         pod_name: str,
-        args: Sequence[str] | Callable[..., Sequence[str]],
+        args: Sequence[str],
         labels: Mapping[str, str],
         instead: str,
         **others: Any,
@@ -55,19 +70,10 @@ class PodTrigger(BaseTrigger):
         render(self, context, jinja_env or self.get_template_env())
 
     def manifest(self) -> Manifest:
-        if callable(self.args):
-            raise TypeError("args are made when the task's templates are rendered")
         return manifest_of(name=self.pod_name, args=self.args, labels=self.labels, **self.others)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        event: dict[str, Any]
-        try:
-            if self.instead:
-                event = {"instead": self.instead}
-            else:
-                event = {"result": await run_pod(self.conn_id, self.manifest())}
-        except (PodFailed, PodRefused) as error:
-            event = {"error": str(error), "refused": isinstance(error, PodRefused)}
+        event = await event_of(self.conn_id, self.instead, self.manifest())
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
@@ -86,6 +92,7 @@ class PodOperator(BaseOperator, BranchMixIn):
         (templated)
     :param refused: asked where the pod refuses what it is to do: which downstream task to follow all the
         same, or nothing, and the task fails
+    :param words: given the result, what it says to people, for the task's log; nothing where it has no words
     :param deferrable: run in the triggerer rather than in a worker; a worker only takes the result
 
     For the other parameters see :func:`dags.pods.manifest.manifest_of`.
@@ -110,6 +117,7 @@ class PodOperator(BaseOperator, BranchMixIn):
         branch: Callable[[Result], str] | None = None,
         instead: str = "",
         refused: Callable[[], str] | None = None,
+        words: Callable[[Result], str] | None = None,
         deferrable: bool = False,
         conn_id: str = "kubernetes_default",
         **kwargs: Any,
@@ -126,6 +134,7 @@ class PodOperator(BaseOperator, BranchMixIn):
         self.branch = branch
         self.instead = instead
         self.refused = refused
+        self.words = words
         self.conn_id = conn_id
         if deferrable:
             if callable(args):
@@ -164,33 +173,26 @@ class PodOperator(BaseOperator, BranchMixIn):
         render(self, context, jinja_env or self.get_template_env())
 
     def execute(self, context: Context) -> Result | None:
-        if self.instead:
-            self.follow(context, self.instead)
-            return None
-        self.log.info("Pod %s in namespace %s", self.pod_name, self.namespace)
-        try:
-            result = asyncio.run(run_pod(self.conn_id, self.manifest()))
-        except PodRefused as error:
-            self.give_up(context, error)
-            return None
-        return self.take(context, result)
+        if not self.instead:
+            self.log.info("Pod %s in namespace %s", self.pod_name, self.namespace)
+        return self.resume(context, asyncio.run(event_of(self.conn_id, self.instead, self.manifest())))
 
     def resume(self, context: Context, event: dict[str, Any]) -> Result | None:
-        """Go on where the trigger ended."""
-        if "error" in event and event["refused"]:
-            self.give_up(context, PodRefused(event["error"]))
-            return None
-        if "error" in event:
-            raise PodFailed(event["error"])
+        """Go on where the pod has ended."""
+        if "result" in event:
+            return self.take(context, event["result"])
         if "instead" in event:
             self.follow(context, event["instead"])
-            return None
-        return self.take(context, event["result"])
+        else:
+            kind = PodRefused if event["refused"] else PodFailed
+            self.give_up(context, kind(event["error"]))
+        return None
 
-    def give_up(self, context: Context, error: PodRefused) -> None:
+    def give_up(self, context: Context, error: PodRefused | PodFailed) -> None:
         """Fail, unless somebody else has done already what the pod refuses to do again."""
-        task_id = self.refused() if self.refused else ""
+        task_id = self.refused() if self.refused and isinstance(error, PodRefused) else ""
         if not task_id:
+            context["ti"].xcom_push(key=WHY, value=str(error))
             raise error
         self.log.info("Nothing to do any more: %s", error)
         asyncio.run(delete_by_name(self.conn_id, self.manifest()))
@@ -202,6 +204,8 @@ class PodOperator(BaseOperator, BranchMixIn):
 
     def take(self, context: Context, result: Result) -> Result:
         """Log the result, which is the pod's output, and follow the branch it leads to."""
+        if self.words and (said := self.words(result)):
+            self.log.info("%s", said)
         self.log.info("%s", json.dumps(result, ensure_ascii=False))
         if self.branch is None:
             return result

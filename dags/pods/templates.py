@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ class Templated(Protocol):
 
     pod_name: str
     instead: str
-    args: Sequence[str] | Callable[..., Sequence[str]]
+    args: Any  # strings; of the operator, also a callable that makes them
     labels: Mapping[str, str]
 
     def render_template(self, content: Any, context: Context, jinja_env: jinja2.Environment) -> Any: ...

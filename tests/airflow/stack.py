@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from scripts.local.api import JSON, Api
 from scripts.local.passwords import passwords
 from scripts.local.settings import REPOSITORY, Settings
 from scripts.local.waiting import wait_until
+from tests.slack.posts import Post
 from tests.slack.server import SlackServer
 
 PATIENCE_SECONDS = 600
@@ -120,8 +123,21 @@ class Stack:
         return bool(self.redis.exists(Keys(start, cpu).registers))
 
     def told(self, start: str) -> list[str]:
-        """The first line of every message about a start run that Slack took."""
-        return [post.shown.splitlines()[0] for post in list(self.slack.posts) if start in post.shown]
+        """The first line of every answer of a start run that Slack took."""
+        return [post.shown.splitlines()[0] for post in self.posts(start) if post.is_answer]
+
+    def posts(self, start: str) -> list[Post]:
+        """Every message about a start run that Slack took."""
+        return [post for post in list(self.slack.posts) if post.mark and post.mark[0] == start]
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """No cycle begins meanwhile: DAG cpu is paused."""
+        self.api.request("PATCH", "/dags/cpu", json={"is_paused": True})
+        try:
+            yield
+        finally:
+            self.api.request("PATCH", "/dags/cpu", json={"is_paused": False})
 
     def demo(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """``make demo`` as it is called, on this stack."""

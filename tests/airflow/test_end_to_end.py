@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def test_the_article_s_example_gives_5_and_8(stack: Stack) -> None:
 
 def test_a_message_tells_cpu_cycles_duration_and_the_run(stack: Stack) -> None:
     _, start = stack.finish(stack.start(cycles=10, parts="part 2"))
-    (post,) = [post for post in stack.slack.posts if start in post.shown]
+    (post,) = [post for post in stack.posts(start) if post.is_answer]
     assert "CPU 8" in post.shown
     assert "6 cycles" in post.shown
     assert f"{stack.settings.api_url}/dags/cpu/runs/{start}.cpu-8.cycle-1" in post.shown
@@ -144,6 +145,20 @@ def test_the_demo_prints_both_answers(stack: Stack, tmp_path: Path) -> None:
     assert done.stdout.splitlines()[:2] == ["Part 1: 5", "Part 2: 8 (line 8: jmp -4 → nop -4)"]
     assert done.returncode == 0
     assert stack.settings.api_url in done.stdout
+
+
+def test_the_demo_gives_programs_one_json_object(stack: Stack, tmp_path: Path) -> None:
+    program = tmp_path / "program.txt"
+    program.write_text(EXAMPLE)
+    done = stack.demo("--json", "--cycles", "10", program)
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["text"]) == (0, ["Part 1: 5", "Part 2: 8 (line 8: jmp -4 → nop -4)"])
+    expected = solver.answers(programs.parse(EXAMPLE))
+    assert {part: told[part] for part in ("part1", "part2")} == {
+        part: expected[part] for part in ("part1", "part2")
+    }
+    assert told["airflow"]["url"] == stack.settings.api_url
+    assert told["run"].startswith(f"{stack.settings.api_url}/dags/cpu_start/runs/")
 
 
 def test_the_demo_exits_1_where_no_swap_ends_the_program(stack: Stack, tmp_path: Path) -> None:

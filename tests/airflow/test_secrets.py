@@ -27,7 +27,7 @@ from tests.slack.server import TOKEN
 IN_A_KUBECONFIG = ("token", "password", "client-key-data")
 HOLD_SECRETS = {
     *("passwords.json", "airflow/passwords.json", "airflow/airflow.cfg", "airflow/environment.json"),
-    *("redis/redis.conf", "kube/token", "kube/kubeconfig"),
+    *("airflow/wall.json", "redis/redis.conf", "kube/token", "kube/kubeconfig"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -9,11 +10,15 @@ from typing import Any, cast
 
 import pytest
 from airflow.sdk import DAG
+from airflow.triggers.base import TriggerEvent
+from structlog.testing import capture_logs
 
-from dags.pods import PodOperator, PodTrigger
+from dags import cpu, cpu_cancel, cpu_start, cpu_watch
+from dags.pods import WHY, PodOperator, PodTrigger
 from dags.pods import operator as module
 from dags.pods.manifest import Manifest
 from dags.pods.status import PodRefused
+from dags.words import happened
 
 PARAMS = {"cycle": 3, "name": "a"}
 
@@ -67,7 +72,7 @@ def test_a_trigger_is_found_again_as_it_was() -> None:
     assert PodTrigger(**kwargs).serialize() == (path, kwargs)
 
 
-async def test_where_another_task_is_to_follow_no_pod_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_another_task_is_to_follow_no_pod_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run_pod(*_: Any) -> None:
         raise AssertionError("a pod ran")
 
@@ -77,7 +82,11 @@ async def test_where_another_task_is_to_follow_no_pod_runs(monkeypatch: pytest.M
     monkeypatch.setattr(PodOperator, "do_branch", lambda _self, _context, task_id: followed.append(task_id))
     assert in_worker(PARAMS, instead=instead).execute({}) is None
     trigger = handed_over(operator(deferrable=True, instead=instead), PARAMS)
-    [event] = [event async for event in trigger.run()]
+
+    async def first() -> TriggerEvent:
+        return await anext(trigger.run())
+
+    event = asyncio.run(first())
     assert operator(deferrable=True).resume({}, event.payload) is None
     assert followed == ["elsewhere", "elsewhere"]
 
@@ -93,6 +102,8 @@ def test_a_refusal_fails_the_task_unless_another_one_is_to_follow(
 ) -> None:
     followed: list[str] = []
     deleted: list[str] = []
+    told: list[dict[str, str]] = []
+    context: Any = {"ti": SimpleNamespace(xcom_push=lambda **xcom: told.append(xcom))}
 
     async def run_pod(*_: Any) -> None:
         raise PodRefused("cycle 3 is past")
@@ -107,13 +118,36 @@ def test_a_refusal_fails_the_task_unless_another_one_is_to_follow(
     def end(refused: Any) -> None:
         task = in_worker(PARAMS, refused=refused)
         if deferrable:
-            task.resume({}, {"error": "cycle 3 is past", "refused": True})
+            task.resume(context, {"error": "cycle 3 is past", "refused": True})
         else:
-            task.execute({})
+            task.execute(context)
 
     for nobody in (None, lambda: ""):
         with pytest.raises(PodRefused, match="cycle 3 is past"):
             end(nobody)
     assert (followed, deleted) == ([], [])
+    assert told == [{"key": WHY, "value": "cycle 3 is past"}] * 2
     end(lambda: "next")
     assert (followed, deleted) == (["next"], ["pod-3"])
+
+
+def logged(task: PodOperator, result: Any) -> list[str]:
+    """The lines that a task writes of a pod's result."""
+    with capture_logs() as lines:
+        assert task.resume({}, {"result": result}) == result
+    return [line["event"] for line in lines]
+
+
+def test_a_result_is_logged_in_words_and_then_as_it_is() -> None:
+    result = {"status": "stored", "instructions": 9}
+    assert logged(in_worker(PARAMS, words=happened), result) == [
+        "stored 9 instructions",
+        '{"status": "stored", "instructions": 9}',
+    ]
+    for task in (in_worker(PARAMS, words=happened), in_worker(PARAMS)):
+        assert logged(task, {"left": "→"}) == ['{"left": "→"}']
+
+
+def test_every_pod_of_ours_is_told_of_in_words() -> None:
+    pods = [task for one in (cpu, cpu_cancel, cpu_start, cpu_watch) for task in one.dag.tasks]
+    assert {task.words for task in pods if isinstance(task, PodOperator)} == {happened}

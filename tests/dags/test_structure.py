@@ -16,6 +16,8 @@ from airflow.sdk import Param
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import ParamValidationError
 
+from cpu import program as programs
+from cpu import reference
 from dags import cpu, cpu_cancel, cpu_start, cpu_watch, settings
 from dags.pods import PodOperator
 from dags.runs import Cycle, run_id
@@ -37,7 +39,10 @@ def test_a_run_of_cpu_is_one_cycle_with_a_branch_to_go_on_halt_or_tell() -> None
 
 
 def test_cpu_start_stores_the_program_before_it_starts_cpus() -> None:
-    assert edges(cpu_start.dag) == {("store", "start_cpus"), ("start_cpus", "notify")}
+    assert edges(cpu_start.dag) == {
+        *(("store", "start_cpus"), ("start_cpus", "notify")),
+        ("store", "announce"),  # beside the CPUs, which do not wait for Slack
+    }
 
 
 def test_cpu_watch_looks_before_it_resumes_and_looks_again_after() -> None:
@@ -107,7 +112,7 @@ HOSTILE = "nop +0\n$(REDIS_URL) {{ 1 + 1 }} '; rm -rf / #\x00\u2028"
 @pytest.mark.parametrize("program", ["nop +0\n", HOSTILE, "acc +9223372036854775807\n" * 10_000])
 def test_a_program_reaches_the_pod_whole_and_as_letters_that_mean_nothing(program: str) -> None:
     context = {
-        "params": {"program": program, "parts": "part 2", "stop_at_first_answer": False},
+        "params": {"bundled": "none", "program": program, "parts": "part 2", "stop_at_first_answer": False},
         "dag_run": SimpleNamespace(run_id="manual__1", run_after=datetime.now(UTC)),
     }
     args = cpu_start.store_args(context)  # type: ignore[arg-type]
@@ -115,6 +120,15 @@ def test_a_program_reaches_the_pod_whole_and_as_letters_that_mean_nothing(progra
     assert flags[3:] == ["--part", "2", "--keep-going"]
     assert zlib.decompress(base64.b64decode("".join(chunks))).decode() == program
     assert all(len(chunk) <= cpu_start.CHUNK and "$" not in chunk for chunk in chunks)
+
+
+@pytest.mark.parametrize(("chosen", "display"), [*cpu_start.BUNDLED.items()][1:])
+def test_a_program_that_comes_along_is_what_the_form_says_of_it(chosen: str, display: str) -> None:
+    program = programs.parse(cpu_start.program_of({"bundled": chosen, "program": "acc +1"}))
+    cpus = len(list(program.candidates())) + 1
+    assert display.startswith(f"{len(program)} lines")
+    assert f" {cpus} CPUs" in display
+    assert (reference.part1(program).isdigit(), len(reference.ending_cpus(program))) == (True, 1)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,35 @@
+"""The story of a start run in Slack, as Airflow's own tasks and callbacks tell it."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from scripts.local.waiting import wait_until
+from tests.airflow.stack import PATIENCE_SECONDS, Stack
+
+
+def test_the_answers_come_to_the_thread_that_the_start_begins(stack: Stack) -> None:
+    with stack.held():
+        run = stack.start(cycles=10)
+        assert wait_until(lambda: stack.api.run("cpu_start", run)["state"] == "success", PATIENCE_SECONDS)
+    _, start = stack.finish(run)
+    root, *answers = stack.posts(start)
+    assert root.shown.splitlines()[:4] == [
+        "Started: 9 instructions on 5 CPUs",
+        "10 cycles per pod",
+        f"Start run {start}",
+        "nop +0",
+    ]
+    assert f"{stack.settings.api_url}/dags/cpu_start/runs/{quote(run, safe='')}" in root.shown
+    assert sorted(post.mark or () for post in answers) == [(start, "part1"), (start, "part2")]
+    assert [(post.thread, post.is_in_channel) for post in answers] == [(root.ts, True)] * 2
+
+
+def test_a_refused_program_is_told_with_the_parser_s_words_once_and_not_for_each_try(stack: Stack) -> None:
+    run = stack.start(program="nop +0\nhop +1\n")
+    assert stack.finish(run)[0] == "failed"
+    [post] = [post for post in list(stack.slack.posts) if quote(run, safe="") in post.shown]
+    headline, cause, *_ = post.shown.splitlines()
+    assert headline == "Failed: task store of DAG cpu_start"
+    assert "line 2: 'hop +1': expected one of acc, jmp, nop" in cause
+    assert post.thread is None
