@@ -1,0 +1,1 @@
+"""A start run as a picture: its CPUs × time, coloured by state."""

@@ -1,0 +1,1 @@
+"""The CPU wall: a page in Airflow's UI that shows a start run's CPUs at work, one tile each."""
