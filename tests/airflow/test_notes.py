@@ -1,0 +1,45 @@
+"""The note of each DAG run: what its cycle did, or why it failed; what people write stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scripts.local.waiting import wait_until
+from tests.airflow.stack import Stack
+from tests.unit.solver import EXAMPLE
+
+NOTES_OF_CPU_8 = [
+    "loaded: line 8, jmp -4 → nop -4",
+    "nop +0 → acc 0, pc 1",
+    "acc +1 → acc 1, pc 2",
+    "jmp +4 → acc 1, pc 6",
+    "acc +1 → acc 2, pc 7",
+    "nop -4 → acc 2, pc 8",
+    "acc +6 → end: acc 8, pc 9",
+]
+
+
+def test_each_cycle_s_note_says_what_happened_in_it(stack: Stack) -> None:
+    start = stack.finish(stack.start(program=EXAMPLE, parts="part 2"))[1]
+    notes = [stack.api.run("cpu", f"{start}.cpu-8.cycle-{cycle}")["note"] for cycle in range(7)]
+    assert notes == NOTES_OF_CPU_8
+
+
+def test_the_note_of_a_refused_program_names_the_line(stack: Stack) -> None:
+    run = stack.start(program="nop +0\njump 3\n")
+    assert stack.finish(run)[0] == "failed"
+    note = stack.api.run("cpu_start", run)["note"]
+    assert "line 2: 'jump 3'" in note
+
+
+def test_a_note_that_somebody_has_written_stays(stack: Stack) -> None:
+    run = stack.start(program="acc +1\n" * 3, parts="part 1")
+    note: dict[str, Any] = {"note": "mine"}
+    stack.api.request("PATCH", f"/dags/cpu_start/dagRuns/{run}", json=note)
+    start = stack.finish(run)[1]
+    assert stack.api.run("cpu_start", run)["note"] == "mine"
+    first = f"{start}.cpu-0.cycle-1"
+    stack.api.request("PATCH", f"/dags/cpu/dagRuns/{first}", json=note)
+    stack.run_again(first, "execute")
+    assert wait_until(lambda: stack.api.run("cpu", first)["state"] == "success", 60)
+    assert stack.api.run("cpu", first)["note"] == "mine"
