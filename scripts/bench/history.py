@@ -13,6 +13,7 @@ of all that they have started.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,10 +21,12 @@ from itertools import pairwise
 from statistics import median
 
 from scripts.bench.stacks import cpu_seconds, stack, until
+from scripts.command import ended
 from scripts.local import postgres
 from scripts.local.airflow import ADMIN
 from scripts.local.api import Api
 from scripts.local.passwords import passwords
+from scripts.local.progress import counted
 from scripts.local.settings import Settings
 
 COPIED = ("dag_run", "task_instance", "xcom", "log")
@@ -76,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         fill(long, options.runs)
         grown = (database_size(long) - size) / options.runs
         before, after = measure(short, options.cycles), measure(long, options.cycles)
-        for _ in range(options.rounds - 1):
+        for _ in counted(range(options.rounds - 1), "measuring again"):
             before += measure(short, options.cycles)
             after += measure(long, options.cycles)
         print(table(before, after))
@@ -90,6 +93,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.bench.history", description=__doc__, formatter_class=raw
     )
+    parser.epilog = "exit code: 0 it is measured, 1 the stack failed, 130 interrupted"
     parser.add_argument("--runs", type=int, default=50_000, help="how many finished runs to add (50000)")
     parser.add_argument("--cycles", type=int, default=15, help="how many cycles to measure each time (15)")
     parser.add_argument("--rounds", type=int, default=3, help="how many times to measure each stack (3)")
@@ -231,4 +235,4 @@ def table(before: Cost, after: Cost) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

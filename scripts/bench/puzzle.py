@@ -16,6 +16,8 @@ import sys
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
+from scripts.command import ended
+
 LINES = 611
 SHORTEST, LONGEST = 2, 5
 """Lines of a block."""
@@ -73,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.bench.puzzle", description=__doc__, formatter_class=raw
     )
+    parser.epilog = "exit code: 0 it is printed, 2 there is none of that length, 130 interrupted"
     parser.add_argument("--lines", type=int, default=LINES, help=f"how long ({LINES})")
     parser.add_argument("--seed", type=int, default=1, help="which of many (1)")
     options = parser.parse_args(arguments)
@@ -83,4 +86,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

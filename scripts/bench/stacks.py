@@ -37,7 +37,11 @@ def stack(*options: str) -> Iterator[Settings]:
 def command(state: Path, *arguments: str) -> None:
     """Give the stack there a command."""
     own = {**os.environ, "STACK_DIR": str(state)}
-    subprocess.run([sys.executable, "-m", "scripts.local", *arguments], cwd=REPOSITORY, env=own, check=True)
+    whole = [sys.executable, "-m", "scripts.local", *arguments]
+    # On standard output is only what the benchmark has found.
+    done = subprocess.run(whole, cwd=REPOSITORY, env=own, stdout=sys.stderr.fileno(), check=False)
+    if done.returncode:
+        sys.exit(done.returncode)  # it has said why
 
 
 def free_ports(number: int) -> list[int]:

@@ -37,6 +37,8 @@ from kubernetes.config.config_exception import ConfigException
 from redis import Redis
 
 from scripts.bench.pods import Pods, namespace
+from scripts.command import ended
+from scripts.local.progress import counted
 from scripts.local.redis import binary
 from scripts.local.settings import write_private
 from scripts.local.waiting import wait_until
@@ -72,6 +74,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.bench.start_time", description=__doc__, formatter_class=raw
     )
+    parser.epilog = "exit code: 0 it is measured, 1 it failed, and standard error says why, 130 interrupted"
     parser.add_argument("--kubeconfig", required=True, help="the cluster to measure on")
     parser.add_argument("--context", help="the context to use of it")
     parser.add_argument("--image", default="cpu:dev", help="the image, as the cluster knows it (cpu:dev)")
@@ -90,7 +93,7 @@ def measure(pods: Pods, url: str, image: str, times: int) -> dict[str, list[floa
     """The seconds of each pod, by what it ran."""
     seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
     with Redis.from_url(url, socket_timeout=ANSWER_SECONDS) as redis, redis.monitor() as monitor:
-        for number in range(times):
+        for number in counted(range(times), "pods of each kind"):
             for name, command in COMMANDS.items():
                 pods.run(f"{name}-{number}", image, [PYTHON, "-S", "-c", LAUNCHER, *command], url)
                 begin, first, end = moments(monitor.listen())
@@ -154,4 +157,4 @@ def table(seconds: dict[str, list[float]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

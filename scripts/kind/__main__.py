@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from scripts.command import ended
 from scripts.kind import helm, laptop, passwords
 from scripts.kind.forward import forwarded, wait_for_dags
 from scripts.kind.kubectl import KindError, Kubectl
@@ -18,7 +19,6 @@ from scripts.local.api import Api
 from scripts.local.progress import Progress
 from scripts.local.settings import REPOSITORY
 
-INTERRUPTED = 130
 # What must work before anybody triggers anything, in the order it comes up in.
 WORKLOADS = [
     ("redis", "statefulset/redis"),
@@ -32,7 +32,7 @@ WORKLOADS = [
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a command; return its exit code."""
+    """Run a command; return its exit code. Raises KeyboardInterrupt, as for Ctrl-C, when it shall end."""
     options = parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -40,8 +40,6 @@ def main(arguments: Sequence[str]) -> int:
     except KindError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return INTERRUPTED
     return 0
 
 
@@ -72,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
         f"environment: AIRFLOW_CHART, the chart's archive or folder (default: version {helm.CHART_VERSION}, "
         f"fetched); {passwords.SLACK}, where answers are told"
     )
+    up.epilog = down.epilog = "exit code: 0 done, 1 it failed, and standard error says why, 130 interrupted"
     return top
 
 
@@ -120,11 +119,15 @@ def wait_for(kubectl: Kubectl, namespace: str, workload: str, say: Callable[[str
 
 def run_down(options: argparse.Namespace) -> None:
     kubectl = given_cluster(options)
-    if kubectl is None:
-        laptop.remove()
-        return
-    helm.uninstall(kubectl)
-    kubectl("delete", "--ignore-not-found", "-k", str(laptop.FOLDER))
+    with Progress() as progress:
+        if kubectl is None:
+            progress.say("removing the cluster")
+            laptop.remove()
+            return
+        progress.say("removing Airflow's chart")
+        helm.uninstall(kubectl)
+        progress.say("removing the namespaces, Redis and PostgreSQL")
+        kubectl("delete", "--ignore-not-found", "-k", str(laptop.FOLDER))
 
 
 def given_cluster(options: argparse.Namespace) -> Kubectl | None:
@@ -135,4 +138,4 @@ def given_cluster(options: argparse.Namespace) -> Kubectl | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(ended(lambda: main(sys.argv[1:])))

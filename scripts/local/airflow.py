@@ -14,20 +14,23 @@ from urllib.parse import quote
 
 from scripts.local.component import Component
 from scripts.local.passwords import Passwords
+from scripts.local.redis import url_for_pods
 from scripts.local.settings import REPOSITORY, SECRET, Settings, write_private
 
 ADMIN = "admin"
 # Imported by Airflow by this name when its folder is on the path.
 PRELOAD = Path(__file__).parent / "preload"
+WALL = REPOSITORY / "scripts" / "wall" / "plugins"
+NOTES = REPOSITORY / "scripts" / "notes" / "plugins"
 
 
 def components(settings: Settings) -> list[Component]:
     """Airflow's processes, in the order they start in."""
     return [
-        airflow(settings, "api-server", address=settings.api_url, stop_seconds=5),
+        airflow(settings, "api-server", address=settings.api_url, stop_seconds=5, more=wall(settings)),
         airflow(settings, "dag-processor"),
         # Tasks under way get this long to finish. The UI reads logs from the disk: no server for them.
-        airflow(settings, "scheduler", "--skip-serve-logs", stop_seconds=10),
+        airflow(settings, "scheduler", "--skip-serve-logs", stop_seconds=10, more=plugins(NOTES)),
         airflow(settings, "triggerer", "--skip-serve-logs"),
     ]
 
@@ -44,14 +47,15 @@ def airflow(
     command: tuple[str, ...] = (),
     address: str = "",
     stop_seconds: int = 5,
+    more: Mapping[str, str] | None = None,
 ) -> Component:
-    """One of Airflow's commands as a component."""
+    """One of Airflow's commands as a component; what it reads ``more`` than the others."""
     return Component(
         name,
         [sys.executable, "-m", "airflow", *(command or (name,)), *options],
         folder=settings.airflow_home,
         address=address,
-        environment=environment(settings),
+        environment={**environment(settings), **(more or {})},
         stop_seconds=stop_seconds,
     )
 
@@ -69,7 +73,7 @@ def environment(settings: Settings) -> dict[str, str]:
     return {
         "AIRFLOW_HOME": str(settings.airflow_home),
         "CLUSTER_CPU_API": settings.api_url,
-        "PYTHONPATH": f"{REPOSITORY}:{PRELOAD}",
+        "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'cpu_image'}:{PRELOAD}",
         "CPU_NAMESPACE": settings.namespace,
         "CPU_IMAGE": settings.image,
         "CPU_SECRET": SECRET,
@@ -79,6 +83,21 @@ def environment(settings: Settings) -> dict[str, str]:
     }
 
 
+def wall(settings: Settings) -> dict[str, str]:
+    """What only the API server reads, for no task is to import it: the CPU wall, and its way to Redis."""
+    return plugins(WALL) | read(wall_file(settings))
+
+
+def plugins(folder: Path) -> dict[str, str]:
+    """Where a component looks for what it is to have beside Airflow's own."""
+    return {"AIRFLOW__CORE__PLUGINS_FOLDER": str(folder)}
+
+
+def wall_file(settings: Settings) -> Path:
+    """Where the wall's way to Redis is kept (it holds a password)."""
+    return settings.airflow_home / "wall.json"
+
+
 def callers_file(settings: Settings) -> Path:
     """Where what the caller gives Airflow by environment is kept (connections hold secrets)."""
     return settings.airflow_home / "environment.json"
@@ -86,8 +105,13 @@ def callers_file(settings: Settings) -> Path:
 
 def callers(settings: Settings) -> dict[str, str]:
     """What the caller gave Airflow by environment when the stack was brought up."""
+    return read(callers_file(settings))
+
+
+def read(file: Path) -> dict[str, str]:
+    """Environment variables from a file, if it is there."""
     try:
-        return dict(json.loads(callers_file(settings).read_text()))
+        return dict(json.loads(file.read_text()))
     except FileNotFoundError:
         return {}
 
@@ -107,6 +131,8 @@ def configure(settings: Settings, passwords: Passwords) -> None:
     """Write Airflow's configuration and its user's password."""
     settings.airflow_home.mkdir(mode=0o700, exist_ok=True)
     remember_caller(settings, os.environ)
+    way_to_redis = {"AIRFLOW_CONN_REDIS_CPU": url_for_pods(settings, passwords)}
+    write_private(wall_file(settings), json.dumps(way_to_redis) + "\n")
     write_private(settings.airflow_home / "passwords.json", json.dumps({ADMIN: passwords.admin}) + "\n")
     parser = configparser.RawConfigParser()
     # Airflow's own reader expands %: a path may hold one.

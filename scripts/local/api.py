@@ -36,14 +36,14 @@ class Api:
             raise AirflowError(f"Airflow refuses user {self._user!r}: {message(answer)}")
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
-    def request(self, method: str, path: str, **options: Any) -> JSON:
-        """One request below ``/api/v2``; its JSON answer."""
+    def request(self, method: str, path: str, below: str = "/api/v2", **options: Any) -> JSON:
+        """One request below that path; its JSON answer."""
         if "Authorization" not in self._http.headers:
             self.log_in()
-        answer = self._http.request(method, f"/api/v2{path}", **options)
+        answer = self._http.request(method, f"{below}{path}", **options)
         if answer.status_code == httpx.codes.UNAUTHORIZED:
             self.log_in()
-            answer = self._http.request(method, f"/api/v2{path}", **options)
+            answer = self._http.request(method, f"{below}{path}", **options)
         if answer.is_error:
             raise AirflowError(f"{method} {path}: {message(answer)}")
         return dict(answer.json()) if answer.content else {}

@@ -1,8 +1,9 @@
-"""The commands ``up``, ``down``, ``status``, ``logs``, ``demo`` and ``clean-up``, and their options."""
+"""The commands ``up``, ``down``, ``demo``, ``status``, ``logs``, ``pods`` and ``clean-up``."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -11,14 +12,23 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scripts.local import logs, stack, status, supervisor
+from rich.console import Console
+
+from scripts.local import logs, pods, stack, status, supervisor
 from scripts.local.airflow import ADMIN
 from scripts.local.errors import StackError
 from scripts.local.passwords import passwords
 from scripts.local.progress import Progress
 from scripts.local.settings import REPOSITORY, Settings
 
-INTERRUPTED = 130
+# How every command may end; the others are told by those that have them.
+EXIT_CODES = "exit code: 0 done, 1 it failed, and standard error says why and what helps, 130 interrupted"
+DEMO_EXIT_CODES = (
+    "exit code: 0 both parts are answered, 1 no swap ends the program or something broke, 2 the program is "
+    "refused, 130 interrupted (the run goes on). With --json nothing is on standard output where it is not "
+    "answered."
+)
+STATUS_EXIT_CODES = "exit code: 0 all of it runs, 3 not all of it does, 1 it failed, 130 interrupted"
 
 
 class Option(NamedTuple):
@@ -65,7 +75,7 @@ OPTIONS = [
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a command; return its exit code."""
+    """Run a command; return its exit code. Raises KeyboardInterrupt, as for Ctrl-C, when it shall end."""
     options = parser().parse_args(arguments)
     # A closed terminal and a polite kill are to stop an ``up`` as Ctrl-C does: by unwinding it.
     for what in (signal.SIGTERM, signal.SIGHUP):
@@ -77,9 +87,6 @@ def main(arguments: Sequence[str]) -> int:
         if error.component:
             logs.print_tail(stack.remembered(state_folder(options)), error.component)
         return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
 
 
 def parser() -> argparse.ArgumentParser:
@@ -88,13 +95,14 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     up = add_command(commands, "up", "start everything; what runs already stays as it is", run_up)
+    add_json(up)
     add_settings(up)
 
     down = add_command(commands, "down", "stop everything; the data stays", run_down)
     down.add_argument("--purge", action="store_true", help="remove the data too")
 
     job = add_command(commands, "demo", "bring the stack up and run a program to its answers", run_demo)
-    job.epilog = "exit code: 0 both parts are answered, 1 no swap ends the program, 2 it is refused"
+    job.epilog = DEMO_EXIT_CODES
     job.add_argument(
         "program",
         nargs="?",
@@ -102,12 +110,14 @@ def parser() -> argparse.ArgumentParser:
         help="a file, - for standard input (default: the article's example)",
     )
     job.add_argument("--cycles", type=int, default=1, metavar="N", help="per pod (default: %(default)s)")
+    add_json(job)
     add_settings(job)
 
     add_command(commands, "clean-up", "remove now what is older than --keep-days", run_clean_up)
 
-    shown = add_command(commands, "status", "what runs; exit code 3 unless all of it does", run_status)
-    shown.add_argument("--json", action="store_true", help="for programs")
+    shown = add_command(commands, "status", "what runs, and where", run_status)
+    shown.epilog = STATUS_EXIT_CODES
+    add_json(shown)
 
     tail = add_command(commands, "logs", "the end of the components' logs", run_logs)
     tail.add_argument("component", nargs="*", help="these only")
@@ -115,6 +125,9 @@ def parser() -> argparse.ArgumentParser:
     tail.add_argument(
         "-n", "--lines", type=int, default=20, metavar="N", help="of each (default: %(default)s)"
     )
+
+    watched = add_command(commands, "pods", "the pods as kubectl tells of them, as they change", run_pods)
+    watched.add_argument("--start", metavar="S", help="of this start run only (default: of all)")
     return top
 
 
@@ -122,7 +135,9 @@ def add_command(
     commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]
 ) -> argparse.ArgumentParser:
     """A command with the option every command has."""
-    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=text, epilog=EXIT_CODES
+    )
     command.set_defaults(run=run)
     command.add_argument(
         "--state",
@@ -132,6 +147,13 @@ def add_command(
         help="where the stack keeps its things (default: .stack in the checkout; STACK_DIR)",
     )
     return command
+
+
+def add_json(command: argparse.ArgumentParser) -> None:
+    """The option of the commands that tell something."""
+    command.add_argument(
+        "--json", action="store_true", help="one JSON object on standard output, the rest on standard error"
+    )
 
 
 def add_settings(command: argparse.ArgumentParser) -> None:
@@ -184,7 +206,11 @@ def settings_for_up(options: argparse.Namespace) -> Settings:
 def run_up(options: argparse.Namespace) -> int:
     """Bring the stack up and say where it is."""
     settings = settings_for_up(options)
-    if not bring_up(settings):
+    brought = bring_up(settings)
+    if options.json:
+        print(json.dumps({**where(settings), "already_up": not brought}))
+        return 0
+    if not brought:
         print("already up")
     say_where(settings)
     return 0
@@ -199,9 +225,14 @@ def bring_up(settings: Settings) -> bool:
     return True
 
 
-def say_where(settings: Settings) -> None:
+def where(settings: Settings) -> dict[str, str]:
     """Where the UI is, and how to get in."""
-    print(f"Airflow  {settings.api_url}  user {ADMIN}  password {passwords(settings.state).admin}")
+    return {"url": settings.api_url, "user": ADMIN, "password": passwords(settings.state).admin}
+
+
+def say_where(settings: Settings) -> None:
+    """The same for people."""
+    print("Airflow  {url}  user {user}  password {password}".format_map(where(settings)))
 
 
 def run_demo(options: argparse.Namespace) -> int:
@@ -218,9 +249,14 @@ def run_demo(options: argparse.Namespace) -> int:
         return demo.REFUSED
     settings = settings_for_up(options)
     bring_up(settings)
-    exit_code = demo.demo(settings, program, options.cycles)
-    say_where(settings)
-    return exit_code
+    found = demo.demo(settings, program, options.cycles)
+    if not options.json:
+        for line in found["text"] if found else ():
+            print(line)
+        say_where(settings)
+    elif found:
+        print(json.dumps({**found, "airflow": where(settings)}))
+    return 0 if found and found["part2"] else demo.NO_ANSWER
 
 
 def run_down(options: argparse.Namespace) -> int:
@@ -235,7 +271,9 @@ def run_clean_up(options: argparse.Namespace) -> int:
     # Imported here: it takes the Kubernetes client.
     from scripts.local.clean_up import clean_up
 
-    print(clean_up(stack.remembered(state_folder(options))))
+    with Console(stderr=True).status("removing what is old"):
+        removed = clean_up(stack.remembered(state_folder(options)))
+    print(removed)
     return 0
 
 
@@ -248,3 +286,8 @@ def run_logs(options: argparse.Namespace) -> int:
     """Show the logs."""
     settings = stack.remembered(state_folder(options))
     return logs.show(settings, options.component, lines=options.lines, follow=options.follow)
+
+
+def run_pods(options: argparse.Namespace) -> int:
+    """Show the pods as they change."""
+    return pods.show(stack.remembered(state_folder(options)), options.start)

@@ -6,16 +6,18 @@ import sys
 import time
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import redis
 from rich.console import Console
-from rich.live import Live
-from rich.text import Text
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from cpu import source
 from cpu.errors import CpuError, ProgramError
 from cpu.program import parse
+from cpu.reference import FACTS
 from scripts.local.airflow import ADMIN
 from scripts.local.api import AirflowError, Api
 from scripts.local.passwords import Passwords, passwords
@@ -29,6 +31,10 @@ LOOK_SECONDS = 1.0
 AIRFLOW_SECONDS = 2.0  # its answers cost more than Redis' do, and it has work to do
 PLAIN_SECONDS = 10.0  # between two lines where there is no terminal
 FAILED_LOG_LINES = 30
+BAR_WIDTH = 24
+WALL = "/plugin/cpu-wall/cpu-wall/"
+"""The CPU wall inside of Airflow's UI."""
+GOES_ON = frozenset({"ok", "waiting"})
 
 
 class Refused(Exception):
@@ -54,6 +60,10 @@ def read_program(path: str | None) -> str | None:
     except CpuError as error:
         raise Refused(str(error)) from error
     return text
+
+
+Answers = dict[str, Any]
+"""What ``--json`` prints: ``text`` are the two lines for people, ``part2`` is None where no swap ends it."""
 
 
 @dataclass
@@ -92,15 +102,25 @@ class StartRun:
         here = self.api.run("cpu_start", self.run)["state"]
         return here not in ("queued", "running") and self.count("queued", "running") == 0
 
-    def answers(self, view: Overview) -> dict[str, str]:
+    def answers(self, view: Overview) -> Answers:
         """What has been told of a run that is over; raises DemoError when a part is not answered."""
-        told = {verdict: line for verdict in VERDICTS if (line := self.answer(verdict, view))}
+        told = {verdict: answer for verdict in VERDICTS if (answer := self.answer(verdict, view))}
         if "part1" not in told or len(told) == 1:
             raise DemoError("nothing is under way any more, yet not both parts are answered: see the UI")
-        return told
+        answer = told.get("part2") or told["none"]
+        return {
+            "start": self.start,
+            "cpus": len(self.cpus),
+            "cycles": view.cycles,
+            "text": [told["part1"]["text"], answer["text"]],
+            "part1": told["part1"]["result"],
+            "part2": told["part2"]["result"] if "part2" in told else None,
+        }
 
-    def answer(self, verdict: str, view: Overview) -> str | None:
-        """The first line of what ``notify`` told, once it has: the answer as people get it."""
+    def answer(self, verdict: str, view: Overview) -> dict[str, Any] | None:
+        """The first line of what ``notify`` told, once it has: the answer as people get it; and what it has
+        told of, in the terms of the image's ``run --json``.
+        """
         if len(self.cpus) == 1 and verdict == "none":
             dag, run = "cpu_start", self.run
         elif verdict in view.told:
@@ -109,9 +129,10 @@ class StartRun:
             return None
         try:
             text: str = self.api.xcom(dag, run, "notify")["text"]
+            read = self.api.xcom(dag, run, "read") if dag == "cpu" else {}
         except AirflowError:
             return None  # not yet
-        return text.splitlines()[0]
+        return {"text": text.splitlines()[0], "result": {name: read.get(name) for name in FACTS}}
 
     def trouble(self) -> str:
         """What has failed and is tried again, as the end of the progress line; empty when all is well."""
@@ -142,22 +163,31 @@ class StartRun:
 
 
 class Board:
-    """The progress line: live in a terminal, now and then as a plain line elsewhere."""
+    """How far it is: a bar in a terminal, now and then a plain line elsewhere."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False)
         self.began = time.monotonic()
         self.spoken = self.began - PLAIN_SECONDS
         self.seen: list[tuple[float, int]] = []
-        self.live = Live(console=self.console, auto_refresh=False, transient=True)
+        self.bar = Progress(
+            TimeElapsedColumn(),
+            BarColumn(BAR_WIDTH),
+            # All the room that is left, and another line where that is too little.
+            TextColumn("{task.description}", markup=False, table_column=Column(ratio=1)),
+            expand=True,
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self.task = self.bar.add_task("", total=None)
 
     def __enter__(self) -> Board:
-        if self.console.is_terminal:
-            self.live.start()
+        self.bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.live.stop()
+        self.bar.stop()
 
     def rate(self, cycles: int) -> float:
         """Cycles per second over the last half minute."""
@@ -166,17 +196,27 @@ class Board:
         since, before = self.seen[0]
         return (cycles - before) / (now - since) if now > since else 0.0
 
+    def count(self, view: Overview, trouble: str) -> None:
+        """How many CPUs have stopped, and what is to say beside that."""
+        self.bar.update(self.task, total=view.states.total(), completed=stopped(view))
+        self.show(f"{describe(view, self.rate(view.cycles))}{trouble}")
+
     def show(self, line: str) -> None:
-        seconds = time.monotonic() - self.began
-        if self.console.is_terminal:
-            self.live.update(Text(f"{seconds:4.0f} s  {line}"), refresh=True)
-        elif time.monotonic() - self.spoken >= PLAIN_SECONDS:
-            self.spoken = time.monotonic()
-            self.console.print(f"{seconds:5.0f} s  {line}", markup=False, soft_wrap=True)
+        """What is to say, whatever the bar stands at."""
+        self.bar.update(self.task, description=line)
+        now = time.monotonic()
+        if not self.console.is_terminal and now - self.spoken >= PLAIN_SECONDS:
+            self.spoken = now
+            self.console.print(f"{now - self.began:5.0f} s  {line}", markup=False, soft_wrap=True)
+
+
+def stopped(view: Overview) -> int:
+    """How many CPUs have stopped."""
+    return sum(number for state, number in view.states.items() if state not in GOES_ON)
 
 
 def describe(view: Overview, rate: float) -> str:
-    """``5 CPUs: 3 running, 1 looped, 1 ended · 21 cycles, 1.4 per second``"""
+    """``2 of 5 CPUs stopped · 21 cycles, 1.4 per second · 3 running, 1 looped, 1 ended``"""
     words = {
         "ok": "running",
         "waiting": "not loaded",
@@ -187,11 +227,12 @@ def describe(view: Overview, rate: float) -> str:
         "invalid": "invalid",
     }
     states = ", ".join(f"{view.states[state]} {word}" for state, word in words.items() if view.states[state])
-    return f"{view.states.total()} CPUs: {states} · {view.cycles} cycles, {rate:.1f} per second"
+    of = f"{stopped(view)} of {view.states.total()} CPUs stopped"
+    return f"{of} · {view.cycles} cycles, {rate:.1f} per second · {states}"
 
 
-def watch(run: StartRun, client: redis.Redis) -> dict[str, str]:
-    """Show the run's progress until nothing of it is under way; return the told line of each verdict."""
+def watch(run: StartRun, client: redis.Redis) -> Answers:
+    """Show the run's progress until nothing of it is under way; return what it has answered."""
     trouble, asked = "", 0.0
     with Board() as board:
         while True:
@@ -207,7 +248,7 @@ def watch(run: StartRun, client: redis.Redis) -> dict[str, str]:
                 else:
                     is_over = ask_airflow and run.is_over()
                     view = overview(client, run.start, run.cpus)
-                    board.show(f"{describe(view, board.rate(view.cycles))}{trouble}")
+                    board.count(view, trouble)
                     if is_over:
                         return run.answers(view)
             except httpx.TransportError:
@@ -219,24 +260,22 @@ def watch(run: StartRun, client: redis.Redis) -> dict[str, str]:
             time.sleep(max(0.0, now + LOOK_SECONDS - time.monotonic()))
 
 
-def demo(settings: Settings, program: str | None, cycles: int) -> int:
-    """Run the job on a stack that is up; print the answers; return the exit code."""
+def demo(settings: Settings, program: str | None, cycles: int) -> Answers | None:
+    """Run the job on a stack that is up; what it has answered, or None, and standard error says why."""
     secrets = passwords(settings.state)
     client = redis.from_url(settings.redis_url) if settings.redis_url else local_redis(settings, secrets)
     with Api(settings.api_url, ADMIN, secrets.admin) as api, client:
         run = StartRun.trigger(api, program, cycles)
-        print(f"Watch it: {settings.api_url}/dags/cpu_start/runs/{run.run}", file=sys.stderr)
+        url = f"{settings.api_url}/dags/cpu_start/runs/{run.run}"
+        print(f"Watch it: {settings.api_url}{WALL}?run={quote(run.run, safe='')}", file=sys.stderr)
         try:
-            answers = watch(run, client)
+            return {"run": url, **watch(run, client)}
         except DemoError as error:
             print(f"error: {error}", file=sys.stderr)
-            return NO_ANSWER
+            return None
         except KeyboardInterrupt:
             print("The run goes on without being watched; make down stops it.", file=sys.stderr)
             raise
-    print(answers["part1"])
-    print(answers.get("part2") or answers["none"])
-    return 0 if "part2" in answers else NO_ANSWER
 
 
 def local_redis(settings: Settings, secrets: Passwords) -> redis.Redis:

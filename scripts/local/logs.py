@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -50,8 +49,7 @@ def show(settings: Settings, names: list[str], *, lines: int, follow: bool) -> i
         for line in tail(path, lines):
             printer.line(name, line)
     if follow:
-        with suppress(KeyboardInterrupt):
-            go_on(printer, chosen)
+        go_on(printer, chosen)
     return 0
 
 

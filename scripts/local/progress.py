@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Sequence
 from types import TracebackType
+from typing import TypeVar
 
 from rich.console import Console
+from rich.progress import track
 from rich.status import Status
+
+T = TypeVar("T")
 
 
 class Progress:
@@ -40,3 +45,9 @@ class Progress:
             self._status.update(f"{what} [dim]({seconds:.0f} s)[/dim]")
         else:
             self._console.print(f"{seconds:5.1f} s  {what}")
+
+
+def counted(things: Sequence[T], what: str) -> Iterable[T]:
+    """The things one by one, and in a terminal a bar of how many are done."""
+    console = Console(stderr=True)
+    return track(things, what, console=console, transient=True, disable=not console.is_terminal)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from scripts.local.pods import COLUMNS, get_pods, in_words
+from scripts.local.settings import Settings
 from tests.kubernetes.cluster import PATIENCE, Cluster
 
 
@@ -35,6 +38,49 @@ def test_get_w_prints_a_line_for_every_change(cluster: Cluster) -> None:
         process.terminate()
     assert seen[0] == "STATUS"
     assert seen[-2:] == ["Running", "Completed"]
+
+
+LEAVE_A_RESULT = """echo '{"status":"stored","instructions":9}' | tr -d '\\n' >/dev/termination-log"""
+
+
+def test_our_columns_tell_of_cycles_and_go_on_as_they_change(cluster: Cluster) -> None:
+    labels = {"app": "cluster-cpu", "start": "s", "cpu": "8", "cycle": "3", "command": "exec"}
+    first = cluster.finished(LEAVE_A_RESULT, labels=labels).metadata.name
+    columns = f"--output=custom-columns-file={COLUMNS}"
+    header, row = cluster.kubectl("get", "pod", first, columns).splitlines()
+    assert header.split() == ["START", "CPU", "CYCLE", "COMMAND", "PHASE", "RESULT"]
+    assert row.split() == ["s", "8", "3", "exec", "Succeeded", '{"status":"stored","instructions":9}']
+    name = cluster.create("sleep 1; exit 3", labels=labels)
+    command = cluster.kubectl_command("get", "pods", "-l", f"name={name}", "-w", columns)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        rows: list[list[str]] = []
+        while not rows or "Failed" not in rows[-1]:
+            rows.append(process.stdout.readline().split())
+        process.terminate()
+    assert rows[0] == header.split()
+    assert rows[-2:] == [["s", "8", "3", "exec", phase, "<none>"] for phase in ("Running", "Failed")]
+
+
+def test_the_pods_of_a_start_run_are_followed_in_words(cluster: Cluster, tmp_path: Path) -> None:
+    mine, other = ({"app": "cluster-cpu", "start": start, "command": "store"} for start in ("mine", "other"))
+    cluster.finished(LEAVE_A_RESULT, labels=other)
+    cluster.finished(LEAVE_A_RESULT, labels=mine)
+    cluster.kubectl("version", "--client")  # skips where there is none
+    settings = Settings(
+        tmp_path,
+        kubeconfig=cluster.kubeconfig,
+        context=cluster.context,
+        namespace=cluster.namespace,
+        pods_reach_host_at="127.0.0.1",
+    )
+    with subprocess.Popen(get_pods(settings, "mine"), stdout=subprocess.PIPE, text=True) as process:
+        lines = in_words(process.stdout or ())
+        assert next(lines).startswith("START")
+        assert next(lines).split() == [
+            "mine", "<none>", "<none>", "store", "Succeeded", "stored", "9", "instructions",
+        ]  # fmt: skip
+        process.terminate()
 
 
 def test_describe_shows_the_pod_and_its_events(cluster: Cluster) -> None:

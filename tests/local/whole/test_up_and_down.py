@@ -105,6 +105,14 @@ def test_a_stack_lives_through_a_crash_and_keeps_its_data(stack: Stack) -> None:
 
     again = stack.up()
     assert (again.returncode, again.stdout.splitlines()[0]) == (0, "already up")
+    told = stack.run("up", "--json", *stack.options)
+    assert told.returncode == 0, told.stderr
+    assert json.loads(told.stdout) == {
+        "url": stack.settings.api_url,
+        "user": ADMIN,
+        "password": passwords(stack.settings.state).admin,
+        "already_up": True,
+    }
     other = stack.run("up", "--cpus-at-once=9")
     assert other.returncode == 1
     assert "run down first" in other.stderr

@@ -1,0 +1,185 @@
+"""What holds for every command: help with its exit codes, Ctrl-C, and output that nobody reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.local.demo import describe
+from scripts.local.pods import in_words
+from scripts.local.settings import REPOSITORY, Settings
+from scripts.observe import Overview
+
+LOCAL = ["up", "down", "demo", "status", "logs", "pods", "clean-up"]
+COMMANDS = [
+    *(["scripts.local", name] for name in LOCAL),
+    *(["scripts.kind", name] for name in ("up", "down")),
+    *([f"scripts.bench.{name}"] for name in ("history", "puzzle", "start_time")),
+    ["scripts.slack_notify"],
+]
+VIEW = Overview(Counter({"ok": 2, "waiting": 1, "loop": 1, "end": 1}), 21, {})
+SHOWN = "2 of 5 CPUs stopped · 21 cycles, 0.0 per second · 2 running, 1 not loaded, 1 looped, 1 ended"
+
+
+def start(*command: str | Path, stdout: int = subprocess.PIPE, **variables: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", *map(str, command)],
+        cwd=REPOSITORY,
+        env={"PATH": os.environ["PATH"], **variables},
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_tells_the_exit_codes(command: list[str]) -> None:
+    process = start(*command, "--help")
+    out, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    assert out.startswith(f"usage: python -m {' '.join(command)} ")
+    assert "130 interrupted" in " ".join(out.split())
+
+
+@pytest.mark.parametrize("command", [["status"], ["status", "--json"], ["logs", "--lines", "9999"]])
+def test_output_that_nobody_reads_is_no_error_of_ours(settings: Settings, command: list[str]) -> None:
+    settings.logs.mkdir(parents=True)
+    (settings.logs / "redis.log").write_text("line\n" * 9999)
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = start("scripts.local", *command, "--state", settings.state, stdout=writer)
+    os.close(writer)
+    assert process.communicate(timeout=60)[1] == ""
+    assert process.returncode == 1
+
+
+def test_a_program_that_is_read_in_part_is_no_error_of_ours() -> None:
+    process = start("scripts.bench.puzzle", "--lines", "100000")
+    assert process.stdout
+    assert process.stdout.readline().startswith(("acc", "nop", "jmp"))
+    process.stdout.close()
+    assert process.wait(60) == 1
+    assert process.stderr
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
+def test_logs_are_followed_until_ctrl_c(settings: Settings) -> None:
+    settings.logs.mkdir(parents=True)
+    (settings.logs / "redis.log").write_text("begun\n")
+    with start(
+        "scripts.local", "logs", "--follow", "--state", settings.state, PYTHONUNBUFFERED="1"
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline() == "redis | begun\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+        assert process.stderr.read() == "interrupted\n"
+
+
+def test_a_try_of_slack_is_interrupted_without_a_traceback() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        variables: dict[str, Any] = {
+            "SLACK_TOKEN": "xoxb-made-up",
+            "SLACK_CHANNEL": "C0CPU",
+            "SLACK_BASE_URL": f"http://127.0.0.1:{silent.getsockname()[1]}/api/",
+        }
+        with start("scripts.slack_notify", **variables) as process:
+            connection, _ = silent.accept()
+            with connection:
+                process.send_signal(signal.SIGINT)
+                assert process.wait(60) == 130
+            assert process.stderr
+            assert process.stderr.read() == "interrupted\n"
+
+
+def test_pods_without_kubectl_or_a_stack_say_what_to_do(settings: Settings, tmp_path: Path) -> None:
+    def complaint() -> str:
+        process = start("scripts.local", "pods", "--state", settings.state, PATH=str(tmp_path))
+        out, errors = process.communicate(timeout=60)
+        assert (process.returncode, out) == (1, "")
+        return errors
+
+    assert complaint() == "error: kubectl is not on the PATH: install it, and try again\n"
+    (tmp_path / "kubectl").symlink_to(shutil.which("true") or "/bin/true")
+    assert complaint() == f"error: the stack in {settings.state} is not up: run up first\n"
+
+
+def test_results_are_put_in_words_and_the_rest_stays_as_it_is() -> None:
+    lines = [
+        "START  RESULT\n",
+        's      {"status":"stored","instructions":9}\n',
+        "\n",
+        's      {"left":1}\n',
+        "s      {cut off\n",
+        "s      <none>\n",
+    ]
+    assert list(in_words(lines)) == [
+        "START  RESULT",
+        "s      stored 9 instructions",
+        's      {"left":1}',
+        "s      {cut off",
+        "s      <none>",
+    ]
+
+
+def board(stderr: int, columns: int = 150) -> subprocess.Popen[bytes]:
+    """A process that shows how far a start run is, and then ends."""
+    code = f"""
+from collections import Counter
+from scripts.local.demo import Board
+from scripts.observe import Overview
+with Board() as board:
+    for _ in range(3):
+        board.count(Overview({VIEW.states!r}, {VIEW.cycles}, {{}}), " · trouble [red]")
+"""
+    path = f"{REPOSITORY}:{REPOSITORY / 'cpu_image'}"
+    environment = {"PYTHONPATH": path, "TERM": "xterm", "COLUMNS": str(columns)}
+    return subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=stderr
+    )
+
+
+def test_how_far_it_is_is_told_in_a_line_now_and_then_where_there_is_no_terminal() -> None:
+    assert describe(VIEW, 0.0) == SHOWN
+    out, errors = board(subprocess.PIPE).communicate(timeout=60)
+    assert (out, errors.decode()) == (b"", f"    0 s  {SHOWN} · trouble [red]\n")
+
+
+@pytest.mark.parametrize("columns", [70, 150])
+def test_how_far_it_is_is_a_bar_in_a_terminal(columns: int) -> None:
+    master, terminal = pty.openpty()
+    process = board(terminal, columns)
+    os.close(terminal)
+    shown = b""
+    try:
+        while data := os.read(master, 65_536):
+            shown += data
+    except OSError:  # which is how a terminal ends
+        pass
+    finally:
+        os.close(master)
+    out, _ = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, b"")
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    assert re.search(r"0:00:\d\d [━╸╺]{24} 2 of 5 CPUs stopped", plain)
+    assert f"{SHOWN} · trouble [red]" in " ".join(plain.split())
+
+
+def test_the_status_is_one_json_object(settings: Settings) -> None:
+    process = start("scripts.local", "status", "--json", "--state", settings.state)
+    out, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors, json.loads(out)["up"]) == (3, "", False)
