@@ -30,6 +30,7 @@ def manifests(password: Mapping[str, str], environment: Mapping[str, str] = os.e
     """Every Secret; where answers are told comes from the environment variable AIRFLOW_CONN_SLACK_CPU."""
     database = f"postgresql://airflow:{password['database']}@postgres:5432/airflow"
     broker = f"redis://:{password['broker']}@airflow-redis:6379/0"
+    cpus_redis = f"redis://:{password['redis']}@redis.redis:6379/0"
     keys = {
         "fernet-key": password["fernet"],
         "api-secret-key": password["session"],
@@ -41,7 +42,8 @@ def manifests(password: Mapping[str, str], environment: Mapping[str, str] = os.e
         secret("airflow", "airflow-keys", keys),
         secret("airflow", "airflow-admin", {"password": password["admin"]}),
         secret("redis", "redis", {"password": password["redis"]}),
-        secret("cpu-jobs", "cpu-redis", {"url": f"redis://:{password['redis']}@redis.redis:6379/0"}),
+        secret("cpu-jobs", "cpu-redis", {"url": cpus_redis}),
+        secret("airflow", "airflow-cpu-redis", {"connection": cpus_redis}),
     ]
     if connection := environment.get(SLACK):
         found.append(secret("airflow", "airflow-slack", {"connection": connection}))

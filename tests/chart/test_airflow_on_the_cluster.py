@@ -10,7 +10,7 @@ from tests.programs import thirty_lines_with_faulting_swaps
 
 
 def run(deployed: Deployed, **conf: object) -> list[str]:
-    """Trigger cpu_start, wait until nothing of it is under way, and return what Slack was told, in order."""
+    """Trigger cpu_start, wait until nothing of it is under way, and return the answers in Slack, in order."""
     told = len(deployed.slack.posts)
     name = deployed.api.trigger("cpu_start", conf)["dag_run_id"]
 
@@ -23,7 +23,7 @@ def run(deployed: Deployed, **conf: object) -> list[str]:
     assert wait_until(is_over, PATIENCE_SECONDS)
     assert deployed.api.run("cpu_start", name)["state"] == "success"
     assert deployed.api.count_runs("cpu", state=["failed"]) == 0
-    return sorted(post.shown.splitlines()[0] for post in deployed.slack.posts[told:])
+    return sorted(post.shown.splitlines()[0] for post in deployed.slack.posts[told:] if post.is_answer)
 
 
 def test_the_example_gives_5_and_8(deployed: Deployed) -> None:
@@ -43,3 +43,14 @@ def test_the_log_of_a_task_that_a_worker_ran_is_read_in_the_ui(deployed: Deploye
     latest = deployed.api.runs("cpu_start", order_by="-run_after")[0]["dag_run_id"]
     log = "\n".join(deployed.api.log("cpu_start", latest, "store", 1))
     assert '"status": "stored"' in log
+
+
+def test_the_wall_shows_the_cpus_and_each_run_has_its_note(deployed: Deployed) -> None:
+    run(deployed, cycles=10)
+    latest = deployed.api.runs("cpu_start", order_by="-run_after")[0]
+    start = deployed.api.xcom("cpu_start", latest["dag_run_id"], "store")["start"]
+    wall = deployed.api.request("GET", f"/api/starts/{start}", below="/cpu-wall")
+    assert (wall["part1"]["text"], wall["part2"]["text"]) == ("5", "8")
+    assert [tile["cpu"] for tile in wall["cpus"]] == [0, 1, 3, 5, 8]
+    assert latest["note"] == "stored 9 instructions"
+    assert deployed.api.run("cpu", f"{start}.cpu-8.cycle-0")["note"] == "loaded: line 8, jmp -4 → nop -4"

@@ -47,6 +47,7 @@ def made(environment: dict[str, str] | None = None) -> dict[tuple[str, str, str]
 
 def test_every_secret_that_something_refers_to_is_made() -> None:
     referred = {("airflow", *one) for one in SECRETS} | {("cpu-jobs", "cpu-redis", "url")}
+    referred |= {("airflow", "airflow-cpu-redis", "connection")}  # optional, but here it is given
     for workload in objects():
         if workload["kind"] == "StatefulSet":
             [container] = workload["spec"]["template"]["spec"]["containers"]
@@ -88,7 +89,8 @@ def test_pods_may_reach_this_redis_by_their_network_policy() -> None:
 def test_the_image_has_the_dags_where_the_values_look_for_them() -> None:
     dockerfile = (laptop.FOLDER / "airflow.Dockerfile").read_text()
     given = helm.values([])
-    path = {one["name"]: one["value"] for one in given["env"]}["PYTHONPATH"]
+    path, silicon = {one["name"]: one["value"] for one in given["env"]}["PYTHONPATH"].split(":")
+    assert f"COPY cpu_image/cpu {silicon}/cpu\n" in dockerfile
     assert f"COPY dags {path}/dags\n" in dockerfile
     assert f"COPY scripts {path}/scripts\n" in dockerfile
     assert given["config"]["core"]["dags_folder"] == f"{path}/dags"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import configparser
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.deploy.chart import CHART, Manifest, rendered, values
+from tests.deploy.chart import CHART, ROOT, Manifest, rendered, values
 from tests.deploy.manifests import manifest
 
 pytestmark = pytest.mark.skipif(not CHART, reason="AIRFLOW_CHART names no chart to render")
@@ -59,7 +60,11 @@ def test_the_chart_makes_no_secret_and_every_reference_is_to_one_that_is_listed(
     references = list(within(objects, "secretKeyRef"))
     assert {(one["name"], one["key"]) for one in references if not one.get("optional")} == SECRETS
     optional = [one for one in references if one.get("optional")] + list(within(objects, "secretRef"))
-    assert {one["name"] for one in optional if one["optional"]} == {"airflow-slack", "git-credentials"}
+    assert {one["name"] for one in optional if one["optional"]} == {
+        "airflow-slack",
+        "airflow-cpu-redis",
+        "git-credentials",
+    }
 
 
 @pytest.mark.parametrize(
@@ -78,8 +83,33 @@ def test_what_runs_the_dags_has_the_repository_and_can_import_from_its_root(
     found, given = container(objects, kind, name, which)
     [mount] = {one["mountPath"] for one in found["volumeMounts"] if one["name"] == "dags"}
     _, git = container(objects, kind, name, "git-sync")
-    assert given["PYTHONPATH"] == f"{mount}/{git['GITSYNC_LINK']}"
-    assert config["core"]["dags_folder"] == f"{given['PYTHONPATH']}/dags"
+    repository = f"{mount}/{git['GITSYNC_LINK']}"
+    assert given["PYTHONPATH"] == f"{repository}:{repository}/cpu_image"
+    assert config["core"]["dags_folder"] == f"{repository}/dags"
+
+
+@pytest.mark.parametrize(
+    ("name", "plugin"),
+    [("api-server", "wall/plugins/cpu_wall.py"), ("scheduler", "notes/plugins/cpu_notes.py")],
+)
+def test_what_has_a_plugin_has_the_repository_before_it_starts(
+    objects: list[Manifest], name: str, plugin: str
+) -> None:
+    found, given = container(objects, "Deployment", f"airflow-{name}", name)
+    spec = find(objects, "Deployment", f"airflow-{name}")["spec"]["template"]["spec"]
+    [clone] = [one for one in spec["initContainers"] if one["name"] == "repository"]
+    git = {one["name"]: one["value"] for one in clone["env"]}
+    worker, synced = container(objects, "StatefulSet", "airflow-worker", "git-sync")
+    assert clone["image"] == worker["image"]
+    assert {name: git[name] for name in git if name != "GITSYNC_ONE_TIME"} == {
+        name: synced[name] for name in git if name != "GITSYNC_ONE_TIME"
+    }
+    [mount] = {one["mountPath"] for one in found["volumeMounts"] if one["name"] == "repository"}
+    folder = Path(given["AIRFLOW__CORE__PLUGINS_FOLDER"])
+    repository = f"{mount}/{git['GITSYNC_LINK']}"
+    assert (ROOT / "scripts" / plugin).parent == ROOT / folder.relative_to(repository)
+    assert (ROOT / "scripts" / plugin).is_file()
+    assert given["PYTHONPATH"].split(":") == [repository, f"{repository}/cpu_image"]
 
 
 def test_git_sync_takes_what_ref_says(objects: list[Manifest]) -> None:
