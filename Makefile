@@ -41,12 +41,12 @@ help: ## List what there is
 	touch $@
 
 .PHONY: demo
-demo: .venv/ready ## Everything from nothing to the answer: make demo [PROGRAM=file] [CYCLES=n] [PORT=n]
-	@$(RUN) -m scripts.local demo $(OPTIONS) $(if $(CYCLES),--cycles $(CYCLES)) $(PROGRAM)
+demo: .venv/ready ## Everything from nothing to the answer: make demo [PROGRAM=file] [CYCLES=n] [PORT=n] [JSON=1]
+	@$(RUN) -m scripts.local demo $(OPTIONS) $(if $(JSON),--json) $(if $(CYCLES),--cycles $(CYCLES)) $(PROGRAM)
 
 .PHONY: up
 up: .venv/ready ## Start the stack: PostgreSQL, Redis, Airflow and a local Kubernetes endpoint
-	@$(RUN) -m scripts.local up $(OPTIONS)
+	@$(RUN) -m scripts.local up $(OPTIONS) $(if $(JSON),--json)
 
 .PHONY: down
 down: .venv/ready ## Stop the stack; its data stays
@@ -54,11 +54,15 @@ down: .venv/ready ## Stop the stack; its data stays
 
 .PHONY: status
 status: .venv/ready ## What is up, and where
-	@$(RUN) -m scripts.local status
+	@$(RUN) -m scripts.local status $(if $(JSON),--json)
 
 .PHONY: logs
 logs: .venv/ready ## Follow the stack's logs
 	@$(RUN) -m scripts.local logs --follow
+
+.PHONY: pods
+pods: .venv/ready ## Follow the pods of the stack that is up, with kubectl: make pods [START=start-run]
+	@$(RUN) -m scripts.local pods $(if $(START),--start $(START))
 
 .PHONY: test
 test: .venv/ready ## Run the tests, the end-to-end job on a stack of its own among them
@@ -87,6 +91,10 @@ fuzz: .venv/ready ## Try hostile input for a while: make fuzz [SECONDS=n] [SEED=
 faults: .venv/ready ## Break things while programs run, and see that nothing is lost: make faults [SEED=n]
 	.venv/bin/pytest -s -m faults tests/faults $(if $(SEED),--seed $(SEED))
 
+.PHONY: browser
+browser: .venv/ready ## Go through the UI and the wall in a headless Chromium: make browser [FOLDER=dir]
+	.venv/bin/pytest -m browser tests/browser --screenshots $(or $(FOLDER),.browser)
+
 .PHONY: load
 load: .venv/ready ## Three hundred CPUs at once, and four start runs
 	.venv/bin/pytest -s -m load tests/load
@@ -102,16 +110,15 @@ lock: .venv/ready ## Resolve the dependencies anew
 	$(UV) pip install --quiet --python .venv --target $@ --require-hashes --requirement .venv/helm.txt
 	touch $@
 
-.venv/pictures: .venv/ready
-	$(UV) export --quiet --frozen --no-header --no-annotate --only-group pictures --output-file .venv/pictures.txt
-	$(UV) pip install --quiet --python .venv --target $@ --require-hashes --requirement .venv/pictures.txt
-	touch $@
-
 .PHONY: bench
-bench: .venv/ready .venv/pictures ## What a cycle costs, beside the article's design and bare pods: make bench [FOLDER=dir]
+bench: .venv/ready ## What a cycle costs, beside the article's design and bare pods: make bench [FOLDER=dir]
 	@mkdir -p $(or $(FOLDER),.bench)
-	@PYTHONPATH=.venv/pictures $(RUN) -m scripts.bench.cycles \
+	@$(RUN) -m scripts.bench.cycles \
 		--json $(or $(FOLDER),.bench)/cycles.json --picture $(or $(FOLDER),.bench)/cycles.svg
+
+.PHONY: report
+report: .venv/ready ## A picture of the newest start run, or of another: make report [START=id] [FOLDER=dir]
+	@$(RUN) -m scripts.report $(START) $(if $(FOLDER),--folder $(FOLDER))
 
 .PHONY: kind
 kind: .venv/ready .venv/helm ## All of it on a Kubernetes on this machine (Docker, kind, kubectl): make kind [PORT=n]

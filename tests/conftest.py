@@ -27,6 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--cpu-image", default="cpu:dev", help="the image of cpu_image/, as that cluster knows it"
     )
+    group.addoption("--screenshots", help="the folder for what the browser shows (default: a temporary one)")
     group.addoption("--seed", type=int, help="of the faults to inject (default: any; it is told)")
     group.addoption(
         "--host-for-pods", help="the address at which that cluster's pods reach this machine, for Redis"

@@ -1,0 +1,85 @@
+"""A headless Chromium, logged in to a stack's Airflow. Screenshots go into --screenshots."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+
+from tests.airflow.conftest import stack_in
+from tests.airflow.stack import Stack
+from tests.browser.ui import Ui
+from tests.slack.server import SlackServer
+
+FOLDER = Path(__file__).parent
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if FOLDER in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.timeout(600))
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    state = tmp_path_factory.mktemp("browser") / "state"
+    with SlackServer() as slack, stack_in(state, slack, []) as up:
+        yield up
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    found = [shutil.which(name) for name in CHROMIUM]
+    binary, driver = next(filter(None, found), None), shutil.which("chromedriver")
+    assert binary, "these tests need Chromium: apt-get install chromium chromium-driver"
+    assert driver, "these tests need ChromeDriver: apt-get install chromium-driver"
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",  # in CI it is root's, in a container
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--no-first-run",
+        "--force-prefers-reduced-motion",
+        "--window-size=1400,1000",
+        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):
+        options.add_argument(argument)
+    window = webdriver.Chrome(options=options, service=Service(driver))
+    yield window
+    window.quit()
+
+
+@pytest.fixture(scope="session")
+def screenshots(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    given = pytestconfig.getoption("--screenshots")
+    folder = Path(given) if given else tmp_path_factory.mktemp("screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def logged_in(chromium: webdriver.Chrome, stack: Stack, screenshots: Path) -> Ui:
+    """Somebody who has typed in the password that `make demo` prints."""
+    ui = Ui(chromium, stack.settings.api_url, screenshots)
+    ui.log_in(stack)
+    return ui
+
+
+@pytest.fixture
+def ui(logged_in: Ui) -> Iterator[Ui]:
+    """At Airflow's first page, in the light; afterwards the browser has nothing to complain about."""
+    logged_in.go("/")
+    logged_in.forget_complaints()
+    yield logged_in
+    complaints = logged_in.complaints()
+    assert complaints == []
