@@ -13,7 +13,7 @@ from scripts.local.api import AirflowError
 from scripts.local.waiting import wait_until
 from tests.airflow.stack import PATIENCE_SECONDS, Stack, reference
 
-LOOKS = 20
+LOOKS = 50
 LONG = "acc +1\n" * 400 + "jmp -400\n"
 
 

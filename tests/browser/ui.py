@@ -64,6 +64,8 @@ class Ui:
     def all(self, css: str, text: str = "") -> list[WebElement]:
         """What is there right now and holds the text, or is called so."""
         found = self.window.find_elements(By.CSS_SELECTOR, css)
+        if not text:  # asking each for its text takes long
+            return found
         try:
             return [one for one in found if text in one.text or text == one.get_attribute("aria-label")]
         except StaleElementReferenceException:  # drawn anew in between
