@@ -93,6 +93,9 @@ def test_the_image_has_the_dags_where_the_values_look_for_them() -> None:
     assert f"COPY cpu_image/cpu {silicon}/cpu\n" in dockerfile
     assert f"COPY dags {path}/dags\n" in dockerfile
     assert f"COPY scripts {path}/scripts\n" in dockerfile
+    copied = [line.split()[1] for line in dockerfile.splitlines() if line.startswith("COPY")]
+    kept = (ROOT / ".dockerignore").read_text().splitlines()
+    assert [f"!{one}" for one in copied] == [line for line in kept if line.startswith("!")]
     assert given["config"]["core"]["dags_folder"] == f"{path}/dags"
     assert f"{given['images']['airflow']['repository']}:{given['images']['airflow']['tag']}" == (
         laptop.AIRFLOW_IMAGE
