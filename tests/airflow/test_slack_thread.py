@@ -23,6 +23,8 @@ def test_the_answers_come_to_the_thread_that_the_start_begins(stack: Stack) -> N
     assert f"{stack.settings.api_url}/dags/cpu_start/runs/{quote(run, safe='')}" in root.shown
     assert sorted(post.mark or () for post in answers) == [(start, "part1"), (start, "part2")]
     assert [(post.thread, post.is_in_channel) for post in answers] == [(root.ts, True)] * 2
+    [picture] = [file for file in stack.slack.files.shared if file.thread == root.ts]
+    assert (picture.content or b"").startswith(b"\x89PNG")
 
 
 def test_a_refused_program_is_told_with_the_parser_s_words_once_and_not_for_each_try(stack: Stack) -> None:
