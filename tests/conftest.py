@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,6 +16,18 @@ settings.load_profile("ordinary")
 
 # Importing Airflow makes its home folder: not the user's own.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
+
+TESTS = Path(__file__).parent
+FOLDERS = {
+    "airflow": ("airflow", 900),
+    "browser": ("browser", 600),
+    "chart": ("chart", 2400),
+    "cluster": ("cluster", None),
+    "faults": ("faults", 1800),
+    "load": ("load", 1800),
+    "local/whole": ("airflow", 900),
+}
+"""The mark of a folder's tests, and how many seconds each may take, where that is more than others."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,5 +48,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quick tests first: what starts Airflow comes last."""
+    """A folder's tests have its mark and its time. Quick tests first: what starts Airflow comes last."""
+    for item in items:
+        for folder, (mark, seconds) in FOLDERS.items():
+            if TESTS / folder in item.path.parents:
+                item.add_marker(mark)
+                if seconds:
+                    item.add_marker(pytest.mark.timeout(seconds))
     items.sort(key=lambda item: item.get_closest_marker("airflow") is not None)

@@ -17,21 +17,14 @@ from pathlib import Path
 
 import pytest
 
+from scripts.bench.stacks import free_ports
 from scripts.local import cluster
 from scripts.local.airflow import ADMIN
 from scripts.local.api import Api
 from scripts.local.passwords import passwords
 from scripts.local.settings import REPOSITORY, load
 from tests.airflow.stack import Stack
-from tests.ports import free_ports
 from tests.slack.server import TOKEN, SlackServer
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.airflow)
-            item.add_marker(pytest.mark.timeout(900))
 
 
 @pytest.fixture(scope="session")

@@ -15,15 +15,7 @@ from tests.airflow.stack import Stack
 from tests.browser.ui import Ui
 from tests.slack.server import SlackServer
 
-FOLDER = Path(__file__).parent
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if FOLDER in item.path.parents:
-            item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.timeout(600))
 
 
 @pytest.fixture(scope="session")

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from scripts.bench.stacks import free_ports
 from scripts.kind.passwords import SLACK
 from scripts.local.api import Api
 from scripts.local.settings import REPOSITORY
 from tests.chart.network import network
 from tests.deploy.chart import CHART
 from tests.kubernetes.cluster import Cluster
-from tests.ports import free_ports
 from tests.slack.server import TOKEN, SlackServer
 
 FOLDER = Path(__file__).parent
@@ -31,13 +31,6 @@ REGISTRY = "127.0.0.1:50500"
 PODS, HOST = "10.88.0.0/16", "10.88.0.1"
 AIRFLOW = "apache/airflow:3.3.2"
 PATIENCE_SECONDS = 1200
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if FOLDER in item.path.parents:
-            item.add_marker(pytest.mark.chart)
-            item.add_marker(pytest.mark.timeout(2 * PATIENCE_SECONDS))
 
 
 @dataclass(frozen=True)

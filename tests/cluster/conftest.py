@@ -23,12 +23,6 @@ from tests.kubernetes.cluster import PATIENCE, Cluster
 ACCOUNT = "airflow"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.cluster)
-
-
 @pytest.fixture(scope="session")
 def kubeconfig(request: pytest.FixtureRequest) -> Path:
     given = request.config.getoption("--kubeconfig")

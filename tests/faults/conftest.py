@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,15 +12,7 @@ from tests.airflow.stack import Stack
 from tests.faults.report import Report
 from tests.slack.server import SlackServer
 
-FOLDER = Path(__file__).parent
 REPORT = pytest.StashKey[Report]()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if FOLDER in item.path.parents:
-            item.add_marker(pytest.mark.faults)
-            item.add_marker(pytest.mark.timeout(1800))
 
 
 @pytest.fixture(scope="session")
