@@ -4,7 +4,6 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
-UV_VERSION := 0.13.9
 UV := .venv/uv/bin/uv
 RUN := .venv/bin/python
 IMAGE_REQUIREMENTS := $(UV) export --quiet --frozen --no-header --no-annotate --only-group image
@@ -28,11 +27,12 @@ help: ## List what there is
 
 # The lock file names no index, so that it installs from whichever this machine has: uv takes the
 # versions and hashes from it, and the files from there.
-.venv/ready: pyproject.toml uv.lock cpu_image/requirements.txt
+.venv/ready: pyproject.toml uv.lock .ci/uv.txt cpu_image/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or later is needed: make PYTHON=/path/to/python3.11 …" >&2; exit 2; }
 	$(PYTHON) -m venv .venv/uv
-	.venv/uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	.venv/uv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes \
+		--requirement .ci/uv.txt
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
 	$(UV) export --quiet --frozen --no-header --no-annotate --output-file .venv/requirements.txt
 	$(UV) pip sync --quiet --python .venv --require-hashes --compile-bytecode .venv/requirements.txt
@@ -101,6 +101,8 @@ load: .venv/ready ## Three hundred CPUs at once, and four start runs
 
 .PHONY: lock
 lock: .venv/ready ## Resolve the dependencies anew
+	echo uv | $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --output-file .ci/uv.txt -
 	$(UV) lock --upgrade
 	sed -i -E 's#https://[^/"]+/#https://index.invalid/#' uv.lock
 	$(IMAGE_REQUIREMENTS) >cpu_image/requirements.txt

@@ -1,0 +1,20 @@
+"""Whatever is fetched from elsewhere is held to a hash that stands in this repository."""
+
+from __future__ import annotations
+
+import subprocess
+
+from tests.deploy.chart import ROOT
+
+
+def commands_of_the_set_up() -> list[str]:
+    """Every command that `make` runs to make `.venv`."""
+    command = ["make", "--dry-run", "--always-make", ".venv/ready", ".venv/helm"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return printed.replace("\\\n", " ").splitlines()
+
+
+def test_the_set_up_installs_nothing_without_its_hash() -> None:
+    installs = [one for one in commands_of_the_set_up() if " pip install " in one or " pip sync " in one]
+    assert len(installs) == 4
+    assert [one for one in installs if "--require-hashes" not in one] == []
