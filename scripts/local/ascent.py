@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 
 from scripts.local import airflow, cluster, ports, postgres, processes, redis, supervisor
+from scripts.local.alias import make_alias
 from scripts.local.api import Api, why_not_imported
 from scripts.local.component import Component, environment
 from scripts.local.components import components, stopping_stages
@@ -71,7 +72,8 @@ class Ascent:
         settings.save()
         for folder in (settings.logs, settings.pids, settings.kube):
             folder.mkdir(mode=0o700, exist_ok=True)
-        self.make_alias()
+        if settings.needs_alias:
+            make_alias(settings.state)
         redis.configure(settings, secrets)
         airflow.configure(settings, secrets)
         postgres.prepare_folder(settings)
@@ -79,15 +81,6 @@ class Ascent:
             self.say("making the database")
             self.run_errand(postgres.initdb(settings))
             postgres.adopt_new_data(settings)
-
-    def make_alias(self) -> None:
-        """Where the state folder's path is too long for sockets, give it a short name."""
-        alias, state = self.settings.short_state, self.settings.state
-        if alias == state or (alias.is_symlink() and alias.readlink() == state):
-            return
-        if alias.is_symlink() or alias.exists():
-            raise StackError(f"{alias} is in the way: remove it, or choose a shorter path with --state")
-        alias.symlink_to(state)
 
     def run_errand(self, errand: Component) -> None:
         """Run a component that ends, to its end."""

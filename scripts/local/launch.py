@@ -43,7 +43,8 @@ def main(state: Path, name: str) -> None:
     note_group(settings, name)
     os.chdir(component.folder)
     if component.user:
-        become(component.user, reaching=[Path(component.command[0]), component.folder])
+        socket = [Path(component.address)] if component.address else []
+        become(component.user, reaching=[Path(component.command[0]), component.folder, *socket])
     os.execve(component.command[0], list(component.command), surroundings)  # noqa: S606
 
 

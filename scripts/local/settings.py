@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -10,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from scripts.local.alias import alias_of
 from scripts.local.errors import StackError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -111,12 +111,16 @@ class Settings:
 
     @property
     def short_state(self) -> Path:
-        """The state folder by a name short enough for socket paths: itself, or an alias in ``/tmp``."""
-        if len(str(self.postgres / ".s.PGSQL.5432.lock")) <= LONGEST_SOCKET_PATH:
-            return self.state
-        name = hashlib.sha256(str(self.state).encode()).hexdigest()[:12]
-        # Not tempfile.gettempdir(): it may differ the next time, and is long on macOS.
-        return Path("/tmp") / f"cluster-cpu-{os.getuid()}-{name}"  # noqa: S108
+        """The state folder by a name short enough for socket paths: itself, or an alias in ``/tmp``.
+
+        Raises StackError if the place of the alias is not safe to use.
+        """
+        return alias_of(self.state) if self.needs_alias else self.state
+
+    @property
+    def needs_alias(self) -> bool:
+        """Whether the state folder's path is too long for socket paths."""
+        return len(str(self.postgres / ".s.PGSQL.5432.lock")) > LONGEST_SOCKET_PATH
 
     @property
     def supervisor_socket(self) -> Path:

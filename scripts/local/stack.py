@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from scripts.local import supervisor
+from scripts.local.alias import remove_alias
 from scripts.local.ascent import Ascent
 from scripts.local.components import components
 from scripts.local.descent import take_down
@@ -23,6 +25,8 @@ INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def up(settings: Settings, say: Say) -> None:
     """Start what is not running, wait until all of it works; on failure stop everything and raise."""
     settings.state.mkdir(mode=0o711, parents=True, exist_ok=True)
+    if settings.state.stat().st_uid != os.geteuid():
+        raise StackError(f"{settings.state} belongs to another user: choose a folder of yours with --state")
     settings.state.chmod(0o711)  # PostgreSQL's user passes through; every folder inside is closed
     with only_one(settings):
         try:
@@ -40,8 +44,8 @@ def down(settings: Settings, say: Say, *, purge: bool = False) -> None:
     with only_one(settings):
         take_down(settings, say)
         if purge:
-            if settings.short_state.is_symlink():
-                settings.short_state.unlink()
+            if settings.needs_alias:
+                remove_alias(settings.state)
             shutil.rmtree(settings.state)
 
 
