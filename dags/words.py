@@ -8,7 +8,8 @@ from typing import Any
 def happened(result: Any) -> str:
     """What has happened, as ``acc +1 → acc 5, pc 2``; empty where there is nothing to say.
 
-    A result comes from outside: whatever it is, nothing is raised.
+    A result comes from outside: whatever it is, nothing is raised. In results of older versions `acc` and
+    `pc` are integers.
     """
     match result:
         case {"status": "stored", "instructions": int(number)}:
@@ -19,7 +20,7 @@ def happened(result: Any) -> str:
             return f"{status}: {len(due)} due, {len(news)} with an answer"
         case {"status": "invalid"}:
             return "nothing to swap"
-        case {"status": "stopped", "acc": int(acc), "pc": int(pc)}:
+        case {"status": "stopped", "acc": str() | int() as acc, "pc": str() | int() as pc}:
             return f"told to stop: acc {acc}, pc {pc}"
         case {"status": "ok", "cycle": 0, "swap": {"line": line, "before": before, "after": after}}:
             return f"loaded: line {line}, {before} → {after}"
@@ -28,8 +29,8 @@ def happened(result: Any) -> str:
         case {
             "status": "ok" | "loop" | "end" | "fault" as status,
             "instruction": str(instruction),
-            "acc": int(acc),
-            "pc": int(pc),
+            "acc": str() | int() as acc,
+            "pc": str() | int() as pc,
         }:
             stop = "" if status == "ok" else f"{status}: "
             return f"{_cycles(result)}{instruction} → {stop}acc {acc}, pc {pc}"

@@ -38,8 +38,8 @@ class News:
     start: str
     link: str | None = None
     status: str | None = None
-    acc: int | None = None
-    pc: int | None = None
+    acc: str | None = None
+    pc: str | None = None
     line: int | None = None
     swap: Swap | None = None
     cpu: int | None = None
@@ -55,6 +55,8 @@ class News:
         if result.get("verdict") not in ("part1", "part2", "none"):
             raise ValueError(f"no news: the verdict is {result.get('verdict')!r}, not part1, part2 or none")
         facts = {name: result[name] for name in cls.__dataclass_fields__ if name in result}
+        # Results of older versions hold integers.
+        facts |= {name: str(facts[name]) for name in ("acc", "pc") if name in facts}
         if swap := facts.get("swap"):
             facts["swap"] = Swap(swap["line"], swap["before"], swap["after"])
         return cls(**facts | {"link": link, "since": since})
@@ -127,14 +129,15 @@ def failed(start: str, dag: str, task: str, why: str, link: str, since: float) -
 def headline(news: News) -> str:
     """The answer in one line; raises ValueError where the news does not hold one."""
     match news:
-        case News(verdict="part1", status="loop", acc=int(acc)):
-            return f"Part 1: {acc}"
-        case News(verdict="part1", status="end", acc=int(acc)):
-            return f"Part 1: the program does not loop: it ends with {acc}"
-        case News(verdict="part1", status="fault", line=int(line), pc=int(pc)):
-            return f"Part 1: the program does not loop: it faults at line {line} (pc {pc})"
-        case News(verdict="part2", acc=int(acc), swap=Swap() as swap):
-            return f"Part 2: {acc} (line {swap.line}: {visible(swap.before)} → {visible(swap.after)})"
+        case News(verdict="part1", status="loop", acc=str(acc)):
+            return f"Part 1: {visible(acc)}"
+        case News(verdict="part1", status="end", acc=str(acc)):
+            return f"Part 1: the program does not loop: it ends with {visible(acc)}"
+        case News(verdict="part1", status="fault", line=int(line), pc=str(pc)):
+            return f"Part 1: the program does not loop: it faults at line {line} (pc {visible(pc)})"
+        case News(verdict="part2", acc=str(acc), swap=Swap() as swap):
+            swapped = f"line {swap.line}: {visible(swap.before)} → {visible(swap.after)}"
+            return f"Part 2: {visible(acc)} ({swapped})"
         case News(verdict="none"):
             return "Part 2: no swap ends this program"
     raise ValueError(f"the news holds no answer: {news}")

@@ -30,7 +30,7 @@ def load(client: Client, start: str, cpu: int, *, once: bool, ttl: int) -> Resul
     address = max(cpu - 1, 0)
     swap = _swap(run.look(address, address), cpu)
     status = Status.OK if swap or cpu == 0 else Status.INVALID
-    result = {"status": status, "start": start, "cpu": cpu, "cycle": 0, "pc": 0, "acc": 0, "swap": swap}
+    result = {"status": status, "start": start, "cpu": cpu, "cycle": 0, "pc": "0", "acc": "0", "swap": swap}
     RedisCpu(client, keys, ttl).load(result, once=once)
     return _with_verdict(run, result)
 
@@ -118,12 +118,13 @@ def _progress(memory: RedisMemory, outcome: machine.Outcome) -> Result:
     pc, acc, cycle = memory.registers
     instruction = outcome.instruction
     executed = {"cycle": cycle, "instruction": str(instruction), "line": instruction.line}
-    return {"status": outcome.status, **executed, "pc": pc, "acc": acc}
+    return {"status": outcome.status, **executed, "pc": str(pc), "acc": str(acc)}
 
 
 def _told_to_stop(memory: RedisMemory) -> Result:
     pc, acc, cycle = memory.registers
-    return {"status": Status.STOPPED, "cycle": cycle, "instruction": None, "line": None, "pc": pc, "acc": acc}
+    stopped = {"status": Status.STOPPED, "cycle": cycle, "instruction": None, "line": None}
+    return {**stopped, "pc": str(pc), "acc": str(acc)}
 
 
 def _with_verdict(run: StartRun, result: Result) -> Result:

@@ -88,7 +88,7 @@ class RedisCpu:
             cpu = f"CPU {self._keys.cpu} of start run {self._keys.start}"
             raise RefusedError(f"{cpu} is not loaded, or has expired: load it first")
         registers = Registers(int(pc), int(acc), int(cycle))
-        return CpuState(registers, Status(status.decode()), int(first), json.loads(result), visited or b"")
+        return CpuState(registers, Status(status.decode()), int(first), _kept(result), visited or b"")
 
     def commit(self, first: int, memory: "RedisMemory", result: Result) -> Result | None:
         """Keep what the exec asked for cycle `first` did. Returns the result kept for that cycle, also
@@ -98,7 +98,13 @@ class RedisCpu:
         pc, acc, cycle = map(str, memory.registers)
         args = [self._ttl, first, first - 1, cycle, pc, acc, result["status"], to_line(result)]
         kept = commit(keys=self._keys.of_cpu, args=[*args, *memory.executed])
-        return None if kept is None else json.loads(kept)
+        return None if kept is None else _kept(kept)
+
+
+def _kept(line: bytes) -> Result:
+    """Parse a kept result. Older versions kept `pc` and `acc` as integers."""
+    result = json.loads(line)
+    return {**result, "pc": str(result["pc"]), "acc": str(result["acc"])}
 
 
 class RedisMemory:

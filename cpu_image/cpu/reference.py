@@ -28,9 +28,8 @@ def _facts(program: Program, cpu: int) -> Result:
     pc, acc, cycle = outcome.registers
     before = program.instructions[cpu - 1] if cpu else None
     swap = {"line": before.line, "before": str(before), "after": str(before.swapped())} if before else None
-    return dict(
-        zip(FACTS, (outcome.status, cpu, cycle, outcome.instruction.line, pc, acc, swap), strict=True)
-    )
+    facts = (outcome.status, cpu, cycle, outcome.instruction.line, str(pc), str(acc), swap)
+    return dict(zip(FACTS, facts, strict=True))
 
 
 def part1(program: Program) -> str:

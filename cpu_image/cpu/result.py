@@ -10,7 +10,11 @@ from typing import Any
 from cpu.errors import TemporaryError
 
 Result = dict[str, Any]
-"""One JSON object; with a program of 10,000 instructions still under the 4,096 bytes of a pod's result."""
+"""One JSON object; with a program of 10,000 instructions still under the 4,096 bytes of a pod's result.
+
+`pc` and `acc` are decimal strings because they may exceed 64 bits: msgpack refuses such integers, and many
+JSON readers are exact to 53 bits only. All other numbers are far below that.
+"""
 
 
 class Status(StrEnum):

@@ -140,7 +140,7 @@ def tile(
         swap=f"{instruction} → {instruction.swapped()}" if instruction else None,
         state=STATES[status] if status else "waiting",
         cycle=int(cycle or 0),
-        pc=int(pc or 0),
+        pc=pc or "0",
         acc=acc or "0",
         # A CPU made by a version that did not keep the time counts as loaded when the program was stored.
         loaded=float(loaded or stored) if status else None,

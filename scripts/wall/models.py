@@ -1,4 +1,4 @@
-"""What the wall's API answers. An accumulator is text: JavaScript's numbers are exact to 53 bits only."""
+"""What the wall's API answers. `pc` and `acc` are decimal strings: JavaScript is exact to 53 bits only."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Tile(BaseModel):
     swap: str | None
     state: State
     cycle: int
-    pc: int
+    pc: str
     acc: str
     loaded: float | None
     stopped: float | None
@@ -74,7 +74,7 @@ class Moment(BaseModel):
     """The registers after a cycle (with many cycles per pod: after a pod's last)."""
 
     cycle: int
-    pc: int
+    pc: str
     acc: str
 
 

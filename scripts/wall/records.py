@@ -66,7 +66,10 @@ def history(session: Session, start: str, cpu: int) -> list[Moment]:
     )
     results = [answered(value) for value in session.scalars(query)]
     moments = {one["cycle"]: one for one in results if "pc" in one}
-    return [Moment(cycle=cycle, pc=one["pc"], acc=str(one["acc"])) for cycle, one in sorted(moments.items())]
+    # Results of older versions hold integers.
+    return [
+        Moment(cycle=cycle, pc=str(one["pc"]), acc=str(one["acc"])) for cycle, one in sorted(moments.items())
+    ]
 
 
 def runs(session: Session, start: str, cpu: int) -> list[Run]:

@@ -61,6 +61,6 @@ def test_where_slack_refuses_the_answer_is_in_the_log_and_in_the_xcom_and_cleari
     log = "\n".join(stack.api.log("cpu", run, "notify", 1))
     assert "Part 1: 5" in log
     assert "missing_scope): give the app the scope chat:write" in log
-    assert stack.api.xcom("cpu", run, "read")["acc"] == 5
+    assert stack.api.xcom("cpu", run, "read")["acc"] == "5"
     assert stack.run_again(run, "notify") == "success"
     assert stack.told(name) == ["Part 1: 5"]

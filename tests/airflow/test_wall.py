@@ -51,7 +51,7 @@ def test_it_shows_all_cpus_of_a_start_run(
     assert [tile["cpu"] for tile in wall["cpus"]] == [0, *program.candidates()]
     for tile in wall["cpus"]:
         kept = reference(program, tile["cpu"])
-        assert (tile["state"], tile["cycle"], tile["pc"], int(tile["acc"])) == (
+        assert (tile["state"], tile["cycle"], int(tile["pc"]), int(tile["acc"])) == (
             *(kept.status, kept.cycle, kept.pc, kept.acc),
         )
     assert (wall["part1"], wall["part2"]) == ({"text": "5", "cpu": 0}, {"text": "8", "cpu": 8})
@@ -68,7 +68,7 @@ def test_it_shows_a_cpu_from_near(stack: Stack, visitor: httpx.Client, finished:
     assert [line["text"] for line in cpu["program"] if line["swapped"]] == ["nop -4"]
     assert [one["cycle"] for one in cpu["history"]] == [*range(1, kept.cycle + 1)]
     last = cpu["history"][-1]
-    assert (last["pc"], int(last["acc"])) == (kept.pc, kept.acc)
+    assert (int(last["pc"]), int(last["acc"])) == (kept.pc, kept.acc)
     newest_first = [f"{start}.cpu-8.cycle-{cycle}" for cycle in range(kept.cycle, -1, -1)]
     assert [run["run_id"] for run in cpu["runs"]] == newest_first
     assert cpu["runs"][-1]["pods"] == [f"cpu-{start}-8-0-load"]

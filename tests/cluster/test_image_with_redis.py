@@ -39,7 +39,7 @@ def test_pod_by_pod_the_answer(image: Image, host: str, port: int) -> None:
     assert image.answer("load", "--start", "image", "--cpu", "8", redis=redis)["status"] == "ok"
     execute = ["exec", "--start", "image", "--cpu", "8", "--cycle", "1", "--cycles", "100"]
     assert image.answer(*execute, redis=redis)["status"] == "end"
-    assert image.answer("read", "--start", "image", "--cpu", "8", redis=redis)["acc"] == 8
+    assert image.answer("read", "--start", "image", "--cpu", "8", redis=redis)["acc"] == "8"
 
 
 def test_redis_may_be_named_instead_of_numbered(image: Image, host: str, port: int) -> None:

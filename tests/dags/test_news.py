@@ -46,9 +46,9 @@ def test_nothing_was_told_of_a_start_run_before_it_began() -> None:
 
 
 START = "20261122-084725-a1b2c3"
-PART_1 = {"verdict": "part1", "status": "loop", "acc": 5, "start": START, "cpu": 0}
+PART_1 = {"verdict": "part1", "status": "loop", "acc": "5", "start": START, "cpu": 0}
 SWAP = {"line": 8, "before": "jmp -4", "after": "nop -4"}
-PART_2 = {"verdict": "part2", "status": "end", "acc": 8, "start": START, "cpu": 8, "swap": SWAP}
+PART_2 = {"verdict": "part2", "status": "end", "acc": "8", "start": START, "cpu": 8, "swap": SWAP}
 NONE = {"verdict": "none", "start": START}
 
 

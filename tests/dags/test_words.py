@@ -15,23 +15,25 @@ from dags.words import happened
 
 CYCLE = {
     "status": "ok", "start": "s", "cpu": 8, "first": 2, "cycle": 2, "instruction": "acc +1", "line": 2,
-    "pc": 2, "acc": 5, "swap": {"line": 8, "before": "jmp -4", "after": "nop -4"},
+    "pc": "2", "acc": "5", "swap": {"line": 8, "before": "jmp -4", "after": "nop -4"},
 }  # fmt: skip
-LOADED = {"status": "ok", "start": "s", "cpu": 8, "cycle": 0, "pc": 0, "acc": 0, "swap": CYCLE["swap"]}
+LOADED = {"status": "ok", "start": "s", "cpu": 8, "cycle": 0, "pc": "0", "acc": "0", "swap": CYCLE["swap"]}
 
 
 @pytest.mark.parametrize(
     ("result", "words"),
     [
         (CYCLE, "acc +1 → acc 5, pc 2"),
-        (CYCLE | {"instruction": "jmp -3", "status": "loop", "pc": 1}, "jmp -3 → loop: acc 5, pc 1"),
+        (CYCLE | {"instruction": "jmp -3", "status": "loop", "pc": "1"}, "jmp -3 → loop: acc 5, pc 1"),
         (
-            CYCLE | {"instruction": "acc +6", "status": "end", "acc": 8, "pc": 9},
+            CYCLE | {"instruction": "acc +6", "status": "end", "acc": "8", "pc": "9"},
             "acc +6 → end: acc 8, pc 9",
         ),
-        (CYCLE | {"instruction": "jmp -9", "status": "fault", "pc": -7}, "jmp -9 → fault: acc 5, pc -7"),
+        (CYCLE | {"instruction": "jmp -9", "status": "fault", "pc": "-7"}, "jmp -9 → fault: acc 5, pc -7"),
         (CYCLE | {"first": 1, "cycle": 100}, "cycles 1–100: acc +1 → acc 5, pc 2"),
-        (CYCLE | {"status": "stopped", "instruction": None, "acc": 3, "pc": 4}, "told to stop: acc 3, pc 4"),
+        (CYCLE | {"status": "stopped", "instruction": None}, "told to stop: acc 5, pc 2"),
+        (CYCLE | {"acc": 5, "pc": 2}, "acc +1 → acc 5, pc 2"),
+        (CYCLE | {"status": "stopped", "acc": 5, "pc": 2}, "told to stop: acc 5, pc 2"),
         (LOADED, "loaded: line 8, jmp -4 → nop -4"),
         (LOADED | {"cpu": 0, "swap": None}, "loaded: the program as written"),
         (LOADED | {"status": "invalid", "swap": None}, "nothing to swap"),

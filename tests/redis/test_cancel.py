@@ -15,7 +15,7 @@ def test_every_cpu_stops_at_its_next_cycle_and_tells_nothing(trial: Trial, cpu: 
     trial.load(cpu)
     trial.cancel()
     stopped = trial.execute(cpu, 1)
-    assert (stopped["status"], stopped["cycle"], stopped["acc"]) == ("stopped", 0, 0)
+    assert (stopped["status"], stopped["cycle"], stopped["acc"]) == ("stopped", 0, "0")
     assert "verdict" not in stopped
     assert trial.execute(cpu, 1) == stopped
 

@@ -10,6 +10,7 @@ from cpu.errors import RefusedError
 from cpu.keys import Keys
 from cpu.redis_client import connect
 from cpu.result import to_line
+from tests.numbers import BEYOND_64_BITS, assert_exact_for_all_readers
 from tests.redis.server import Server
 from tests.redis.trial import Trial
 
@@ -22,7 +23,7 @@ def stored(trial: Trial) -> None:
 
 
 def test_load_gives_a_cpu_at_cycle_zero(trial: Trial) -> None:
-    zero = {"status": "ok", "start": trial.start, "cpu": 8, "cycle": 0, "pc": 0, "acc": 0, "swap": SWAP_8}
+    zero = {"status": "ok", "start": trial.start, "cpu": 8, "cycle": 0, "pc": "0", "acc": "0", "swap": SWAP_8}
     assert trial.load(8) == zero
     assert trial.load(0) == {**zero, "cpu": 0, "swap": None}
 
@@ -38,16 +39,16 @@ def test_exec_tells_what_it_executed_and_the_registers_after_it(trial: Trial) ->
         "cycle": 2,
         "instruction": "acc +1",
         "line": 2,
-        "pc": 2,
-        "acc": 1,
+        "pc": "2",
+        "acc": "1",
         "swap": SWAP_8,
     }
 
 
 @pytest.mark.parametrize("cycles", [1, 2, 3, 4, 100])
-@pytest.mark.parametrize(("cpu", "status", "acc"), [(0, "loop", 5), (8, "end", 8), (1, "loop", 0)])
+@pytest.mark.parametrize(("cpu", "status", "acc"), [(0, "loop", "5"), (8, "end", "8"), (1, "loop", "0")])
 def test_cycles_one_by_one_and_in_batches_come_to_the_same(
-    trial: Trial, cpu: int, status: str, acc: int, cycles: int
+    trial: Trial, cpu: int, status: str, acc: str, cycles: int
 ) -> None:
     result = trial.load(cpu)
     while result["status"] == "ok":
@@ -179,15 +180,52 @@ def test_numbers_past_53_bits_stay_exact(client: redis.Redis) -> None:
     result = trial.load(0)
     while result["status"] == "ok":
         result = trial.execute(0, result["cycle"] + 1)
-    assert (result["status"], result["acc"], result["pc"]) == ("fault", 2**53 + 2**63, 2 - 2**63)
-    assert trial.read(0)["acc"] == 2**53 + 2**63
+    assert (result["status"], result["acc"], result["pc"]) == ("fault", str(2**53 + 2**63), str(2 - 2**63))
+    assert trial.read(0)["acc"] == str(2**53 + 2**63)
+
+
+@pytest.mark.parametrize("cycles", [1, 2, 100])
+def test_numbers_past_64_bits_stay_exact_for_every_reader_of_a_result(
+    client: redis.Redis, cycles: int
+) -> None:
+    trial = Trial(client)
+    results = [trial.store(BEYOND_64_BITS, keep_going=True)]
+    for cpu, status in [(0, "loop"), (4, "end")]:
+        result = trial.load(cpu)
+        while result["status"] == "ok":
+            result = trial.execute(cpu, result["cycle"] + 1, cycles)
+            results.append(result)
+        assert (result["status"], result["acc"]) == (status, "27670116110564327421")
+        assert trial.execute(cpu, result["first"], cycles) == result
+        results += [trial.read(cpu), trial.survey()]
+    for result in results:
+        assert_exact_for_all_readers(to_line(result))
+
+
+def test_a_program_counter_past_64_bits_stays_exact(client: redis.Redis) -> None:
+    trial = Trial(client)
+    trial.store(f"nop +0\njmp +{2**63 - 1}\n")
+    result = trial.run(0)
+    assert (result["status"], result["pc"], trial.read(0)["pc"]) == ("fault", str(2**63), str(2**63))
+    assert_exact_for_all_readers(to_line(result))
+
+
+def test_a_result_that_an_older_version_kept_with_integers_is_told_with_strings(
+    trial: Trial, client: redis.Redis
+) -> None:
+    trial.load(8)
+    result = trial.execute(8, 1, 2)
+    older = to_line(result | {"pc": int(result["pc"]), "acc": int(result["acc"])})
+    client.hset(Keys(trial.start, 8).registers, "result", older)
+    assert trial.execute(8, 1, 2) == result
+    assert {**trial.read(8), **result} == trial.read(8)
 
 
 def test_ten_thousand_cycles_fit_one_exec(client: redis.Redis) -> None:
     trial = Trial(client)
     trial.store("acc +1\n" * 9_999 + "jmp -9999")
     result = trial.run(0)
-    assert (result["status"], result["cycle"], result["acc"]) == ("loop", 10_000, 9_999)
+    assert (result["status"], result["cycle"], result["acc"]) == ("loop", 10_000, "9999")
     assert client.bitcount(Keys(trial.start, 0).visited) == 10_000
     assert client.strlen(Keys(trial.start, 0).visited) == 1_250
 

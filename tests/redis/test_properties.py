@@ -22,7 +22,7 @@ def in_process(lines: Lines, cpu: int) -> Answer:
 
 
 def answer_of(result: Result) -> Answer:
-    return Answer(result["status"], result["pc"], result["acc"], result["cycle"])
+    return Answer(result["status"], int(result["pc"]), int(result["acc"]), result["cycle"])
 
 
 @redis_settings

@@ -121,10 +121,10 @@ def test_on_redis_cluster_the_example_gives_five_and_eight(cluster: Client) -> N
     trial.store()
     told = [trial.run(cpu) for cpu in (0, 1, 8, 3)]
     assert [(result["status"], result["acc"], result.get("verdict")) for result in told] == [
-        ("loop", 5, "part1"),
-        ("loop", 0, None),
-        ("end", 8, "part2"),
-        ("stopped", 0, None),
+        ("loop", "5", "part1"),
+        ("loop", "0", None),
+        ("end", "8", "part2"),
+        ("stopped", "0", None),
     ]
     assert trial.execute(8, 1) == told[2]
     assert trial.read(8)["stopped"] == 3

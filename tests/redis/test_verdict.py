@@ -71,8 +71,8 @@ def test_with_keep_going_no_cpu_is_stopped_and_every_end_is_told(trial: Trial) -
     trial.store(TWO_ENDS, keep_going=True)
     told = [trial.run(cpu) for cpu in (2, 3)]
     assert [(result["status"], result["acc"], result["verdict"]) for result in told] == [
-        ("end", 6, "part2"),
-        ("end", 6, "part2"),
+        ("end", "6", "part2"),
+        ("end", "6", "part2"),
     ]
     assert trial.read(3)["ended"] == 2
 

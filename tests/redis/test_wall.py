@@ -7,6 +7,7 @@ import pytest
 from cpu.keys import Keys
 from scripts.wall import memory
 from scripts.wall.models import Answer
+from tests.numbers import BEYOND_64_BITS
 from tests.redis.trial import Trial
 
 NEVER = "acc +1\njmp -1\njmp -2\n"
@@ -37,7 +38,7 @@ def test_a_tile_shows_the_registers_and_the_swap(trial: Trial) -> None:
     trial.execute(8, 1, 3)
     tile = see(trial).tiles[-1]
     assert (tile.cpu, tile.line, tile.swap) == (8, 8, "jmp -4 → nop -4")
-    assert (tile.state, tile.cycle, tile.pc, tile.acc) == ("running", 3, 6, "1")
+    assert (tile.state, tile.cycle, tile.pc, tile.acc) == ("running", 3, "6", "1")
 
 
 def test_a_tile_shows_when_it_was_loaded_and_when_it_stopped(trial: Trial) -> None:
@@ -67,6 +68,13 @@ def test_an_accumulator_of_64_bits_keeps_its_last_digit(trial: Trial) -> None:
     trial.store(f"acc +{2**63 - 1}\njmp +0\n", parts="1")
     trial.run(0)
     assert see(trial).tiles[0].acc == "9223372036854775807"
+
+
+def test_registers_past_64_bits_are_shown_exactly(trial: Trial) -> None:
+    trial.store(f"{BEYOND_64_BITS}jmp +{2**63 - 1}\n")
+    trial.run(4)
+    tile = next(tile for tile in see(trial).tiles if tile.cpu == 4)
+    assert (tile.acc, tile.pc) == ("27670116110564327421", str(2**63 + 3))
 
 
 def test_answers_are_there_once_they_are_known(trial: Trial) -> None:

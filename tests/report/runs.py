@@ -50,7 +50,7 @@ def run(
                 swap=f"{before} → {before.swapped()}" if before else None,
                 state=cast("State", state),
                 cycle=chance.randrange(1, 600) if state != "waiting" else 0,
-                pc=1,
+                pc="1",
                 acc=str(argument),
                 loaded=loaded if loaded <= now else None,
                 stopped=stops.get(cpu),

@@ -26,14 +26,14 @@ from scripts.slack.blocks import payload
 from tests.slack.rules import checked, shown, unescape
 
 START = "20261122-084725-a1b2c3"
-LOOPED = News("part1", START, status="loop", acc=5, cpu=0, cycle=7, seconds=3.21, cpus=4)
+LOOPED = News("part1", START, status="loop", acc="5", cpu=0, cycle=7, seconds=3.21, cpus=4)
 SWAP = Swap(8, "jmp -4", "nop -4")
-ENDED = News("part2", START, status="end", acc=8, cpu=8, cycle=6, seconds=12.34, cpus=4, ended=1, swap=SWAP)
-NONE = News("none", START, status="loop", acc=3, cpu=4, cycle=9, seconds=7, cpus=4, ended=0)
+ENDED = News("part2", START, status="end", acc="8", cpu=8, cycle=6, seconds=12.34, cpus=4, ended=1, swap=SWAP)
+NONE = News("none", START, status="loop", acc="3", cpu=4, cycle=9, seconds=7, cpus=4, ended=0)
 
 READ: dict[str, Any] = {
     **{"status": "end", "start": START, "cpu": 8, "first": 6, "cycle": 6, "instruction": "acc +6", "line": 9},
-    **{"pc": 9, "acc": 8, "swap": {"line": 8, "before": "jmp -4", "after": "nop -4"}, "verdict": "part2"},
+    **{"pc": "9", "acc": "8", "swap": {"line": 8, "before": "jmp -4", "after": "nop -4"}, "verdict": "part2"},
     **{"seconds": 12.34, "cpus": 4, "stopped": 2, "ended": 1},
 }
 
@@ -59,9 +59,9 @@ any_number = st.integers() | st.integers(-(10**200), 10**200)
     ("news", "line"),
     [
         (LOOPED, "Part 1: 5"),
-        (replace(LOOPED, status="end", acc=8), "Part 1: the program does not loop: it ends with 8"),
+        (replace(LOOPED, status="end", acc="8"), "Part 1: the program does not loop: it ends with 8"),
         (
-            replace(LOOPED, status="fault", line=3, pc=17),
+            replace(LOOPED, status="fault", line=3, pc="17"),
             "Part 1: the program does not loop: it faults at line 3 (pc 17)",
         ),
         (ENDED, "Part 2: 8 (line 8: jmp -4 → nop -4)"),
@@ -97,8 +97,12 @@ def test_the_second_line_says_which_cpu_how_many_cycles_and_how_long(news: News,
 
 
 def test_a_result_becomes_news_and_what_is_not_news_in_it_is_left_out() -> None:
-    assert News.of(READ) == replace(ENDED, line=9, pc=9)
+    assert News.of(READ) == replace(ENDED, line=9, pc="9")
     assert News.of(READ, link="http://a/").link == "http://a/"
+
+
+def test_a_result_of_an_older_version_with_integers_becomes_the_same_news() -> None:
+    assert News.of(READ | {"acc": 8, "pc": 9}) == News.of(READ)
 
 
 @pytest.mark.parametrize("verdict", [None, "part3"])
@@ -130,19 +134,20 @@ def test_the_link_leads_to_the_run_whatever_its_id_holds() -> None:
 
 @given(acc=any_number, line=any_number, pc=any_number)
 def test_numbers_of_any_size_are_shown_in_full(acc: int, line: int, pc: int) -> None:
-    assert headline(replace(LOOPED, acc=acc)) == f"Part 1: {acc}"
-    assert headline(replace(LOOPED, status="fault", line=line, pc=pc)).endswith(f"at line {line} (pc {pc})")
+    assert headline(replace(LOOPED, acc=str(acc))) == f"Part 1: {acc}"
+    faulted = replace(LOOPED, status="fault", line=line, pc=str(pc))
+    assert headline(faulted).endswith(f"at line {line} (pc {pc})")
 
 
-@given(before=any_text, after=any_text, start=any_text)
-def test_whatever_the_program_holds_is_shown_literally_on_its_line(
-    before: str, after: str, start: str
+@given(acc=any_text, before=any_text, after=any_text, start=any_text)
+def test_whatever_a_result_holds_is_shown_literally_on_its_line(
+    acc: str, before: str, after: str, start: str
 ) -> None:
-    told = message(replace(ENDED, start=start, swap=Swap(8, before, after)))
+    told = message(replace(ENDED, start=start, acc=acc, swap=Swap(8, before, after)))
     body = payload(told)
     assert len(told.text.splitlines()) == 3
-    if before.isprintable() and after.isprintable():
-        assert told.text.splitlines()[0] == f"Part 2: 8 (line 8: {before} → {after})"
+    if all(text.isprintable() for text in (acc, before, after)):
+        assert told.text.splitlines()[0] == f"Part 2: {acc} (line 8: {before} → {after})"
     assert shown(body) == unescape(body["text"]) == str(told)
     assert not re.search(r"[<>]|&(?!(amp|lt|gt);)", body["text"])
     assert _kinds_of_element(body) == {"text"}

@@ -139,7 +139,7 @@ from dags.news import tell
 
 began = datetime.fromtimestamp(float(sys.argv[1]), UTC)
 run = types.SimpleNamespace(dag_id="cpu", run_id="r", run_after=began)
-result = {"verdict": "part1", "status": "loop", "acc": 5, "start": "20261122-084725-a1b2c3", "cpu": 0}
+result = {"verdict": "part1", "status": "loop", "acc": "5", "start": "20261122-084725-a1b2c3", "cpu": 0}
 print(json.dumps(tell(result, {"dag_run": run})))
 """
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cpu.__main__ import main
+from tests.numbers import BEYOND_64_BITS, assert_exact_for_all_readers
 from tests.unit.solver import EXAMPLE
 
 CPU_IMAGE = Path(__file__).parents[2] / "cpu_image"
@@ -64,10 +65,10 @@ def test_no_swap_ends_it_is_told_with_exit_code_1() -> None:
             0,
             {
                 "part1": {
-                    "status": "loop", "cpu": 0, "cycle": 7, "line": 5, "pc": 1, "acc": 5, "swap": None,
+                    "status": "loop", "cpu": 0, "cycle": 7, "line": 5, "pc": "1", "acc": "5", "swap": None,
                 },
                 "part2": {
-                    "status": "end", "cpu": 8, "cycle": 6, "line": 9, "pc": 9, "acc": 8,
+                    "status": "end", "cpu": 8, "cycle": 6, "line": 9, "pc": "9", "acc": "8",
                     "swap": {"line": 8, "before": "jmp -4", "after": "nop -4"},
                 },
                 "ending": [8],
@@ -77,7 +78,9 @@ def test_no_swap_ends_it_is_told_with_exit_code_1() -> None:
             "acc +7",
             1,
             {
-                "part1": {"status": "end", "cpu": 0, "cycle": 1, "line": 1, "pc": 1, "acc": 7, "swap": None},
+                "part1": {
+                    "status": "end", "cpu": 0, "cycle": 1, "line": 1, "pc": "1", "acc": "7", "swap": None,
+                },
                 "part2": None,
                 "ending": [],
             },
@@ -88,6 +91,16 @@ def test_programs_get_json(program: str, code: int, answers: dict[str, object]) 
     done = cpu("run", "--json", "-", stdin=program)
     assert (done.returncode, done.stderr, done.stdout.count("\n")) == (code, "", 1)
     assert json.loads(done.stdout) == answers
+
+
+def test_an_accumulator_and_a_program_counter_beyond_64_bits_are_exact() -> None:
+    done = cpu("run", "--json", "-", stdin=BEYOND_64_BITS)
+    answers = json.loads(done.stdout)
+    assert (answers["part1"]["acc"], answers["part2"]["acc"]) == ("27670116110564327421",) * 2
+    assert_exact_for_all_readers(done.stdout)
+    done = cpu("run", "--json", "-", stdin="nop +0\njmp +9223372036854775807")
+    assert json.loads(done.stdout)["part1"]["pc"] == "9223372036854775808"
+    assert_exact_for_all_readers(done.stdout)
 
 
 def test_an_interrupted_run_says_so(tmp_path: Path) -> None:

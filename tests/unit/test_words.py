@@ -12,9 +12,9 @@ from cpu.words import sentence
 
 CYCLE = {
     "status": "ok", "start": "s", "cpu": 8, "first": 3, "cycle": 3, "instruction": "jmp +4", "line": 3,
-    "pc": 6, "acc": 1, "swap": {"line": 8, "before": "jmp -4", "after": "nop -4"},
+    "pc": "6", "acc": "1", "swap": {"line": 8, "before": "jmp -4", "after": "nop -4"},
 }  # fmt: skip
-LOADED = {"status": "ok", "start": "s", "cpu": 8, "cycle": 0, "pc": 0, "acc": 0, "swap": CYCLE["swap"]}
+LOADED = {"status": "ok", "start": "s", "cpu": 8, "cycle": 0, "pc": "0", "acc": "0", "swap": CYCLE["swap"]}
 STOPPED = {"status": "stopped", "cycle": 2, "instruction": None, "line": None}
 ACCOUNT = {"seconds": 12.3, "cpus": 4, "stopped": 2, "ended": 1}
 
@@ -44,7 +44,7 @@ ACCOUNT = {"seconds": 12.3, "cpus": 4, "stopped": 2, "ended": 1}
         ),
         (CYCLE | {"status": "end"}, "CPU 8, cycle 3: jmp +4 → acc 1, pc 6, past the last instruction: end"),
         (
-            CYCLE | {"status": "fault", "pc": -1},
+            CYCLE | {"status": "fault", "pc": "-1"},
             "CPU 8, cycle 3: jmp +4 → acc 1, pc -1, outside of the program: fault",
         ),
         (CYCLE | STOPPED, "CPU 8 was told to stop after cycle 2: acc 1, pc 6"),

@@ -202,10 +202,10 @@ function showProgram({ tile, program }) {
   }
   program.forEach((one, address) => {
     const item = list.children[address];
-    const current = address === tile.pc;
+    const current = String(address) === tile.pc;
     const names = [one.visited && "visited", one.swapped && "swapped", current && "current"].filter(Boolean).join(" ");
     if (item.className !== names) item.className = names;
-    if (current && list.dataset.pc !== String(tile.pc)) item.scrollIntoView({ block: "nearest" });
+    if (current && list.dataset.pc !== tile.pc) item.scrollIntoView({ block: "nearest" });
     item.toggleAttribute("aria-current", current);
   });
   list.dataset.pc = tile.pc;
@@ -224,12 +224,15 @@ function showHistory(moments) {
     made.setAttribute("d", steps);
     return made;
   };
-  chart.replaceChildren(path("acc", moments.map((one) => Number(one.acc))), path("pc", moments.map((one) => one.pc)));
+  chart.replaceChildren(path("acc", moments.map((one) => Number(one.acc))), path("pc", moments.map((one) => Number(one.pc))));
   const last = moments.at(-1);
   const words = last ? `${moments.length} cycles, ${moments[0].cycle} to ${last.cycle}; accumulator ${last.acc}, program counter ${last.pc} after the last` : "no cycle yet";
   chart.setAttribute("aria-label", words);
-  const range = (values) => `${Math.min(...values)} to ${Math.max(...values)}`;
-  write($("span"), last ? `cycles ${moments[0].cycle} to ${last.cycle}: acc ${range(moments.map((one) => Number(one.acc)))}, pc ${range(moments.map((one) => one.pc))}` : "");
+  const range = (values) => {
+    const sorted = values.map(BigInt).sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+    return `${sorted[0]} to ${sorted.at(-1)}`;
+  };
+  write($("span"), last ? `cycles ${moments[0].cycle} to ${last.cycle}: acc ${range(moments.map((one) => one.acc))}, pc ${range(moments.map((one) => one.pc))}` : "");
 }
 
 // ------------------------------------------------------------------ again and again
