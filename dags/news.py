@@ -79,7 +79,8 @@ def tell_failure(start: str, context: Context) -> None:
     said = str(error or "") or (type(error).__name__ if error else "its process is gone: see its log")
     why = redact(said)  # as a log would show it: nothing masks what goes to Slack
     link = link_of(context)
-    message = messages.failed(start, task.dag_id, task.task_id, str(why), link, since(start, context))
+    run = context["dag_run"].run_id
+    message = messages.failed(start, task.dag_id, run, task.task_id, str(why), link, since(start, context))
     slack_notify.notify(message, connection())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -69,11 +70,16 @@ def dag_run_link(base_url: str, dag_id: str, run_id: str) -> str:
 
 @dataclass(frozen=True)
 class Mark:
-    """By which a message is found again: the start run, which news of it, and told since when."""
+    """The deduplication key of a Slack message: two messages are the same if start, news and about are equal.
+
+    `news`: what kind of message it is. `about`: what tells it from others of that kind, such as the CPU; ""
+    where a start run has only one. `since`: no message with this mark is older, in seconds since 1970.
+    """
 
     start: str
     news: str
     since: float
+    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,9 @@ def message(news: News) -> Message:
     """The answer in the first line, in the words of the image's `run` command; how it came about below."""
     start = visible(news.start)
     text = "\n".join([headline(news), details(news), f"Start run {start}"])
-    return Message(text, news.link, Mark(start, news.verdict, news.since))
+    # Each CPU that ends has an answer of its own. Part 1 is CPU 0's; that no swap helps is true of all CPUs.
+    about = f"cpu-{news.cpu}" if news.verdict == "part2" else ""
+    return Message(text, news.link, Mark(start, news.verdict, news.since, about))
 
 
 def started(
@@ -120,10 +128,14 @@ def beginning(program: str, instructions: int) -> str:
     return "\n".join([*shown, *([f"… {more} more"] if more else [])])
 
 
-def failed(start: str, dag: str, task: str, why: str, link: str, since: float) -> Message:
-    """A task of a start run has failed for good."""
+def failed(start: str, dag: str, run: str, task: str, why: str, link: str, since: float) -> Message:
+    """Return the message that a task of a start run has failed for good.
+
+    Another run's failure is another message, and so is another cause after the task was cleared.
+    """
     text = f"Failed: task {task} of DAG {dag}\n{_cut(visible(why), SHOWN_OF_A_CAUSE)}\nStart run {start}"
-    return Message(text, link, Mark(start, f"failed-{dag}-{task}", since))
+    about = f"{run} {hashlib.sha256(why.encode(errors='replace')).hexdigest()[:8]}"
+    return Message(text, link, Mark(start, f"failed-{dag}-{task}", since, about))
 
 
 def headline(news: News) -> str:

@@ -30,6 +30,11 @@ class Post:
         return (about["start"], about["news"]) if about else None
 
     @property
+    def about(self) -> str:
+        """What tells it from other messages of the same start run and news, such as the CPU."""
+        return str(self.body.get("metadata", {}).get("event_payload", {}).get("about", ""))
+
+    @property
     def is_answer(self) -> bool:
         """Whether it is none of the other news: that a start run has begun, or that something has failed."""
         return self.mark is not None and self.mark[1] in ("part1", "part2", "none")

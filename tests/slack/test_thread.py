@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scripts.messages import Mark, Message, failed, started
+from scripts.messages import Mark, Message, News, Swap, failed, message, started
 from scripts.slack.errors import SlackAway
 from scripts.slack_notify import notify
 from tests.slack.posts import Post
@@ -17,7 +17,7 @@ START = "20261122-084725-a1b2c3"
 NOW = time.time()
 BEGUN = started(START, "nop +0\n", 1, 2, 1, "http://localhost:8080/s", NOW)
 ANSWER = Message(f"Part 1: 5\nStart run {START}", "http://localhost:8080/r", Mark(START, "part1", NOW))
-FAILED = failed(START, "cpu_watch", "resume", "these came to nothing", "http://localhost:8080/w", NOW)
+FAILED = failed(START, "cpu_watch", "w", "resume", "these came to nothing", "http://localhost:8080/w", NOW)
 
 
 def tell(slack: SlackServer, message: Message, channel: str = "C0CPU") -> Post:
@@ -28,8 +28,9 @@ def tell(slack: SlackServer, message: Message, channel: str = "C0CPU") -> Post:
 
 def put(slack: SlackServer, mark: Mark, **body: Any) -> Post:
     """A message that carries a mark, as an earlier try has posted it."""
-    about = {"event_type": "cluster_cpu", "event_payload": {"start": mark.start, "news": mark.news}}
-    return slack.accept("chat.postMessage", "C0CPU", {"text": "earlier", "metadata": about, **body})
+    payload = {"start": mark.start, "news": mark.news, **({"about": mark.about} if mark.about else {})}
+    metadata = {"event_type": "cluster_cpu", "event_payload": payload}
+    return slack.accept("chat.postMessage", "C0CPU", {"text": "earlier", "metadata": metadata, **body})
 
 
 @pytest.mark.parametrize("news", [ANSWER, FAILED])
@@ -137,19 +138,46 @@ def test_where_slack_does_not_show_the_thread_the_answer_is_a_message_of_its_own
 
 
 def test_where_the_history_is_not_shown_everything_is_a_message_of_its_own(slack: SlackServer) -> None:
-    for message in (BEGUN, ANSWER):
-        tell(slack, message, channel="#cpu")
-        notify(message, webhook(slack))
+    for one in (BEGUN, ANSWER):
+        tell(slack, one, channel="#cpu")
+        notify(one, webhook(slack))
     slack.scopes = {"chat:write"}
-    for message in (BEGUN, ANSWER):
-        tell(slack, message)
+    for one in (BEGUN, ANSWER):
+        tell(slack, one)
     assert [post.thread for post in slack.posts] == [None] * 6
 
 
 def test_a_failure_is_told_once_per_task(slack: SlackServer) -> None:
     for task in ("store", "start_cpus", "store"):
-        tell(slack, failed(START, "cpu_start", task, "no", "http://a/", NOW))
+        tell(slack, failed(START, "cpu_start", "r", task, "no", "http://a/", NOW))
     assert [post.mark for post in slack.posts] == [
         (START, "failed-cpu_start-store"),
         (START, "failed-cpu_start-start_cpus"),
     ]
+
+
+def test_another_cause_or_another_run_is_another_failure(slack: SlackServer) -> None:
+    for _ in range(2):
+        for run, why in (("r", "no"), ("r", "no memory"), ("r2", "no memory")):
+            tell(slack, failed(START, "cpu_watch", run, "resume", why, "http://a/", NOW))
+    assert [post.shown.splitlines()[1] for post in slack.posts] == ["no", "no memory", "no memory"]
+
+
+def test_each_cpu_that_ends_has_an_answer_of_its_own_and_it_is_told_once(slack: SlackServer) -> None:
+    """However often, and by whichever run of its cycle it is told."""
+    root = tell(slack, BEGUN)
+    swap = Swap(8, "jmp -4", "nop -4")
+    answers = [
+        message(News("part2", START, link, acc=acc, cpu=cpu, swap=swap, since=NOW))
+        for cpu, acc, link in [(8, "5", "http://a/1"), (12, "7", "http://a/1"), (8, "5", "http://a/again-1")]
+    ]
+    told = [tell(slack, answer) for answer in (*answers, *answers)]
+    assert told[:3] == told[3:] == [slack.posts[1], slack.posts[2], slack.posts[1]]
+    assert [post.thread for post in slack.posts[1:]] == [root.ts, root.ts]
+
+
+def test_which_cpu_finds_that_no_swap_helps_makes_no_difference(slack: SlackServer) -> None:
+    """After Redis was restored from a backup it may be another one."""
+    for cpu in (4, 12):
+        tell(slack, message(News.of({"verdict": "none", "start": START, "cpu": cpu}, "http://a/", NOW)))
+    assert len(slack.posts) == 1
