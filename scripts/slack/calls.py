@@ -16,7 +16,16 @@ from urllib.error import URLError
 from scripts.messages import STARTED, Mark, Message, visible
 from scripts.slack.blocks import payload
 from scripts.slack.connection import Bot, Webhook
-from scripts.slack.errors import ATTACHING, LOOKING, POSTING, SlackAway, SlackError, refusal
+from scripts.slack.errors import (
+    ATTACHING,
+    LOOKING,
+    POSTING,
+    SlackAway,
+    SlackError,
+    error_in,
+    not_posted,
+    refusal,
+)
 
 if TYPE_CHECKING:
     from slack_sdk import WebClient
@@ -28,6 +37,8 @@ TIMEOUT = 10
 EVENT = "cluster_cpu"
 PAGE = 200  # messages; https://docs.slack.dev/reference/methods/conversations.history recommends no more
 CLOCKS_DIFFER = 600  # seconds, at most, between Airflow's clock and Slack's
+
+log = logging.getLogger(__name__)
 
 _UNSURE = "; the message may have been posted all the same"
 
@@ -52,10 +63,12 @@ def post(message: Message, to: Bot | Webhook, thread: Place | None = None) -> Pl
             posted = _client(to).chat_postMessage(**body)
             return Place(posted["channel"], posted["ts"])
         said = WebhookClient(to.url, **_quietly()).send_dict(payload(message))
-        if (said.status_code, said.body) == (200, "ok"):
+        if 200 <= said.status_code < 300:
+            if word := error_in(said.body):
+                raise not_posted(said.status_code, _hidden(word, to), said.headers, _UNSURE)
+            log.info("The webhook answers HTTP %d, %r.", said.status_code, _hidden(said.body, to))
             return Place(None, None)
-        word = _hidden(repr(said.body) if said.status_code == 200 else said.body, to)
-        raise refusal(said.status_code, word, said.headers, POSTING, _UNSURE)
+        raise refusal(said.status_code, _hidden(said.body, to), said.headers, POSTING, _UNSURE)
 
 
 def find(mark: Mark, to: Bot) -> tuple[Place | None, Place | None]:
@@ -63,7 +76,7 @@ def find(mark: Mark, to: Bot) -> tuple[Place | None, Place | None]:
 
     Raises SlackRefused where Slack does not show the channel, which wants its id and a scope, or SlackAway.
     """
-    begin = replace(mark, news=STARTED)
+    begin = replace(mark, news=STARTED, about="")
     thread = None
     with _clearly(to, LOOKING):
         client = _client(to)
@@ -108,7 +121,8 @@ def _marked(message: Message) -> dict[str, Any]:
 
 
 def _metadata(mark: Mark) -> dict[str, Any]:
-    return {"event_type": EVENT, "event_payload": {"start": mark.start, "news": mark.news}}
+    about = {"about": mark.about} if mark.about else {}
+    return {"event_type": EVENT, "event_payload": {"start": mark.start, "news": mark.news, **about}}
 
 
 def _client(to: Bot) -> WebClient:

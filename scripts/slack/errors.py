@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 
@@ -80,3 +81,38 @@ def refusal(
         return SlackAway(f"The answer is not Slack's {said}{unsure}: check the network, then try again")
     remedy = remedies.get(error, "see https://docs.slack.dev/reference/methods")
     return SlackRefused(f"Slack refuses {said}: {remedy}")
+
+
+def error_in(body: str) -> str | None:
+    """Return the error in a webhook's answer of HTTP 2xx, or None where it does not deny that it has posted.
+
+    Chats that take Slack's webhooks answer `ok`, `{"ok":true}`, `{"success":true}`, `1` or nothing. An error
+    is one of Slack's words, a JSON object or a sentence that says so (Teams), or a web page: that comes from
+    a proxy and not from a chat.
+    """
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        answer = body.strip()
+    if isinstance(answer, str):
+        is_error = re.fullmatch("[a-z]+(_[a-z]+)+|ratelimited", answer)
+        return answer if is_error or re.search("(?i)^<|error|failed", answer) else None
+    if not isinstance(answer, dict):
+        return None
+    error = answer.get("error")
+    says_no = any(answer.get(key) is False for key in ("ok", "success"))
+    return (error if isinstance(error, str) and error else body) if says_no or error else None
+
+
+def not_posted(status: int, error: str, headers: Mapping[str, str], unsure: str) -> SlackError:
+    """Return what the error in a webhook's answer of HTTP 2xx means: by Slack's own word, or else a refusal.
+
+    A refusal, because another try might post twice: nobody can ask a webhook what it has posted.
+    """
+    if re.fullmatch("[a-z_]+", error):
+        return refusal(status, error, headers, POSTING, unsure)
+    what = "a web page" if error.startswith("<") else "an error"
+    return SlackRefused(
+        f"The webhook answers with {what} (HTTP {status}, {error!r}): check its address, and that no proxy"
+        " asks for a login"
+    )

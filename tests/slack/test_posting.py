@@ -130,11 +130,80 @@ def test_a_slack_that_cannot_be_reached_is_away_and_nothing_was_posted(secret: s
 
 
 @pytest.mark.parametrize("body", ["<html>a proxy's login page", "[]", "null", "{", ""])
-@pytest.mark.parametrize("way", [bot, webhook])
-def test_an_answer_that_is_not_slacks_is_an_error(slack: SlackServer, way: Way, body: str) -> None:
+def test_an_answer_to_a_bot_that_is_not_slacks_is_an_error(slack: SlackServer, body: str) -> None:
     slack.faults.put(Fault(200, body))
     with pytest.raises(SlackAway, match="may have been posted"):
-        notify(ANSWER, way(slack))
+        notify(ANSWER, bot(slack))
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, "ok\n"),
+        (200, '"ok"'),
+        (200, '{"ok":true}'),  # Slack's workflow triggers
+        (200, '{"success": true}'),  # Rocket.Chat
+        (200, '{"result":"success","msg":""}'),  # Zulip
+        (200, "1"),  # Teams
+        (200, ""),
+        (202, ""),
+        (204, ""),  # Discord
+        (200, "[]"),
+        (200, '{"name": "spaces/A/messages/no_error"}'),  # Google Chat
+        (200, "Thank you!"),
+    ],
+)
+def test_whatever_a_chat_answers_that_takes_slacks_webhooks_the_message_counts_as_posted(
+    slack: SlackServer, status: int, body: str
+) -> None:
+    slack.faults.put(Fault(status, body, accepts=True))
+    assert notify(ANSWER, webhook(slack))["posted"] == "slack"
+
+
+@pytest.mark.parametrize(
+    ("body", "remedy"),
+    [
+        ("no_service", "no_service.*make a new webhook"),
+        ('"no_service"', "no_service.*make a new webhook"),
+        ("invalid_token", "invalid_token.*make a new webhook"),
+        ("channel_is_archived", "channel_is_archived.*unarchive"),
+        ("posting_to_general_channel_denied", "posting_to_general_channel_denied.*see https"),
+        ('{"ok":false,"error":"no_service"}', "no_service.*make a new webhook"),
+        ('{"ok": false, "error": "Nobody home"}', "Nobody home.*check its address"),
+        ('{"success": false}', "success.*check its address"),
+        (
+            "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 429",
+            "429",
+        ),
+        ("<html>a proxy's login page", "web page.*no proxy asks for a login"),
+        ("\n<!DOCTYPE html>", "web page.*no proxy asks for a login"),
+    ],
+)
+def test_an_error_in_a_webhooks_answer_of_200_is_a_refusal_which_is_not_tried_again(
+    slack: SlackServer, body: str, remedy: str
+) -> None:
+    slack.faults.put(Fault(200, body))
+    with pytest.raises(SlackRefused, match=remedy):
+        notify(ANSWER, webhook(slack))
+    assert len(slack.requests) == 1
+
+
+@pytest.mark.parametrize("body", ["fatal_error", '{"ok":false,"error":"ratelimited"}'])
+def test_trouble_of_slacks_own_in_a_webhooks_answer_of_200_is_left_to_a_later_try(
+    slack: SlackServer, body: str
+) -> None:
+    slack.faults.put(Fault(200, body))
+    with pytest.raises(SlackAway):
+        notify(ANSWER, webhook(slack))
+
+
+def test_an_error_that_repeats_the_webhooks_address_is_told_without_it(slack: SlackServer) -> None:
+    address = webhook(slack).password or ""
+    repeated = f"{slack.url}{WEBHOOK_PATH}"
+    slack.faults.put(Fault(200, json.dumps({"ok": False, "error": f"nothing at {repeated}"})))
+    with pytest.raises(SlackRefused) as refused:
+        notify(ANSWER, Stored(address, json.dumps({"base_url": slack.url})))
+    assert WEBHOOK_PATH not in str(refused.value)
 
 
 def test_an_error_that_repeats_the_secret_is_told_without_it(slack: SlackServer) -> None:
