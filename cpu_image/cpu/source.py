@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import json
 import sys
 import zlib
 from pathlib import Path
@@ -12,13 +13,29 @@ MAX_BYTES = 16 * 2**20
 
 
 def text_of(data: bytes) -> str:
-    """The bytes as text. What is not UTF-8 becomes U+FFFD, which the parser refuses, naming the line.
-
-    Raises ProgramError where they are too many.
-    """
+    """Decode a program's bytes. Raises ProgramError when they are too many or not UTF-8."""
     if len(data) > MAX_BYTES:
         raise ProgramError(f"the program is too large: expected no more than {MAX_BYTES >> 20} MiB")
-    return data.decode("utf-8", errors="replace")
+    if encoding := _wide_encoding(data):
+        remedy = "save it as UTF-8 (in PowerShell: Set-Content -Encoding utf8)"
+        raise ProgramError(f"the program is encoded in {encoding}: {remedy}")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line, byte = data.count(b"\n", 0, error.start) + 1, f"0x{data[error.start]:02x}"
+        raise ProgramError(f"line {line}: byte {byte} is not UTF-8: save the program as UTF-8") from None
+
+
+def _wide_encoding(data: bytes) -> str | None:
+    """Return "UTF-16" or "UTF-32" if the bytes are that, with or without a byte order mark."""
+    encoding = json.detect_encoding(data)  # looks at the mark, or at the zeros in the first four bytes
+    if encoding.startswith("utf-8"):
+        return None
+    if encoding not in ("utf-16", "utf-32"):  # no mark: other binary data may have zeros there too
+        beginning = data[:4].decode(encoding, errors="replace")
+        if not beginning.isascii() or "\0" in beginning:
+            return None
+    return encoding[:6].upper()
 
 
 def read_file(path: str) -> str:

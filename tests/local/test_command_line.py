@@ -118,6 +118,17 @@ def test_pods_without_kubectl_or_a_stack_say_what_to_do(settings: Settings, tmp_
     assert complaint() == f"error: the stack in {settings.state} is not up: run up first\n"
 
 
+def test_demo_refuses_a_program_that_is_not_utf_8_before_it_starts_anything(
+    settings: Settings, tmp_path: Path
+) -> None:
+    file = tmp_path / "program"
+    file.write_bytes("acc +1\r\n".encode("utf-16"))
+    process = start("scripts.local", "demo", file, "--state", settings.state)
+    out, errors = process.communicate(timeout=60)
+    assert (process.returncode, out, settings.state.exists()) == (2, "", False)
+    assert errors.startswith(f"error: {file}: the program is encoded in UTF-16: save it as UTF-8 (in ")
+
+
 def test_results_are_put_in_words_and_the_rest_stays_as_it_is() -> None:
     lines = [
         "START  RESULT\n",

@@ -120,8 +120,8 @@ def test_an_interrupted_run_says_so(tmp_path: Path) -> None:
     [
         (b"nop +0\nfoo +1", "cpu: line 2: 'foo +1': expected one of acc, jmp, nop and a signed integer"),
         (b"", "cpu: the program is empty"),
-        (EXAMPLE.encode("utf-16"), "cpu: line 1: '\\ufffd\\ufffd"),
-        (b"acc +1\n\x1b]0;\xff", "cpu: line 2: '\\x1b]0;\\ufffd': expected"),
+        (EXAMPLE.encode("utf-16"), "cpu: the program is encoded in UTF-16: save it as UTF-8"),
+        (b"acc +1\n\x1b]0;\xff", "cpu: line 2: byte 0xff is not UTF-8: save the program as UTF-8"),
         (b"acc +1" + b"\n" * 2**24, "cpu: the program is too large: expected no more than 16 MiB"),
     ],
 )
@@ -186,6 +186,17 @@ def test_help_is_given(command: list[str]) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"usage: {' '.join(['python -m cpu', *command])} ")
     assert "exit codes:" in done.stdout
+
+
+@pytest.mark.parametrize("command", [["run"], ["store", "--start", "s", "--file"]])
+def test_a_file_as_powershell_redirects_output_is_refused_by_its_encoding(
+    tmp_path: Path, command: list[str]
+) -> None:
+    file = tmp_path / "program"
+    file.write_bytes(EXAMPLE.replace("\n", "\r\n").encode("utf-16"))
+    done = cpu(*command, str(file))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("cpu: the program is encoded in UTF-16: save it as UTF-8 (in PowerShell: ")
 
 
 def test_a_refused_program_is_refused_before_redis_is_looked_for() -> None:
