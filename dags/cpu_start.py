@@ -92,7 +92,8 @@ def store_args(context: Context, **_: Any) -> list[str]:
     chunks = [encoded[i : i + CHUNK] for i in range(0, len(encoded), CHUNK)]
     parts = [flag for part in PARTS[params["parts"]] for flag in ("--part", str(part))]
     keep_going = [] if params["stop_at_first_answer"] else ["--keep-going"]
-    return ["store", "--start", start_id(context), *parts, *keep_going, "--encoded", *chunks]
+    settings = [*parts, *keep_going, "--cycles", str(int(params["cycles"]))]
+    return ["store", "--start", start_id(context), *settings, "--encoded", *chunks]
 
 
 def cpus_to_start(parts: str, candidates: str) -> list[int]:
@@ -183,7 +184,7 @@ with DAG(
         cycles = int(params["cycles"])  # the form takes 1.0 for a whole number, the image does not
         # Before the CPUs, for it sees to those that this task may fail to start.
         if cpus:
-            watch(stored["start"], cycles, context["dag_run"].run_after)
+            watch(stored["start"], context["dag_run"].run_after)
         # The first cycles begin when about all of them are triggered: before, they would only be in the way.
         begin = datetime.now(UTC) + TIME_TO_TRIGGER * len(cpus)
         started = [

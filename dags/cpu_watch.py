@@ -65,9 +65,13 @@ def tell_of_failure(context: Context) -> None:
     tell_failure(context["params"]["start"], context)
 
 
-def cycle_of(params: Mapping[str, Any], cpu: int, number: int) -> Cycle:
-    """A cycle that a survey has told of."""
-    return Cycle(start=params["start"], cpu=cpu, cycle=number, cycles=int(params["cycles"]))
+def cycle_of(params: Mapping[str, Any], found: Mapping[str, Any], cpu: int, number: int) -> Cycle:
+    """Return a cycle that a survey has found; its pods execute as many as the start run was given.
+
+    Unless this look was asked for another number of cycles per pod.
+    """
+    cycles = params["cycles"] or found.get("cycles") or 1
+    return Cycle(start=params["start"], cpu=cpu, cycle=number, cycles=int(cycles))
 
 
 with DAG(
@@ -79,7 +83,13 @@ with DAG(
     **{**settings.TRIGGERED, "default_args": {**settings.RETRIES, "retries": 60}},
     params={
         "start": Param(type="string", pattern=START_PATTERN, description="The start run"),
-        "cycles": Param(1, type="integer", minimum=1, maximum=10_000, description="Cycles per pod"),
+        "cycles": Param(
+            None,
+            type=["integer", "null"],
+            minimum=1,
+            maximum=10_000,
+            description="Cycles per pod; as the start run was given them, where empty",
+        ),
         "cpu": Param(0, type="integer", minimum=0, maximum=10_000, description="The first CPU to look at"),
     },
 ) as dag:
@@ -106,10 +116,11 @@ with DAG(
             return int(ti.get_dr_count(dag_id="cpu", run_ids=list(runs), states=list(states)))
 
         latest = [
-            (cycle_of(params, cpu, last), cycle_of(params, cpu, due)) for cpu, last, due in found["due"]
+            (cycle_of(params, found, cpu, last), cycle_of(params, found, cpu, due))
+            for cpu, last, due in found["due"]
         ]
         stuck = [due for last, due in latest if not is_looked_after(count, last, due)]
-        news = [cycle_of(params, cpu, number) for cpu, number in found["news"]]
+        news = [cycle_of(params, found, cpu, number) for cpu, number in found["news"]]
         # In this order: a run may tell them, and end, in between.
         untold = [
             cycle for cycle in news if not count(runs_of(cycle), IN_PROGRESS) and not is_told(ti, cycle)
@@ -130,10 +141,10 @@ with DAG(
         ti, params, now = context["ti"], context["params"], context["dag_run"].run_after
         found = ti.xcom_pull(task_ids="survey")
         if found["more"] is not None:
-            return watch(params["start"], params["cycles"], now, found["more"])
-        news = [cycle_of(params, cpu, number) for cpu, number in found["news"]]
+            return watch(params["start"], now, found["more"], cycles=params["cycles"])
+        news = [cycle_of(params, found, cpu, number) for cpu, number in found["news"]]
         if found["status"] == "over" and all(is_told(ti, cycle) for cycle in news):
             return ""
-        return watch(params["start"], params["cycles"], now)
+        return watch(params["start"], now, cycles=params["cycles"])
 
     survey >> resume() >> look_again()

@@ -96,18 +96,18 @@ def is_triggered(cycle: Cycle) -> bool:
     return answer.count > 0
 
 
-def watch(start: str, cycles: int, now: datetime, cpu: int = 0) -> str:
-    """Trigger the next look after a start run's CPUs, or the rest of the present one from ``cpu`` on; its id.
+def watch(start: str, now: datetime, cpu: int = 0, **more: Any) -> str:
+    """Trigger the next look at a start run's CPUs, or the rest of this one from `cpu` on; return its run id.
 
     Looks are at fixed times, so that a second try finds the first one's, and a look by hand goes on with
-    those that are coming anyway.
+    those that are coming anyway. `more` are further parameters of the look.
     """
     period = settings.WATCH_SECONDS
     slot = now - timedelta(seconds=now.timestamp() % period)
     if cpu == 0:
         slot += timedelta(seconds=period)
     run = f"{start}.watch-{slot:%Y%m%d-%H%M%S}" + (f".cpu-{cpu}" if cpu else "")
-    trigger_run("cpu_watch", run, {"start": start, "cycles": cycles, "cpu": cpu}, slot)
+    trigger_run("cpu_watch", run, {"start": start, "cpu": cpu, **more}, slot)
     return run
 
 

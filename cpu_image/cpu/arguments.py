@@ -64,6 +64,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     _add_start(store)
     store.add_argument("--part", action="append", choices=["1", "2"], help="to solve; default: both")
     store.add_argument("--keep-going", action="store_true", help="CPUs do not stop at the first answer")
+    text = "that each pod is to execute, for survey to tell (default 1)"
+    store.add_argument("--cycles", metavar="K", type=_number(1, CYCLES_MAX), default=1, help=text)
     program = store.add_mutually_exclusive_group(required=True)
     program.add_argument("--file", metavar="PATH", help="the program; - for standard input")
     program.add_argument("--encoded", metavar="CHUNK", nargs="+", help="base64 of zlib of it, in pieces")

@@ -78,6 +78,7 @@ def survey(client: Client, start: str, cpu: int, ttl: int) -> Result:
 
     `due` holds [CPU, the cycle its latest pod was asked for, the cycle due]: a pod for one of the two is at
     work, or nobody goes on with this CPU. `news` holds [CPU, the cycle whose run is to tell them].
+    `cycles` is what the start run was given as cycles per pod; it is left out where nothing is left of it.
     Both are of CPU number `cpu` and those after it; `more` is the first one that the result has no room for.
     The status is `over` where all CPUs have stopped, the start run is cancelled, or nothing is left of it.
     """
@@ -94,6 +95,7 @@ def survey(client: Client, start: str, cpu: int, ttl: int) -> Result:
     return {
         "status": "running" if running else "over",
         "start": start,
+        "cycles": found.cycles,
         "due": [[one, *_due(*fields)] for one, fields in cpus.items() if one not in found.verdicts],
         # Without registers it has expired, long after it stopped.
         "news": [[one, int(first)] for one, (_, first, _) in cpus.items() if one in found.verdicts and first],

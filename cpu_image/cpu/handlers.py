@@ -34,7 +34,8 @@ def store(options: Namespace) -> int:
     parsed = program.parse(text)
     from cpu import commands, start_run
 
-    settings = start_run.Settings("".join(sorted(set(options.part or "12"))), options.keep_going)
+    parts = "".join(sorted(set(options.part or "12")))
+    settings = start_run.Settings(parts, options.keep_going, options.cycles)
     return _answer(lambda client, ttl: commands.store(client, options.start, parsed, settings, ttl))
 
 

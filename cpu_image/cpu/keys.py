@@ -15,6 +15,7 @@ class Keys:
                                   cpus      candidates: CPUs with a swap to try
                                   parts     asked for: "1", "2" or "12"
                                   keep_going  "1": CPUs do not stop at the first answer
+                                  cycles    per pod
                                   stored    Redis' time when it was stored, "seconds.microseconds"
                                   stopped   candidates that have stopped
                                   ended     candidates that have stopped with `end`

@@ -14,7 +14,7 @@ STORE = """
 -- Keep a start run's program and settings, once.
 -- KEYS: 1 facts (hash), 2 program (list), 3 stops (hash)
 -- ARGV: 1 seconds to expire after, 2 digest, 3 length, 4 cpus, 5 parts, 6 keep_going,
---       7... the instructions
+--       7 cycles, 8... the instructions
 -- Returns 1 when it is kept, now or since before; 0 when another program or other settings are.
 -- Here and in the other scripts the first write is one that a Redis without memory refuses: a
 -- script that has begun to write goes on.
@@ -25,10 +25,11 @@ end
 if not digest then
   local now = redis.call('TIME')
   redis.call('HSET', KEYS[1], 'digest', ARGV[2], 'length', ARGV[3], 'cpus', ARGV[4],
-    'parts', ARGV[5], 'keep_going', ARGV[6], 'stored', string.format('%s.%06d', now[1], now[2]),
+    'parts', ARGV[5], 'keep_going', ARGV[6], 'cycles', ARGV[7],
+    'stored', string.format('%s.%06d', now[1], now[2]),
     'stopped', 0, 'ended', 0)
   redis.call('DEL', KEYS[2], KEYS[3])
-  for i = 7, #ARGV do
+  for i = 8, #ARGV do
     redis.call('RPUSH', KEYS[2], ARGV[i])
   end
 end
@@ -95,10 +96,13 @@ return stop
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a start run is asked for: the parts ("1", "2" or "12"), and to go on after the first answer."""
+    """What a start run is asked for: the parts ("1", "2" or "12"), whether CPUs run on after the first
+    answer, and how many cycles a pod executes.
+    """
 
     parts: str = "12"
     keep_going: bool = False
+    cycles: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +131,11 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """The numbers of a start run's CPUs, and the verdict of each that has stopped: empty for no news."""
+    """The cycles per pod of a start run, the numbers of its CPUs, and the verdict of each that has stopped:
+    empty for no news.
+    """
 
+    cycles: int
     cpus: list[int]
     verdicts: dict[int, str]
 
@@ -148,7 +155,14 @@ class StartRun:
         items = [_pack(instruction) for instruction in program.instructions]
         cpus = sum(1 for _ in program.candidates())
         digest = hashlib.sha256("\n".join([repr(settings), *items]).encode()).hexdigest()
-        facts = [digest, str(len(items)), str(cpus), settings.parts, str(int(settings.keep_going))]
+        facts = [
+            digest,
+            str(len(items)),
+            str(cpus),
+            settings.parts,
+            str(int(settings.keep_going)),
+            str(settings.cycles),
+        ]
         store = self._client.register_script(STORE)
         if not store(keys=self._keys.of_start, args=[str(self._ttl), *facts, *items]):
             raise RefusedError(
@@ -209,10 +223,10 @@ class StartRun:
         have forgotten. Only looks: what nobody uses any more expires all the same.
         """
         pipeline = self._client.pipeline(transaction=False)
-        pipeline.hmget(self._keys.facts, "parts", "cancelled")
+        pipeline.hmget(self._keys.facts, "parts", "cancelled", "cycles")
         pipeline.lrange(self._keys.program, 0, -1)
         pipeline.hgetall(self._keys.stops)
-        (parts, cancelled), items, stops = pipeline.execute()
+        (parts, cancelled, cycles), items, stops = pipeline.execute()
         if parts is None or cancelled:
             return None
         swaps = (number for number, item in enumerate(items, 1) if unpack(item).swapped())
@@ -221,7 +235,7 @@ class StartRun:
         for cpu, stop in stops.items():
             verdict, _, stopped_at = stop.decode().partition(":")
             verdicts[int(cpu)] = verdict if now - float(stopped_at) < self._ttl else ""
-        return Survey(cpus, verdicts)
+        return Survey(int(cycles or 1), cpus, verdicts)  # an earlier version did not keep the cycles
 
     def _now(self) -> float:
         seconds, microseconds = self._client.time()

@@ -40,9 +40,9 @@ def give_up(stack: Stack, start: str, state: str) -> str:
     return latest
 
 
-def look(stack: Stack, start: str, cycles: int) -> list[str]:
+def look(stack: Stack, start: str, **conf: int) -> list[str]:
     """Trigger cpu_watch by hand; the runs that it resumed."""
-    run = stack.api.trigger("cpu_watch", {"start": start, "cycles": cycles})["dag_run_id"]
+    run = stack.api.trigger("cpu_watch", {"start": start, **conf})["dag_run_id"]
     over = ("success", "failed")
     assert wait_until(lambda: stack.api.run("cpu_watch", run)["state"] in over, PATIENCE_SECONDS)
     resumed: list[str] = stack.api.xcom("cpu_watch", run, "resume")
@@ -75,11 +75,11 @@ def test_a_redis_that_is_some_cycles_back_catches_up(stack: Stack) -> None:
     for key in stack.redis.scan_iter(f"cpu:{{{start}*"):
         stack.redis.delete(key)
     # As a backup would have it.
-    commands.store(stack.redis, start, programs.parse(LONG), Settings("1"), ttl=3600)
+    commands.store(stack.redis, start, programs.parse(LONG), Settings("1", cycles=100), ttl=3600)
     commands.load(stack.redis, start, 0, once=True, ttl=3600)
     commands.execute(stack.redis, start, 0, first=1, cycles=100, ttl=3600)
 
-    assert look(stack, start, cycles=100) == [f"{start}.cpu-0.cycle-101.again-1"]
+    assert look(stack, start) == [f"{start}.cpu-0.cycle-101.again-1"]
     assert stack.finish(run) == ("success", start)
     assert stack.registers(start, 0) == reference(programs.parse(LONG), 0)
     assert stack.told(start) == ["Part 1: 400"]
@@ -97,7 +97,7 @@ def test_news_that_were_only_marked_as_told_are_told(stack: Stack) -> None:
     stack.api.request("PATCH", f"/dags/cpu/dagRuns/{start}.cpu-0.cycle-1", json={"state": "success"})
     stack.api.request("PATCH", "/dags/cpu", json={"is_paused": False})
 
-    assert look(stack, start, cycles=1) == [f"{start}.cpu-0.cycle-1.again-1"]
+    assert look(stack, start) == [f"{start}.cpu-0.cycle-1.again-1"]
     assert stack.finish(run) == ("success", start)
     assert stack.told(start) == ["Part 1: 0"]
 

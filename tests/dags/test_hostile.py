@@ -43,7 +43,8 @@ def refuses(dag: Any, name: str, value: Any) -> bool:
 @given(hostile.program)
 def test_a_program_that_the_form_takes_arrives_in_its_pod_byte_for_byte(program: str) -> None:
     assume(not refuses(cpu_start.dag, "program", program))
-    params = {"bundled": "none", "program": program, "parts": "both", "stop_at_first_answer": True}
+    params: dict[str, Any] = {"bundled": "none", "program": program, "parts": "both", "cycles": 1}
+    params["stop_at_first_answer"] = True
     given_ = arguments_in_the_pod(cpu_start.dag, "store", params)
     options = arguments.parse(given_)
     assert options.start == cpu_start.start_id({"dag_run": RUN})

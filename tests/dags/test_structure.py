@@ -112,12 +112,15 @@ HOSTILE = "nop +0\n$(REDIS_URL) {{ 1 + 1 }} '; rm -rf / #\x00\u2028"
 @pytest.mark.parametrize("program", ["nop +0\n", HOSTILE, "acc +9223372036854775807\n" * 10_000])
 def test_a_program_reaches_the_pod_whole_and_as_letters_that_mean_nothing(program: str) -> None:
     context = {
-        "params": {"bundled": "none", "program": program, "parts": "part 2", "stop_at_first_answer": False},
+        "params": {
+            **{"bundled": "none", "program": program, "parts": "part 2"},
+            **{"stop_at_first_answer": False, "cycles": 100.0},  # as the form may have it
+        },
         "dag_run": SimpleNamespace(run_id="manual__1", run_after=datetime.now(UTC)),
     }
     args = cpu_start.store_args(context)  # type: ignore[arg-type]
     flags, chunks = args[: args.index("--encoded")], args[args.index("--encoded") + 1 :]
-    assert flags[3:] == ["--part", "2", "--keep-going"]
+    assert flags[3:] == ["--part", "2", "--keep-going", "--cycles", "100"]
     assert zlib.decompress(base64.b64decode("".join(chunks))).decode() == program
     assert all(len(chunk) <= cpu_start.CHUNK and "$" not in chunk for chunk in chunks)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -158,20 +159,40 @@ def triggered(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, datetime]]:
 def test_looks_are_at_fixed_times_so_that_two_who_ask_get_one(
     triggered: list[tuple[str, datetime]],
 ) -> None:
-    first = runs.watch("s", 1, NOW)
-    assert runs.watch("s", 1, NOW + timedelta(seconds=20)) == first == "s.watch-20261122-085000"
+    first = runs.watch("s", NOW)
+    assert runs.watch("s", NOW + timedelta(seconds=20)) == first == "s.watch-20261122-085000"
     assert {at for _, at in triggered} == {datetime(2026, 11, 22, 8, 50, tzinfo=UTC)}
 
 
 def test_the_next_look_is_one_period_later(triggered: list[tuple[str, datetime]]) -> None:
-    runs.watch("s", 1, NOW)
+    runs.watch("s", NOW)
     [(_, at)] = triggered
-    runs.watch("s", 1, at)
+    runs.watch("s", at)
     assert triggered[1] == ("s.watch-20261122-085500", at + timedelta(seconds=settings.WATCH_SECONDS))
 
 
 def test_the_rest_of_a_look_follows_at_once(triggered: list[tuple[str, datetime]]) -> None:
-    runs.watch("s", 1, NOW)
+    runs.watch("s", NOW)
     [(_, at)] = triggered
-    assert runs.watch("s", 1, at, cpu=151) == "s.watch-20261122-085000.cpu-151"
+    assert runs.watch("s", at, cpu=151) == "s.watch-20261122-085000.cpu-151"
     assert triggered[1][1] == at
+
+
+@pytest.mark.parametrize(
+    ("asked", "kept", "cycles"),
+    [(None, 100, 100), (7, 100, 7), (None, None, 1)],
+    ids=["as the start run was given", "as this look was asked", "an image that does not tell"],
+)
+def test_a_resumed_cpu_goes_on_with_the_cycles_per_pod_of_its_start_run(
+    asked: int | None, kept: int | None, cycles: int
+) -> None:
+    found = {"status": "running"} | ({"cycles": kept} if kept else {})
+    assert cpu_watch.cycle_of({"start": "s", "cycles": asked}, found, 8, 4) == {
+        "start": "s", "cpu": 8, "cycle": 4, "cycles": cycles,
+    }  # fmt: skip
+
+
+def test_a_look_by_hand_needs_only_the_start_run_s_name() -> None:
+    params = copy.deepcopy(cpu_watch.dag.params)
+    params["start"] = "s"
+    assert params.validate() == {"start": "s", "cycles": None, "cpu": 0}

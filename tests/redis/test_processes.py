@@ -168,11 +168,11 @@ def test_the_settings_of_store_and_the_time_to_live_are_kept(
 ) -> None:
     program = tmp_path / "program"
     program.write_text(EXAMPLE)
-    settings = ["--part", "2", "--keep-going", "--file", str(program)]
+    settings = ["--part", "2", "--keep-going", "--cycles", "9", "--file", str(program)]
     store = pod.start("store", "--start", "s", *settings, CPU_TTL="99")
     store.communicate(timeout=60)
     assert store.returncode == 0
-    assert client.hmget("cpu:{s}:start", "parts", "keep_going") == [b"2", b"1"]
+    assert client.hmget("cpu:{s}:start", "parts", "keep_going", "cycles") == [b"2", b"1", b"9"]
     assert 0 < client.ttl("cpu:{s}:program") <= 99
 
 

@@ -20,7 +20,7 @@ def test_a_cpu_that_is_not_loaded_is_due_to_be_loaded(trial: Trial) -> None:
     trial.store(ENDLESS)
     due = [[0, 0, 0], [2, 0, 0], [3, 0, 0]]
     assert trial.survey() == {
-        "status": "running", "start": trial.start, "due": due, "news": [], "more": None,
+        "status": "running", "start": trial.start, "cycles": 1, "due": due, "news": [], "more": None,
     }  # fmt: skip
 
 
@@ -28,6 +28,13 @@ def test_a_cpu_that_is_not_loaded_is_due_to_be_loaded(trial: Trial) -> None:
 def test_it_tells_of_the_cpus_of_the_parts_asked_for(trial: Trial, parts: str, cpus: list[int]) -> None:
     trial.store(ENDLESS, parts)
     assert [cpu for cpu, _, _ in trial.survey()["due"]] == cpus
+
+
+def test_it_tells_the_cycles_per_pod_that_the_start_run_was_given(trial: Trial) -> None:
+    trial.store(cycles=100)
+    assert trial.survey()["cycles"] == 100
+    trial.client.hdel(Keys(trial.start).facts, "cycles")  # as an earlier version stored it
+    assert trial.survey()["cycles"] == 1
 
 
 def test_the_cycle_after_the_last_one_is_due_and_the_one_asked_for_last_is_told(trial: Trial) -> None:

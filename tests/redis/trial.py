@@ -21,8 +21,11 @@ class Trial:
     start: str = field(default_factory=lambda: f"trial-{next(_names)}")
     ttl: int = 60
 
-    def store(self, text: str = EXAMPLE, parts: str = "12", *, keep_going: bool = False) -> Result:
-        return commands.store(self.client, self.start, parse(text), Settings(parts, keep_going), self.ttl)
+    def store(
+        self, text: str = EXAMPLE, parts: str = "12", *, keep_going: bool = False, cycles: int = 1
+    ) -> Result:
+        settings = Settings(parts, keep_going, cycles)
+        return commands.store(self.client, self.start, parse(text), settings, self.ttl)
 
     def load(self, cpu: int, *, once: bool = False) -> Result:
         return commands.load(self.client, self.start, cpu, once=once, ttl=self.ttl)
