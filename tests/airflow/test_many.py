@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from cpu import program as programs
 from cpu import reference as solver
 from scripts.local.waiting import wait_until
 from tests.airflow.stack import Stack
 from tests.airflow.test_end_to_end import assert_every_cpu_is_right, assert_no_cycle_ran_twice
+from tests.numbers import BEYOND_64_BITS
 from tests.programs import random_program
 
 
@@ -33,3 +36,22 @@ def test_forty_cpus_at_once_are_waited_for_in_the_triggerer(wide_stack: Stack, s
     assert_no_cycle_ran_twice(wide_stack, start)
     # The other stack knows nothing of it.
     assert stack.count(start, "success") == 0
+
+
+@pytest.mark.parametrize("waiting", ["stack", "wide_stack"])
+def test_numbers_beyond_64_bits_pass_workers_and_triggerer_and_come_to_their_exact_answer(
+    request: pytest.FixtureRequest, waiting: str
+) -> None:
+    stack: Stack = request.getfixturevalue(waiting)
+    state, start = stack.finish(stack.start(program=BEYOND_64_BITS, cycles=2))
+    assert state == "success"
+    assert sorted(stack.told(start)) == [
+        "Part 1: 27670116110564327421",
+        "Part 2: 27670116110564327421 (line 4: jmp -3 → nop -3)",
+    ]
+    last = f"{start}.cpu-0.cycle-3"
+    assert stack.api.xcom("cpu", last, "read")["acc"] == "27670116110564327421"
+    note = "cycles 3–4: jmp -3 → loop: acc 27670116110564327421, pc 0"
+    assert stack.api.run("cpu", last)["note"] == note
+    assert_every_cpu_is_right(stack, start, BEYOND_64_BITS)
+    assert_no_cycle_ran_twice(stack, start)

@@ -136,6 +136,7 @@ def test_results_are_put_in_words_and_the_rest_stays_as_it_is() -> None:
         "\n",
         's      {"left":1}\n',
         "s      {cut off\n",
+        's      {"left":' + "[" * 4000 + "\n",
         "s      <none>\n",
     ]
     assert list(in_words(lines)) == [
@@ -143,6 +144,7 @@ def test_results_are_put_in_words_and_the_rest_stays_as_it_is() -> None:
         "s      stored 9 instructions",
         's      {"left":1}',
         "s      {cut off",
+        's      {"left":' + "[" * 4000,
         "s      <none>",
     ]
 
