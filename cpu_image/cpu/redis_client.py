@@ -35,13 +35,13 @@ _AWAY = (
 T = TypeVar("T")
 
 
-def patiently(url: str, command: Callable[[Client], T]) -> T:
-    """Run a command with a client; while Redis is away run it again, from its start, for some seconds.
+def patiently(url: str, command: Callable[[Client], T], patience: float = PATIENCE_SECONDS) -> T:
+    """Run a command with a client; while Redis is away run it again, from its start, for `patience` seconds.
 
     That is safe as every command is made to be sent again, even when only its answer was lost.
     Raises TemporaryError, which never tells the URL, as a password is in it.
     """
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + patience
     pause = 0.1
     while True:
         try:

@@ -9,6 +9,7 @@ from airflow.listeners import hookimpl
 
 from dags.pods import WHY
 from dags.words import happened
+from scripts.notes.markdown import literal
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
@@ -18,7 +19,6 @@ log = logging.getLogger(__name__)
 
 TELLING = {"cpu": ("execute", "load"), "cpu_start": ("store",), "cpu_cancel": ("cancel",)}
 """The tasks whose result tells what a run of the DAG did."""
-LONGEST = 1000  # characters, as Airflow's column for notes
 
 
 @hookimpl
@@ -64,7 +64,7 @@ def note(connection: Connection, dag_run: DagRun, key: str) -> None:
     if key == "return_value":
         query = query.where(XComModel.task_id.in_(TELLING[dag_run.dag_id]))
     told = [words(task, value) for task, value in connection.execute(query)]
-    text = "; ".join(filter(None, told))[:LONGEST]
+    text = literal("; ".join(filter(None, told)))
     if not text:
         return
     own = DagRunNote.dag_run_id == dag_run.id

@@ -48,24 +48,18 @@ def png_of(start: str) -> bytes | None:
 
 def _look(start: str) -> Snapshot:
     """The start run as it is now, from the Redis that an Airflow connection leads to."""
-    from airflow.sdk import BaseHook
-
     from cpu.redis_client import patiently
     from scripts.wall import memory
+    from scripts.wall.connection import redis_url
 
-    url = BaseHook.get_connection(memory.CONNECTION).get_uri()
-    return patiently(url, lambda client: memory.snapshot(client, start))
+    return patiently(redis_url(), lambda client: memory.snapshot(client, start))
 
 
 def _why(error: Exception) -> str:
     """In one sentence with the remedy, and without what could hold a password."""
-    from airflow.sdk.exceptions import AirflowNotFoundException
-
-    if isinstance(error, AirflowNotFoundException):
-        return "add the Airflow connection redis_cpu, the address of the CPUs' Redis"
     if isinstance(error, ImportError):
         missing = (error.name or "").partition(".")[0]
         return NO_MATPLOTLIB if missing == "matplotlib" else f"{missing} cannot be imported: install it here"
-    if type(error).__module__ in ("cpu.errors", "scripts.wall.memory"):
+    if type(error).__module__ in ("cpu.errors", "scripts.wall.connection", "scripts.wall.memory"):
         return str(error).replace("REDIS_URL", "the Airflow connection redis_cpu")
     return f"{type(error).__name__}, which is unexpected"

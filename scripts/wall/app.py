@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
-from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import requires_access_dag
-from airflow.sdk import BaseHook
-from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.utils.session import create_session
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
+from pydantic import TypeAdapter
+from sqlalchemy import exc
 
-from cpu.errors import TemporaryError
+from cpu.errors import CpuError
 from cpu.redis_client import patiently
 from scripts.report.picture import NO_MATPLOTLIB, draw
 from scripts.wall import memory, records
-from scripts.wall.memory import CONNECTION
-from scripts.wall.models import Cpu, Start, Wall
+from scripts.wall.connection import CONNECTION, UnusableConnectionError, redis_url
+from scripts.wall.looks import Looks
+from scripts.wall.models import Cpu, Line, Start, Tile, Wall
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -31,54 +30,49 @@ if TYPE_CHECKING:
     from cpu.redis_client import Client
 
 STATIC = Path(__file__).parent / "static"
-FRESH_SECONDS = 0.5
-"""For how long a start run that was looked at is shown to others as it was: Redis is the CPUs' own."""
-DRAWN_SECONDS = 2.0
-"""The same of its picture."""
+REDIS_SECONDS = 0.4
+"""How long an answer of Redis may take; a look at a start run takes a few."""
+LOOKS = Looks(threads=4, wait_seconds=0.8, fresh_seconds=0.5, stale_seconds=10)
+"""Of Redis, which is the CPUs' own, and of Airflow's database."""
+PICTURES = Looks(threads=1, wait_seconds=20, fresh_seconds=2, stale_seconds=60)
+"""Drawing takes the processor and waits for nobody."""
 MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
+STARTS = TypeAdapter(list[Start])
 
 T = TypeVar("T")
 StartId = Annotated[
     str, PathParameter(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$", description="A start run")
 ]
 CpuNumber = Annotated[int, PathParameter(ge=0, le=10_000, description="0, or the instruction swapped")]
+MAY_SEE = requires_access_dag("GET", DagAccessEntity.RUN, "cpu")
 
 router = APIRouter(
     prefix="/api",
-    dependencies=[Depends(requires_access_dag("GET", DagAccessEntity.RUN, "cpu"))],
-    responses={404: {"description": "Redis has no such start run, or none any more"}},
+    dependencies=[Depends(MAY_SEE)],
+    responses={
+        404: {"description": "Redis has no such start run, or none any more"},
+        503: {"description": "Redis or Airflow's database does not answer within a second"},
+    },
 )
 
 
-@router.get("/starts")
-def starts(session: SessionDep) -> list[Start]:
+@router.get("/starts", response_model=list[Start])
+async def starts() -> Response:
     """The newest start runs."""
-    return records.starts(session)
+    return as_json(await shared(LOOKS, "starts", lambda: STARTS.dump_json(from_database(records.starts))))
 
 
-@router.get("/starts/{start}")
-def wall(start: StartId, session: SessionDep) -> Wall:
+@router.get("/starts/{start}", response_model=Wall)
+async def wall(start: StartId) -> Response:
     """All CPUs of a start run."""
-    return WALLS.of(start, lambda: look(start, session))
+    return as_json(await shared(LOOKS, f"starts/{start}", lambda: look(start).model_dump_json().encode()))
 
 
-@router.get("/starts/{start}/cpus/{cpu}")
-def one(start: StartId, cpu: CpuNumber, session: SessionDep) -> Cpu:
+@router.get("/starts/{start}/cpus/{cpu}", response_model=Cpu)
+async def one(start: StartId, cpu: CpuNumber) -> Response:
     """One CPU: its program, what it has executed of it, its registers over time, its DAG runs and pods."""
-
-    def read(client: Client) -> Cpu:
-        seen = memory.snapshot(client, start)
-        tile = next((tile for tile in seen.tiles if tile.cpu == cpu), None)
-        if tile is None:
-            raise memory.NotKeptError(f"start run {start} has no CPU {cpu}")
-        return Cpu(
-            tile=tile,
-            program=memory.listing(client, start, cpu, seen.program),
-            history=records.history(session, start, cpu),
-            runs=records.runs(session, start, cpu),
-        )
-
-    return redis(read)
+    name = f"starts/{start}/cpus/{cpu}"
+    return as_json(await shared(LOOKS, name, lambda: look_at(start, cpu).model_dump_json().encode()))
 
 
 @router.get(
@@ -89,12 +83,15 @@ def one(start: StartId, cpu: CpuNumber, session: SessionDep) -> Cpu:
         501: {"description": "There is no matplotlib, which draws it"},
     },
 )
-def picture(start: StartId, kind: Literal["svg", "png"]) -> Response:
+async def picture(start: StartId, kind: Literal["svg", "png"]) -> Response:
     """All CPUs of a start run over time, as an image."""
+    seen = await shared(
+        LOOKS, f"snapshot/{start}", lambda: from_redis(lambda client: memory.snapshot(client, start))
+    )
 
     def drawn() -> bytes:
         try:
-            return draw(redis(lambda client: memory.snapshot(client, start)), kind)
+            return draw(seen, kind)
         except ImportError as error:
             raise HTTPException(501, NO_MATPLOTLIB) from error
 
@@ -103,7 +100,8 @@ def picture(start: StartId, kind: Literal["svg", "png"]) -> Response:
         # An SVG is a page of Airflow's when it is opened by itself: nothing in it is to run or to be fetched.
         "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
     }
-    return Response(PICTURES.of(f"{start}.{kind}", drawn), media_type=MEDIA_TYPES[kind], headers=headers)
+    content = await shared(PICTURES, f"{start}.{kind}", drawn)
+    return Response(content, media_type=MEDIA_TYPES[kind], headers=headers)
 
 
 app = FastAPI(
@@ -124,9 +122,9 @@ def page() -> FileResponse:
 app.mount("/static", StaticFiles(directory=STATIC))
 
 
-def look(start: str, session: Session) -> Wall:
+def look(start: str) -> Wall:
     """A start run as it is now."""
-    seen = redis(lambda client: memory.snapshot(client, start))
+    seen = from_redis(lambda client: memory.snapshot(client, start))
     return Wall(
         start=start,
         stored=seen.stored,
@@ -139,44 +137,58 @@ def look(start: str, session: Session) -> Wall:
         part2=seen.part2(),
         stopped=seen.stopped,
         cycles=seen.cycles,
-        pods=records.pods_in_flight(session, start),
+        pods=from_database(lambda session: records.pods_in_flight(session, start)),
         cpus=seen.tiles,
     )
 
 
-def redis(command: Callable[[Client], T]) -> T:
+def look_at(start: str, cpu: int) -> Cpu:
+    """One CPU of it as it is now."""
+
+    def read(client: Client) -> tuple[Tile, list[Line]]:
+        seen = memory.snapshot(client, start)
+        tile = next((tile for tile in seen.tiles if tile.cpu == cpu), None)
+        if tile is None:
+            raise memory.NotKeptError(f"start run {start} has no CPU {cpu}")
+        return tile, memory.listing(client, start, cpu, seen.program)
+
+    tile, program = from_redis(read)
+    history, runs = from_database(
+        lambda session: (records.history(session, start, cpu), records.runs(session, start, cpu))
+    )
+    return Cpu(tile=tile, program=program, history=history, runs=runs)
+
+
+def from_redis(command: Callable[[Client], T]) -> T:
     """Ask Redis, or answer what is wrong: 404 where nothing is kept, 503 where Redis is not to be had."""
     try:
-        url = BaseHook.get_connection(CONNECTION).get_uri()
-    except AirflowNotFoundException as error:
-        remedy = "add it: the address of the CPUs' Redis, such as redis://:password@redis.redis:6379/0"
-        raise HTTPException(503, f"there is no Airflow connection {CONNECTION} ({remedy})") from error
-    try:
-        return patiently(url, command)
+        return patiently(redis_url(REDIS_SECONDS), command, patience=0)
     except memory.NotKeptError as error:
         raise HTTPException(404, str(error)) from error
-    except TemporaryError as error:
+    except UnusableConnectionError as error:
+        raise HTTPException(503, str(error)) from error
+    except CpuError as error:
         raise HTTPException(503, str(error).replace("REDIS_URL", f"connection {CONNECTION}")) from error
 
 
-class Recent:
-    """What was made a moment ago, or else anew: many people may watch."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._made: dict[str, tuple[float, Any]] = {}
-        self._making = threading.Lock()
-
-    def of(self, name: str, make: Callable[[], T]) -> T:
-        """What there is under this name; what has got older than the seconds is forgotten."""
-        with self._making:
-            now = time.monotonic()
-            self._made = {one: kept for one, kept in self._made.items() if now - kept[0] <= self._seconds}
-            if name not in self._made:
-                made = make()
-                self._made[name] = time.monotonic(), made
-            kept: T = self._made[name][1]
-            return kept
+def from_database(query: Callable[[Session], T]) -> T:
+    """Ask Airflow's database, or answer that it is away."""
+    try:
+        with create_session(scoped=False) as session:
+            return query(session)
+    except (exc.OperationalError, exc.TimeoutError) as error:
+        raise HTTPException(503, "Airflow's database does not answer") from error
 
 
-WALLS, PICTURES = Recent(FRESH_SECONDS), Recent(DRAWN_SECONDS)
+async def shared(looks: Looks, name: str, make: Callable[[], T]) -> T:
+    """What everybody who asks for it in this moment gets, or 503 where it takes too long."""
+    try:
+        result: T = await looks.get(name, make)
+    except TimeoutError as error:
+        raise HTTPException(503, "Redis or Airflow's database takes too long; ask again") from error
+    return result
+
+
+def as_json(content: bytes) -> Response:
+    """Return what was made in a thread, so that the event loop does not make it anew for each who asks."""
+    return Response(content, media_type="application/json")

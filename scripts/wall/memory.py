@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from cpu.program import Instruction
     from cpu.redis_client import Client
 
-CONNECTION = "redis_cpu"
-"""The Airflow connection that leads to the CPUs' Redis."""
 STARTS = 10_000
 FIELDS = ("status", "cycle", "pc", "acc", "loaded")
 STATES: dict[str, State] = {

@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from scripts.wall.models import Moment, Run, Start
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from sqlalchemy.orm import Session
@@ -34,8 +35,9 @@ def starts(session: Session) -> list[Start]:
         .limit(STARTS)
     )
     return [
-        Start(start=answered(value)["start"], run_id=run_id, state=str(state), triggered=after.timestamp())
+        Start(start=start, run_id=run_id, state=str(state), triggered=after.timestamp())
         for value, run_id, state, after in session.execute(query)
+        if isinstance(start := answered(value).get("start"), str)
     ]
 
 
@@ -64,12 +66,18 @@ def history(session: Session, start: str, cpu: int) -> list[Moment]:
         .order_by(DagRun.id.desc())
         .limit(MOMENTS)
     )
-    results = [answered(value) for value in session.scalars(query)]
-    moments = {one["cycle"]: one for one in results if "pc" in one}
-    # Results of older versions hold integers.
-    return [
-        Moment(cycle=cycle, pc=str(one["pc"]), acc=str(one["acc"])) for cycle, one in sorted(moments.items())
-    ]
+    return moments(answered(value) for value in session.scalars(query))
+
+
+def moments(results: Iterable[dict[str, Any]]) -> list[Moment]:
+    """The registers in the results of pods, in the order of the cycles; what is none of ours is left out."""
+    found = {}
+    for result in results:
+        match result:
+            # Results of older versions hold integers.
+            case {"cycle": int(cycle), "pc": str() | int() as pc, "acc": str() | int() as acc}:
+                found[cycle] = Moment(cycle=cycle, pc=str(pc), acc=str(acc))
+    return [moment for _, moment in sorted(found.items())]
 
 
 def runs(session: Session, start: str, cpu: int) -> list[Run]:
@@ -105,8 +113,12 @@ def runs(session: Session, start: str, cpu: int) -> list[Run]:
 
 
 def answered(value: Any) -> dict[str, Any]:
-    """A pod's answer as an XCom has it."""
-    return dict(XComModel.deserialize_value(XComModel(value=value)) if isinstance(value, str) else value)
+    """A pod's answer as an XCom has it; empty where that is no result of a pod."""
+    try:
+        found = XComModel.deserialize_value(XComModel(value=value)) if isinstance(value, str) else value
+    except Exception:  # Airflow's reader may raise anything: one bad XCom must not hide all others
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def moment(when: datetime | None) -> float | None:

@@ -9,13 +9,13 @@ from tests.airflow.stack import Stack
 from tests.unit.solver import EXAMPLE
 
 NOTES_OF_CPU_8 = [
-    "loaded: line 8, jmp -4 → nop -4",
-    "nop +0 → acc 0, pc 1",
-    "acc +1 → acc 1, pc 2",
-    "jmp +4 → acc 1, pc 6",
-    "acc +1 → acc 2, pc 7",
-    "nop -4 → acc 2, pc 8",
-    "acc +6 → end: acc 8, pc 9",
+    "`loaded: line 8, jmp -4 → nop -4`",
+    "`nop +0 → acc 0, pc 1`",
+    "`acc +1 → acc 1, pc 2`",
+    "`jmp +4 → acc 1, pc 6`",
+    "`acc +1 → acc 2, pc 7`",
+    "`nop -4 → acc 2, pc 8`",
+    "`acc +6 → end: acc 8, pc 9`",
 ]
 
 

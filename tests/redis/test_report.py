@@ -275,15 +275,18 @@ def said() -> Iterator[list[str]]:
 
 def test_a_task_is_told_that_the_connection_is_missing(said: list[str]) -> None:
     assert png_of("nobody") is None
-    remedy = "add the Airflow connection redis_cpu, the address of the CPUs' Redis"
-    assert said == [f"There is no picture of start run nobody: {remedy}"]
+    (told,) = said
+    assert told.startswith(
+        "There is no picture of start run nobody: there is no Airflow connection redis_cpu"
+    )
+    assert "add it: the address of the CPUs' Redis" in told
 
 
 @pytest.mark.parametrize(
     ("url", "why"),
     [
         ("redis://:secret@127.0.0.1:{free}/0", "does the Airflow connection redis_cpu lead to it"),
-        ("http://:secret@127.0.0.1:{free}/0", "the Airflow connection redis_cpu is not a usable URL"),
+        ("http://:secret@127.0.0.1:{free}/0", "the Airflow connection redis_cpu has the type 'http'"),
         ("redis://127.0.0.1:{port}/0", "start run nobody is not kept"),
     ],
 )
@@ -309,36 +312,3 @@ def test_a_task_is_told_that_matplotlib_is_missing(said: list[str], monkeypatch:
         monkeypatch.setenv("AIRFLOW_CONN_REDIS_CPU", reached.url)
         assert png_of("here") is None
     assert said[0].endswith("matplotlib is not installed here, and draws the picture: pip install matplotlib")
-
-
-IN_THE_WALL = """
-import sys
-from fastapi import HTTPException
-from scripts.wall.app import picture
-sys.modules["matplotlib"] = None
-try:
-    picture("here", "svg")
-except HTTPException as error:
-    print(error.status_code, error.detail)
-del sys.modules["matplotlib"]
-print(picture("here", "svg").body is picture("here", "svg").body)
-"""
-
-
-def test_the_wall_tells_that_matplotlib_is_missing_and_draws_but_once_in_a_moment(tmp_path: Path) -> None:
-    with servers.running(port=servers.free_port()) as reached:
-        with connect(reached.url) as client:
-            Trial(client, "here").store()
-        own = {
-            "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'cpu_image'}",
-            "AIRFLOW_CONN_REDIS_CPU": reached.url,
-            "AIRFLOW_HOME": str(tmp_path),
-        }
-        line = [sys.executable, "-c", IN_THE_WALL]
-        done = subprocess.run(line, env={**os.environ, **own}, capture_output=True, timeout=100, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-    told = done.stdout.decode().splitlines()[-2:]
-    assert told == [
-        "501 matplotlib is not installed here, and draws the picture: pip install matplotlib",
-        "True",
-    ]
