@@ -12,6 +12,7 @@ from pathlib import Path
 
 from scripts.command import ended
 from scripts.kind import helm, laptop, passwords
+from scripts.kind.deploy import Commit, deploy
 from scripts.kind.forward import forwarded, wait_for_dags
 from scripts.kind.kubectl import KindError, Kubectl
 from scripts.local.airflow import ADMIN
@@ -19,6 +20,8 @@ from scripts.local.api import Api
 from scripts.local.progress import Progress
 from scripts.local.settings import REPOSITORY
 
+CHART_FOLDER = REPOSITORY / ".chart"
+CHART_HELP = "download the chart from there, if it is not there yet (default: %(default)s)"
 # What must work before anybody triggers anything, in the order it comes up in.
 WORKLOADS = [
     ("redis", "statefulset/redis"),
@@ -59,6 +62,21 @@ def parser() -> argparse.ArgumentParser:
     down = commands.add_parser("down", help=text, description=text)
     down.set_defaults(run=run_down)
 
+    text = "deploy a commit to a cluster that has the Secrets of helm-values.yaml, PostgreSQL and Redis"
+    deploy = commands.add_parser("deploy", help=text, description=text)
+    deploy.add_argument("--context", required=True, help="of the kubeconfig that kubectl uses")
+    deploy.add_argument("--image", required=True, help="the CPU's image, best by digest: …@sha256:…")
+    deploy.add_argument("--repository", required=True, help="where the cluster gets the DAGs by git")
+    deploy.add_argument("--revision", required=True, help="the commit")
+    deploy.add_argument("--url", required=True, help="the address at which people reach Airflow")
+    deploy.set_defaults(run=run_deploy)
+
+    text = f"print where the archive of chart {helm.CHART_VERSION} is, downloaded and checked by its sha512"
+    chart = commands.add_parser("chart", help=text, description=text)
+    chart.set_defaults(run=run_chart)
+    for command in (deploy, chart):
+        command.add_argument("--from", dest="source", metavar="URL", default=helm.CHART_URL, help=CHART_HELP)
+
     for command in (up, down):
         command.add_argument(
             "--context",
@@ -70,8 +88,21 @@ def parser() -> argparse.ArgumentParser:
         f"environment: AIRFLOW_CHART, the chart's archive or folder (default: version {helm.CHART_VERSION}, "
         f"fetched); {passwords.SLACK}, where answers are told"
     )
-    up.epilog = down.epilog = "exit code: 0 done, 1 it failed, and standard error says why, 130 interrupted"
+    up.epilog = down.epilog = deploy.epilog = chart.epilog = (
+        "exit code: 0 done, 1 it failed, and standard error says why, 130 interrupted"
+    )
     return top
+
+
+def run_deploy(options: argparse.Namespace) -> None:
+    with Progress() as progress:
+        archive = helm.chart(os.environ.get("AIRFLOW_CHART", ""), CHART_FOLDER, options.source)
+        commit = Commit(options.image, options.repository, options.revision, options.url)
+        deploy(Kubectl(options.context), archive, commit, progress.say)
+
+
+def run_chart(options: argparse.Namespace) -> None:
+    print(helm.chart("", CHART_FOLDER, options.source))
 
 
 def run_up(options: argparse.Namespace) -> None:
@@ -79,7 +110,7 @@ def run_up(options: argparse.Namespace) -> None:
         given = given_cluster(options)
         if given is None:
             laptop.require_tools()
-        chart = helm.chart(os.environ.get("AIRFLOW_CHART", ""), REPOSITORY / ".chart")
+        chart = helm.chart(os.environ.get("AIRFLOW_CHART", ""), CHART_FOLDER)
         kubectl = given or laptop.cluster(progress.say)
         password = install(kubectl, chart, helm.values(options.values), progress.say)
         url = f"http://localhost:{options.port}"
@@ -114,7 +145,7 @@ def install(kubectl: Kubectl, chart: Path, values: helm.Values, say: Callable[[s
 
 def wait_for(kubectl: Kubectl, namespace: str, workload: str, say: Callable[[str], None]) -> None:
     say(f"waiting for {workload} in namespace {namespace}")
-    kubectl("rollout", "status", workload, "-n", namespace, f"--timeout={helm.PATIENCE_SECONDS}s")
+    kubectl.wait_for(namespace, workload, helm.PATIENCE_SECONDS)
 
 
 def run_down(options: argparse.Namespace) -> None:

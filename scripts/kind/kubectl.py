@@ -32,6 +32,10 @@ class Kubectl:
         """Run it with ``given`` as its standard input; what it prints."""
         return run(*self.command(*arguments), given=given)
 
+    def wait_for(self, namespace: str, workload: str, seconds: int) -> None:
+        """Wait until a workload has been rolled out."""
+        self("rollout", "status", workload, "-n", namespace, f"--timeout={seconds}s")
+
     def apply(self, *manifests: Manifest) -> None:
         """Make these objects, or make them so."""
         whole = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}

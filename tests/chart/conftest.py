@@ -59,7 +59,8 @@ def images() -> None:
     build(AIRFLOW, stand_ins / "airflow.Dockerfile", stand_ins, f"AIRFLOW_VERSION={AIRFLOW.split(':')[1]}")
     build("redis:7.2-bookworm", stand_ins / "redis.Dockerfile", stand_ins)
     build("postgres:17-bookworm", stand_ins / "postgres.Dockerfile", stand_ins)
-    build("cpu:dev", REPOSITORY / "cpu_image/Dockerfile", REPOSITORY / "cpu_image")
+    stand_in = "PYTHON_IMAGE=docker.io/library/python:3.13-slim"
+    build("cpu:dev", REPOSITORY / "cpu_image/Dockerfile", REPOSITORY / "cpu_image", stand_in)
     dockerfile = REPOSITORY / "scripts/kind/airflow.Dockerfile"
     build("cluster-cpu-airflow:dev", dockerfile, REPOSITORY, f"AIRFLOW_IMAGE={AIRFLOW}")
 

@@ -1,4 +1,4 @@
-"""The pipeline: only pinned tools, and the deployment is this commit's."""
+"""The pipeline: only pinned tools, credentials only where they are needed, this commit deployed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from tests.deploy.chart import ROOT, values
+from tests.deploy.chart import ROOT
 
 
 class Loader(yaml.SafeLoader):
@@ -33,27 +33,69 @@ def lines() -> Iterator[str]:
             yield from (line for line in part or [] if isinstance(line, str))
 
 
-def test_every_image_and_every_tool_has_its_version() -> None:
-    images = [job["image"] for job in PIPELINE.values() if isinstance(job, dict) and "image" in job]
-    assert images
-    assert all(re.search(r":\d+\.\d+", image) for image in images)
-    installed = " ".join(
-        re.findall(r"apt-get install .* --no-install-recommends ([^;]+);", "\n".join(lines()))
+def jobs() -> dict[str, dict[str, Any]]:
+    """Every job, with what it has from the jobs that it extends."""
+    found = {name: job for name, job in PIPELINE.items() if isinstance(job, dict) and "script" in job}
+    return {name: whole(job) for name, job in found.items()}
+
+
+def whole(job: dict[str, Any]) -> dict[str, Any]:
+    below = whole(PIPELINE[job["extends"]]) if "extends" in job else PIPELINE["default"]
+    return {**below, **job}
+
+
+def test_every_job_runs_in_one_image_that_is_named_by_its_digest() -> None:
+    assert {job["image"] for job in jobs().values()} == {"$PYTHON_IMAGE"}
+    assert re.fullmatch(
+        r"python:\d+\.\d+\.\d+-slim-trixie@sha256:[0-9a-f]{64}", PIPELINE["variables"]["PYTHON_IMAGE"]
     )
-    tools = shlex.split(installed)
+
+
+def test_the_image_of_the_cpu_is_built_on_that_image_too() -> None:
+    dockerfile = (ROOT / "cpu_image/Dockerfile").read_text()
+    assert f"\nARG PYTHON_IMAGE={PIPELINE['variables']['PYTHON_IMAGE']}\n" in dockerfile
+    assert re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE) == ["$PYTHON_IMAGE", "scratch"]
+    assert any('--build-arg PYTHON_IMAGE="$PYTHON_IMAGE"' in line for line in PIPELINE["build"]["script"])
+
+
+def test_every_tool_has_its_version() -> None:
+    installed = re.findall(r"apt-get install .* --no-install-recommends ([^;]+);", "\n".join(lines()))
+    tools = shlex.split(" ".join(installed))
     assert len(tools) > 1
-    # Certificates and a browser are only good when they are new, and Debian keeps no old ones.
+    # Certificates and a browser are only good when they are new, and Debian keeps no old ones. Any make does.
     new = {tool for tool in tools if not re.search(r"=\d+\.\d+", tool)}
-    assert new == {"ca-certificates", "chromium", "chromium-driver"}
+    assert new == {"ca-certificates", "chromium", "chromium-driver", "make"}
 
 
-def test_the_deployment_sets_the_image_the_dags_are_told() -> None:
-    [helm] = [line for line in lines() if line.startswith("helm ")]
-    words = shlex.split(helm)
-    given = dict(word.split("=", 1) for before, word in pairwise(words) if before == "--set-string")
-    assert given["env[0].value"] == "$CPU_IMAGE"
-    assert values()["env"][0]["name"] == "CPU_IMAGE"
-    assert given["dags.gitSync.ref"] == "$CI_COMMIT_SHA"
+def test_a_cluster_s_credentials_are_for_the_default_branch_or_for_a_job_that_somebody_starts() -> None:
+    with_credentials = {
+        name for name, job in jobs().items() if re.search("KUBECONFIG|KUBE_CONTEXT", str(job))
+    }
+    assert with_credentials == {"cluster", "end-to-end", "deploy"}
+    for name in with_credentials:
+        for rule in jobs()[name]["rules"]:
+            on_default_branch = "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH" in rule["if"].split(" && ")
+            assert on_default_branch or (rule["when"], rule["allow_failure"]) == ("manual", True), name
+
+
+def test_the_variables_with_credentials_are_to_be_protected() -> None:
+    assert "Mark each as protected" in (ROOT / ".gitlab-ci.yml").read_text()
+
+
+def test_the_chart_is_only_ever_used_by_way_of_its_sha512() -> None:
+    using = [line for line in lines() if "AIRFLOW_CHART_URL" in line and "scripts.kind" not in line]
+    assert using == []
+    assert not any(re.search(r"\b(curl|wget|helm) ", line) for line in lines())
+
+
+def test_the_deployment_is_of_this_commit_and_of_the_image_just_built() -> None:
+    [command] = [line for line in lines() if "scripts.kind deploy" in line]
+    words = shlex.split(command)
+    given = {word: after for word, after in pairwise(words) if word.startswith("--")}
+    assert (given["--image"], given["--revision"]) == ("$CPU_IMAGE", "$CI_COMMIT_SHA")
+    # By its digest, which the job build hands on in place of the tag.
+    assert PIPELINE["build"]["artifacts"]["reports"]["dotenv"] == "image.env"
+    assert any(line.startswith('echo "CPU_IMAGE=${CPU_IMAGE%:*}@') for line in PIPELINE["build"]["script"])
 
 
 def test_only_the_default_branch_is_deployed() -> None:

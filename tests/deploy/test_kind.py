@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from scripts.kind import helm, laptop, passwords
-from scripts.kind.kubectl import KindError
+from scripts.kind.deploy import Commit, values_of
+from scripts.kind.kubectl import KindError, Kubectl
 from tests.deploy.chart import ROOT
 from tests.deploy.chart import values as of_the_project
 from tests.deploy.test_rendered_chart import SECRETS
@@ -142,6 +143,86 @@ def test_a_chart_that_is_not_there_is_named() -> None:
     done = kind("up", "--context", "somewhere", AIRFLOW_CHART="/nowhere.tgz")
     assert done.returncode == 1
     assert "there is no chart at /nowhere.tgz" in done.stderr
+
+
+def test_a_chart_that_is_not_the_official_one_is_refused(tmp_path: Path) -> None:
+    (other := tmp_path / "other.tgz").write_bytes(b"another chart")
+    with pytest.raises(KindError, match=r"is not the official chart .* \(its sha512 differs\): remove it"):
+        helm.chart("", tmp_path / "kept", other.as_uri())
+    # Nor is what an earlier try has left taken for it.
+    with pytest.raises(KindError, match="is not the official chart"):
+        helm.chart("", tmp_path / "kept")
+
+
+def test_a_chart_that_can_t_be_fetched_is_told_with_its_address(tmp_path: Path) -> None:
+    with pytest.raises(KindError, match=r"file:.*nowhere\.tgz can't be fetched .*: AIRFLOW_CHART may name"):
+        helm.chart("", tmp_path, (tmp_path / "nowhere.tgz").as_uri())
+
+
+class Releases:
+    """Helm's library, with one release in some state."""
+
+    HelmError = RuntimeError
+
+    def __init__(self, *releases: dict[str, Any]) -> None:
+        self.releases = list(releases)
+        self.calls: list[str] = []
+
+    def library(self) -> Releases:
+        return self
+
+    def Config(self, **_: Any) -> Releases:
+        return self
+
+    def __enter__(self) -> Releases:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def list(self, *, all_states: bool) -> list[dict[str, Any]]:
+        assert all_states
+        return self.releases
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_, **__: self.calls.append(name)
+
+
+@pytest.mark.parametrize(
+    ("releases", "calls"),
+    [
+        ([], ["install"]),
+        ([("deployed", 1)], ["upgrade"]),
+        ([("deployed", 7)], ["upgrade"]),
+        ([("failed", 1)], ["uninstall", "install"]),
+        ([("pending-install", 1)], ["uninstall", "install"]),
+        ([("failed", 8)], ["upgrade"]),
+    ],
+)
+def test_an_airflow_that_ran_once_is_never_uninstalled_to_upgrade_it(
+    releases: list[tuple[str, int]], calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Releases(*({"name": "airflow", "status": status, "revision": one} for status, one in releases))
+    monkeypatch.setattr(helm, "library", found.library)
+    helm.install(Kubectl("somewhere"), Path("chart"), {})
+    assert found.calls == calls
+
+
+def test_a_deployment_sets_the_image_the_dags_and_the_address_and_nothing_else() -> None:
+    commit = Commit(
+        "registry.example/cpu@sha256:1", "https://git.example/c.git", "abc", "https://airflow.example"
+    )
+    values, project = values_of(commit), of_the_project()
+    assert [one["value"] for one in values["env"] if one["name"] == "CPU_IMAGE"] == [commit.image]
+    assert (values["dags"]["gitSync"]["repo"], values["dags"]["gitSync"]["ref"]) == (
+        commit.repository,
+        commit.revision,
+    )
+    assert values["config"]["api"]["base_url"] == commit.url
+    project["env"][0]["value"] = commit.image
+    project["dags"]["gitSync"] |= {"repo": commit.repository, "ref": commit.revision}
+    project["config"]["api"]["base_url"] = commit.url
+    assert values == project
 
 
 def test_values_that_can_t_be_read_are_named(tmp_path: Path) -> None:

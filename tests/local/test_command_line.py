@@ -25,7 +25,7 @@ from scripts.observe import Overview
 LOCAL = ["up", "down", "demo", "status", "logs", "pods", "clean-up"]
 COMMANDS = [
     *(["scripts.local", name] for name in LOCAL),
-    *(["scripts.kind", name] for name in ("up", "down")),
+    *(["scripts.kind", name] for name in ("up", "down", "deploy", "chart")),
     *([f"scripts.bench.{name}"] for name in ("history", "puzzle", "start_time")),
     ["scripts.slack_notify"],
 ]
