@@ -25,7 +25,7 @@ CHART_HELP = "download the chart from there, if it is not there yet (default: %(
 # What must work before anybody triggers anything, in the order it comes up in.
 WORKLOADS = [
     ("redis", "statefulset/redis"),
-    ("airflow", "statefulset/airflow-redis"),
+    ("airflow", "deployment/broker"),
     ("airflow", "deployment/airflow-api-server"),
     ("airflow", "deployment/airflow-scheduler"),
     ("airflow", "deployment/airflow-dag-processor"),

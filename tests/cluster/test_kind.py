@@ -20,5 +20,5 @@ def test_the_server_takes_redis_and_postgresql(cluster: Cluster) -> None:
     for one in ours:
         one["metadata"]["namespace"] = cluster.namespace
     lines = cluster.kubectl("apply", "--dry-run=server", "-f", "-", input=yaml.safe_dump_all(ours))
-    assert len(lines.splitlines()) == len(ours) == 4
+    assert len(lines.splitlines()) == len(ours) == 6
     assert all(line.endswith(" created (server dry run)") for line in lines.splitlines())

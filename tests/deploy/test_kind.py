@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import subprocess
@@ -20,7 +21,8 @@ from tests.deploy.chart import values as of_the_project
 from tests.deploy.test_rendered_chart import SECRETS
 
 MADE_UP = {
-    name: f"made-up-{name}" for name in ("database", "broker", "redis", "session", "admin", "jwt", "fernet")
+    name: f"made-up-{name}"
+    for name in ("database", "broker", "redis", "wall", "session", "admin", "jwt", "fernet")
 }
 
 
@@ -46,15 +48,51 @@ def made(environment: dict[str, str] | None = None) -> dict[tuple[str, str, str]
     }
 
 
+def pods() -> list[tuple[str, dict[str, Any]]]:
+    """The namespace and the pod of every workload."""
+    return [
+        (one["metadata"]["namespace"], one["spec"]["template"]["spec"])
+        for one in objects()
+        if one["kind"] in ("StatefulSet", "Deployment")
+    ]
+
+
 def test_every_secret_that_something_refers_to_is_made() -> None:
     referred = {("airflow", *one) for one in SECRETS} | {("cpu-jobs", "cpu-redis", "url")}
     referred |= {("airflow", "airflow-cpu-redis", "connection")}  # optional, but here it is given
-    for workload in objects():
-        if workload["kind"] == "StatefulSet":
-            [container] = workload["spec"]["template"]["spec"]["containers"]
-            keys = [one["valueFrom"]["secretKeyRef"] for one in container["env"] if "valueFrom" in one]
-            referred |= {(workload["metadata"]["namespace"], key["name"], key["key"]) for key in keys}
+    for namespace, pod in pods():
+        [container] = pod["containers"]
+        keys = [one["valueFrom"]["secretKeyRef"] for one in container.get("env", []) if "valueFrom" in one]
+        referred |= {(namespace, key["name"], key["key"]) for key in keys}
+        mounted = [one["secret"]["secretName"] for one in pod.get("volumes", []) if "secret" in one]
+        referred |= {(namespace, name, "users.acl") for name in mounted}
     assert set(made()) == referred
+
+
+def test_no_password_is_in_a_command_line() -> None:
+    """Neither as it is written, nor put in by a shell or by Kubernetes."""
+    for _, pod in pods():
+        for container in pod["containers"]:
+            words = [*container.get("command", []), *container.get("args", [])]
+            assert not any("$" in word or "requirepass" in word or "PASSWORD" in word for word in words)
+
+
+def test_passwords_that_are_missing_are_made_and_the_others_stay() -> None:
+    old = MADE_UP.keys() - {"wall"}
+    kept = {name: base64.b64encode(MADE_UP[name].encode()).decode() for name in old}
+    applied: list[Any] = []
+
+    class Cluster:
+        def find(self, *_: str) -> dict[str, Any]:
+            return {"data": kept}
+
+        def apply(self, *manifests: Any) -> None:
+            applied.extend(manifests)
+
+    found = passwords.passwords(Cluster())  # type: ignore[arg-type]
+    assert {name: found[name] for name in old} == {name: MADE_UP[name] for name in old}
+    assert [one["stringData"] for one in applied] == [found]
+    assert len(found["wall"]) == 48
 
 
 def test_where_answers_are_told_comes_from_the_environment() -> None:
@@ -69,22 +107,38 @@ def test_addresses_lead_to_the_services_that_are_made() -> None:
         for one in objects()
         if one["kind"] == "Service"
     }
-    assert services == {"postgres.airflow", "redis.redis"}
+    assert services == {"postgres.airflow", "broker.airflow", "redis.redis"}
     values = made()
     assert "@postgres:5432/" in values["airflow", "airflow-database", "connection"]
-    assert values["cpu-jobs", "cpu-redis", "url"].endswith("@redis.redis:6379/0")
+    assert "@broker:6379/" in values["airflow", "airflow-broker", "connection"]
+    assert values["cpu-jobs", "cpu-redis", "url"] == "redis://cpu:made-up-redis@redis.redis:6379/0"
+    assert (
+        values["airflow", "airflow-cpu-redis", "connection"] == "redis://wall:made-up-wall@redis.redis:6379/0"
+    )
+
+
+def test_the_file_of_users_has_the_passwords_that_the_addresses_have() -> None:
+    values = made()
+    users = values["redis", "redis", "users.acl"].splitlines()
+    assert [line.split()[:4] for line in users] == [
+        ["user", "default", "off"],
+        ["user", "cpu", "on", ">made-up-redis"],
+        ["user", "wall", "on", ">made-up-wall"],
+    ]
+    assert ">made-up-broker " in values["airflow", "airflow-broker", "users.acl"]
 
 
 def test_pods_may_reach_this_redis_by_their_network_policy() -> None:
     policy = yaml.safe_load((ROOT / "scripts/cluster/network.yaml").read_text())
-    [names] = [
-        expression["values"]
-        for rule in policy["spec"]["egress"]
-        for to in rule["to"]
-        for expression in to["podSelector"].get("matchExpressions", [])
-    ]
+    [allowed] = [rule["to"] for rule in policy["spec"]["egress"] if rule["ports"][0]["port"] == 6379]
     [redis] = [one for one in objects() if (one["kind"], one["metadata"]["name"]) == ("StatefulSet", "redis")]
-    assert redis["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/name"] in names
+    [peer] = allowed
+    assert peer["namespaceSelector"]["matchLabels"] == {
+        "kubernetes.io/metadata.name": redis["metadata"]["namespace"]
+    }
+    [expression] = peer["podSelector"]["matchExpressions"]
+    labels = redis["spec"]["template"]["metadata"]["labels"]
+    assert labels[expression["key"]] in expression["values"]
 
 
 def test_the_image_has_the_dags_where_the_values_look_for_them() -> None:

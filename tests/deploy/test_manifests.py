@@ -66,11 +66,9 @@ def test_the_operator_s_advice_names_what_the_role_grants() -> None:
     assert f"needs {', '.join(verbs)} and {last} on pods" in str(api_trouble(a_pod(), forbidden))
 
 
-def test_the_network_policy_is_for_the_pods_that_the_dags_make() -> None:
-    selected = manifest("NetworkPolicy")["spec"]["podSelector"]["matchLabels"]
-    assert pod_operators()
-    for operator in pod_operators():
-        assert selected.items() <= operator.labels.items()
+def test_the_network_policy_is_for_every_pod_of_the_namespace() -> None:
+    """A pod without the right labels would otherwise be free to talk to anybody."""
+    assert manifest("NetworkPolicy")["spec"]["podSelector"] == {}
 
 
 def test_the_network_policy_lets_the_pods_reach_redis_and_the_name_service_only() -> None:
@@ -80,7 +78,13 @@ def test_the_network_policy_lets_the_pods_reach_redis_and_the_name_service_only(
     redis, names = spec["egress"]
     assert [port["port"] for port in redis["ports"]] == [6379]
     assert {port["port"] for port in names["ports"]} == {53}
-    assert all(peer["podSelector"] for rule in (redis, names) for peer in rule["to"])
+    for peer in (*redis["to"], *names["to"]):
+        if "ipBlock" in peer:
+            assert peer == {"ipBlock": {"cidr": "169.254.20.10/32"}}, "the node's own name service"
+        else:
+            # In a namespace that is named: a pod of any other may call itself Redis.
+            assert list(peer["namespaceSelector"]["matchLabels"]) == ["kubernetes.io/metadata.name"]
+            assert peer["podSelector"]
 
 
 def test_the_quota_is_what_the_most_pods_at_once_ask_for() -> None:

@@ -19,7 +19,6 @@ SECRETS = {
     ("airflow-keys", "fernet-key"),
     ("airflow-keys", "api-secret-key"),
     ("airflow-keys", "jwt-secret"),
-    ("airflow-broker", "password"),
     ("airflow-broker", "connection"),
     ("airflow-admin", "password"),
 }

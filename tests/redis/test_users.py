@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
+import yaml
 
 from cpu.redis_client import connect
 from scripts.kind.redis_users import USERS, acl_file
+from scripts.local.settings import REPOSITORY
 from scripts.observe import overview
 from scripts.wall import memory
 from tests.redis import server as servers
@@ -51,6 +54,10 @@ def wall(url: str) -> Iterator[redis.Redis]:
         yield client
 
 
+def run(client: Any, *command: str) -> None:
+    client.execute_command(*command)
+
+
 def allowed(user: str) -> set[str]:
     [line] = [line for line in USERS.read_text().splitlines() if line.startswith(f"user {user} ")]
     return set(re.findall(r" \+(\S+)", line))
@@ -76,8 +83,8 @@ def whole_job(trial: Trial) -> None:
     cancelled.cancel()
     assert cancelled.run(0)["status"] == "stopped"
     hopeless = Trial(trial.client)
-    hopeless.store("acc +1\njmp -1\n")
-    assert hopeless.run(2)["status"] == "loop"
+    hopeless.store("acc +1\njmp -1\njmp -2\n")
+    assert [hopeless.run(number)["status"] for number in (2, 3)] == ["loop", "loop"]
 
 
 def test_the_whole_job_works_as_the_user_cpu_who_needs_all_that_it_may(
@@ -106,7 +113,7 @@ def test_the_user_cpu_can_touch_no_key_but_a_cpu_s(cpu: Trial, admin: redis.Redi
     admin.set("celery", "not yours")
     for command in ("HGETALL celery", "DEL celery", "EXPIRE celery 1", "HSET celery a b"):
         with pytest.raises(redis.exceptions.NoPermissionError):
-            cpu.client.execute_command(*command.split())
+            run(cpu.client, *command.split())
     assert admin.get("celery") == b"not yours"
 
 
@@ -114,16 +121,31 @@ def test_the_user_cpu_can_touch_no_key_but_a_cpu_s(cpu: Trial, admin: redis.Redi
 def test_neither_user_can_run_another_command(command: str, cpu: Trial, wall: redis.Redis) -> None:
     for client in (cpu.client, wall):
         with pytest.raises(redis.exceptions.NoPermissionError):
-            client.execute_command(*command.split())
+            run(client, *command.split())
 
 
 def test_the_user_wall_can_write_nothing(cpu: Trial, wall: redis.Redis) -> None:
     cpu.store()
     for command in (["DEL"], ["HSET", "a", "b"], ["EXPIRE", "1"]):
         with pytest.raises(redis.exceptions.NoPermissionError):
-            wall.execute_command(command[0], f"cpu:{{{cpu.start}}}:start", *command[1:])
+            run(wall, command[0], f"cpu:{{{cpu.start}}}:start", *command[1:])
 
 
 def test_nobody_gets_in_without_a_password(url: str) -> None:
     with connect(f"redis://{url}") as client, pytest.raises(redis.exceptions.AuthenticationError):
-        client.execute_command("PING")
+        run(client, "PING")
+
+
+def test_the_server_of_make_kind_starts_with_its_users_and_never_evicts(tmp_path: Path) -> None:
+    texts = (REPOSITORY / "scripts/kind/redis.yaml").read_text()
+    [workload] = [one for one in yaml.safe_load_all(texts) if one["kind"] == "StatefulSet"]
+    [container] = workload["spec"]["template"]["spec"]["containers"]
+    (tmp_path / "users.acl").write_text(acl_file(**PASSWORDS) + "user admin on >admin ~* +@all\n")
+    places = {"/etc/redis/users.acl": str(tmp_path / "users.acl"), "/data": str(tmp_path)}
+    port = servers.free_port()
+    with servers.running(*(places.get(word, word) for word in container["args"]), port=port):
+        with redis.Redis.from_url(f"redis://admin:admin@127.0.0.1:{port}", decode_responses=True) as client:
+            settings = client.config_get("maxmemory-policy", "appendfsync")
+            assert settings == {"maxmemory-policy": "noeviction", "appendfsync": "always"}
+        with connect(f"redis://cpu:{PASSWORDS['cpu']}@127.0.0.1:{port}") as client:
+            Trial(client).store()
