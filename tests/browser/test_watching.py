@@ -15,6 +15,7 @@ from cpu.start_run import Settings
 from scripts.local.waiting import wait_until
 from tests.airflow.stack import Stack, reference
 from tests.browser.ui import WALL, Ui
+from tests.numbers import BEYOND_64_BITS
 from tests.unit.solver import EXAMPLE
 
 MINE = "nop +2\nacc +7\njmp +3\nacc -4\njmp -3\nacc +1\njmp -5\nacc +9\n"
@@ -123,6 +124,16 @@ def test_a_tile_opens_its_cpu_by_keyboard_alone(ui: Ui, stack: Stack, watched: s
     ui.picture("cpu")
     ui.press(Keys.ESCAPE)
     assert ui.run("return document.activeElement.dataset.cpu") == "8"
+
+
+def test_registers_beyond_64_bits_are_shown_to_their_last_digit(ui: Ui, stack: Stack) -> None:
+    _, start = stack.finish(stack.start(program=BEYOND_64_BITS, parts="part 1"))
+    ui.open_wall(f"?start={start}&cpu=0")
+    ui.find("#span", "cycles 1 to 4: acc 9223372036854775807 to 27670116110564327421, pc 0 to 3")
+    ui.find("#registers dd", "27670116110564327421")
+    ui.find("#part1", "27670116110564327421")
+    ui.find("#tiles .registers", "acc 27670116110564327421  pc 0")
+    ui.find("#program .current", "acc +9223372036854775807")
 
 
 def test_a_cpu_leads_to_its_dag_runs_whose_notes_say_what_happened(ui: Ui, watched: str) -> None:
