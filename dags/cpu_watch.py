@@ -1,17 +1,22 @@
-"""DAG ``cpu_watch``: nothing is lost. A CPU that nobody goes on with is gone on with.
+"""DAG ``cpu_watch``, the watchdog: resumes CPUs whose DAG runs failed or vanished.
 
-survey (a pod) → resume → look_again, until the start run is over
+survey (a pod) → resume → look_again, whatever became of the two, until the start run is over
 """
 
 from __future__ import annotations
 
+import hashlib
+import logging
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import DAG, Param, get_current_context, task
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, Param, TriggerRule, get_current_context, task
 
 from dags import settings
-from dags.news import tell_failure
-from dags.pods import PodOperator
+from dags.news import AsSlackAsks, tell_failure, tell_outage_began, tell_outage_ended
+from dags.outage import Outage
+from dags.pods import WHY, PodOperator
 from dags.runs import START_PATTERN, Cycle, GivenUp, go_on, runs_of, watch
 from dags.words import happened
 
@@ -33,13 +38,23 @@ until all CPUs have stopped, one run of this DAG looks for such CPUs.
 | `survey` | a pod tells which cycle is due of each CPU that has not stopped, or has an answer to tell |
 | `resume` | triggers a run of `cpu` for each due cycle that no run is in progress for: `….again-1` |
 | `look_again` | triggers the next look, unless the start run is over |
+| `complete` | nothing of this look has failed |
+
+Where a look fails, the next one follows all the same, for as long as Redis keeps the start run (CPU_TTL).
+Slack is told once when looks begin to fail, and once when they work again.
 
 A run that ended after the look was due is left to the next look. Trigger it by hand, with a start run's name,
 to have it looked after now. Where Redis is some cycles back, these cycles get further runs as well, one after
 the other. A cycle happens once, however many runs ask for it.
 """
 
+log = logging.getLogger(__name__)
+
 IN_PROGRESS = ["queued", "running"]
+GIVEN_UP = "given_up"
+"""The XCom of `resume` that lists the cycles it has given up."""
+TOLD_AT_TRY = 6
+"""The try of `look_again` at which people are told that it does not succeed."""
 
 
 def is_looked_after(count: Callable[[Sequence[str], Sequence[str]], int], last: Cycle, due: Cycle) -> bool:
@@ -60,11 +75,6 @@ def is_told(ti: RuntimeTaskInstanceProtocol, cycle: Cycle) -> bool:
     return any(ti.xcom_pull(task_ids="notify", dag_id="cpu", run_id=run) for run in runs_of(cycle))
 
 
-def tell_of_failure(context: Context) -> None:
-    """Tell people that there are CPUs that nobody goes on with any more."""
-    tell_failure(context["params"]["start"], context)
-
-
 def cycle_of(params: Mapping[str, Any], found: Mapping[str, Any], cpu: int, number: int) -> Cycle:
     """Return a cycle that a survey has found; its pods execute as many as the start run was given.
 
@@ -74,13 +84,69 @@ def cycle_of(params: Mapping[str, Any], found: Mapping[str, Any], cpu: int, numb
     return Cycle(start=params["start"], cpu=cpu, cycle=number, cycles=int(cycles))
 
 
+def trouble_of(ti: RuntimeTaskInstanceProtocol) -> tuple[str, str, str] | None:
+    """Return what has failed in this look, if anything: the task, what to know it by, and the cause."""
+    if ti.xcom_pull(task_ids="survey") is None:
+        task = trouble = "survey"  # one trouble however it is put: each look's pod has another name
+    elif ti.xcom_pull(task_ids="resume") is None:
+        task = "resume"
+        given_up = ti.xcom_pull(task_ids=task, key=GIVEN_UP) or []
+        trouble = f"{task} {hashlib.sha256(' '.join(given_up).encode()).hexdigest()[:8]}"
+    else:
+        return None
+    return task, trouble, ti.xcom_pull(task_ids=task, key=WHY) or "its process is gone: see its log"
+
+
+def posted(tell: Callable[..., object], *args: Any) -> bool:
+    """Post to Slack. What goes wrong is logged, and left to the next look: CPUs do not wait for Slack."""
+    try:
+        tell(*args)
+    except Exception as error:
+        log.warning(
+            "People could not be told; the next look tries again. %s: %s", type(error).__name__, error
+        )
+        return False
+    return True
+
+
+def next_look(context: Context) -> str:
+    """Tell people when looks begin to fail or work again. Trigger what follows; return its run id, or ""."""
+    ti, params, run = context["ti"], context["params"], context["dag_run"]
+    start, cycles = params["start"], {"cycles": params["cycles"]} if params["cycles"] else {}
+    found = ti.xcom_pull(task_ids="survey")
+    outage = Outage.of(params["outage"])
+    if trouble := trouble_of(ti):
+        task, known_by, why = trouble
+        outage = outage.fails(run.run_id, run.run_after, surveyed=found is not None)
+        if known_by not in outage.told and posted(
+            tell_outage_began, start, task, why, outage, known_by, context
+        ):
+            outage = outage.is_known(known_by)
+    else:
+        outage = outage.works()
+    if found and found["more"] is not None:
+        return watch(start, run.run_after, found["more"], **cycles, **outage.conf())
+
+    # Where this look took long, the next one is not due when this one was.
+    now = max(run.run_after, datetime.now(UTC))
+    if found is None:
+        is_over = outage.outlasts(settings.TTL_SECONDS, now)
+    else:
+        news = [cycle_of(params, found, cpu, number) for cpu, number in found["news"]]
+        is_over = found["status"] == "over" and all(is_told(ti, cycle) for cycle in news)
+    if found and is_over and outage.began:
+        tell_outage_ended(start, outage, now, context, is_gone="cycles" not in found)  # no look follows
+    elif found and outage.has_ended() and posted(tell_outage_ended, start, outage, now, context):
+        outage = Outage()
+    return "" if is_over else watch(start, now, **cycles, **outage.next_look().conf())
+
+
 with DAG(
     dag_id="cpu_watch",
     description="Goes on with CPUs whose runs have failed. Triggered by cpu_start, or by hand.",
     doc_md=DOC,
     max_active_runs=16,
-    # What it is there for is trouble: it outlasts the trouble of an hour.
-    **{**settings.TRIGGERED, "default_args": {**settings.RETRIES, "retries": 60}},
+    **settings.TRIGGERED,
     params={
         "start": Param(type="string", pattern=START_PATTERN, description="The start run"),
         "cycles": Param(
@@ -91,6 +157,7 @@ with DAG(
             description="Cycles per pod; as the start run was given them, where empty",
         ),
         "cpu": Param(0, type="integer", minimum=0, maximum=10_000, description="The first CPU to look at"),
+        "outage": Param({}, type="object", description="What the look before tells of trouble. Leave it so."),
     },
 ) as dag:
     survey = PodOperator(
@@ -103,7 +170,7 @@ with DAG(
         **settings.POD,
     )
 
-    @task(on_failure_callback=tell_of_failure)
+    @task
     def resume() -> list[str]:
         """Trigger a run for each cycle that is due and that nobody sees to; their ids are the XCom."""
         context = get_current_context()
@@ -131,20 +198,28 @@ with DAG(
             except GivenUp as error:
                 given_up += error.args
         if given_up:
+            ti.xcom_push(key=GIVEN_UP, value=given_up)
+            ti.xcom_push(key=WHY, value=str(GivenUp(*given_up)))
             raise GivenUp(*given_up)
         return resumed
 
-    @task
+    # It must not end before what it is there for.
+    @task(
+        trigger_rule=TriggerRule.ALL_DONE,
+        retries=settings.TRIES_FOR_A_TTL,
+        retry_policy=AsSlackAsks(),
+    )
     def look_again() -> str:
         """Trigger the next look; the XCom is its id, empty when the start run is over and all is told."""
         context = get_current_context()
-        ti, params, now = context["ti"], context["params"], context["dag_run"].run_after
-        found = ti.xcom_pull(task_ids="survey")
-        if found["more"] is not None:
-            return watch(params["start"], now, found["more"], cycles=params["cycles"])
-        news = [cycle_of(params, found, cpu, number) for cpu, number in found["news"]]
-        if found["status"] == "over" and all(is_told(ti, cycle) for cycle in news):
-            return ""
-        return watch(params["start"], now, cycles=params["cycles"])
+        try:
+            return next_look(context)
+        except Exception as error:
+            if context["ti"].try_number == TOLD_AT_TRY:
+                posted(tell_failure, context["params"]["start"], {**context, "exception": error})
+            raise
 
-    survey >> resume() >> look_again()
+    resumed = resume()
+    survey >> resumed >> look_again()
+    # The state of a run is that of its last tasks: without this one, a look that failed would be a success.
+    resumed >> EmptyOperator(task_id="complete")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from dags.outage import Outage
     from scripts.messages import Message
 
 
@@ -70,18 +71,40 @@ def tell_start(
 
 def tell_failure(start: str, context: Context) -> None:
     """Post that this task has failed for good, and why; Airflow logs what goes wrong with that."""
-    from airflow.sdk.log import redact  # type: ignore[attr-defined]
-
-    from scripts import messages, slack_notify
-    from scripts.slack.connection import connection
+    from scripts import messages
 
     task, error = context["ti"], context.get("exception")
     said = str(error or "") or (type(error).__name__ if error else "its process is gone: see its log")
-    why = redact(said)  # as a log would show it: nothing masks what goes to Slack
-    link = link_of(context)
-    run = context["dag_run"].run_id
-    message = messages.failed(start, task.dag_id, run, task.task_id, str(why), link, since(start, context))
-    slack_notify.notify(message, connection())
+    run, link = context["dag_run"].run_id, link_of(context)
+    told_since = since(start, context)
+    deliver(messages.failed(start, task.dag_id, run, task.task_id, masked(said), link, told_since))
+
+
+def tell_outage_began(
+    start: str, task: str, why: str, outage: Outage, trouble: str, context: Context
+) -> None:
+    """Post that the watchdog over a start run has begun to fail, once for each trouble of an outage."""
+    from scripts.messages import outage_began
+
+    link, told_since = link_of(context), since(start, context)
+    deliver(outage_began(start, task, masked(why), outage.began, trouble, link, told_since))
+
+
+def tell_outage_ended(
+    start: str, outage: Outage, now: datetime, context: Context, *, is_gone: bool = False
+) -> None:
+    """Post that the watchdog over a start run works again, once; `is_gone`: it has nothing left to watch."""
+    from scripts.messages import outage_ended
+
+    seconds, link, told_since = now.timestamp() - outage.since, link_of(context), since(start, context)
+    post(outage_ended(start, outage.began, seconds, is_gone, link, told_since))
+
+
+def masked(text: str) -> str:
+    """Return the text as a log would show it: nothing else masks what goes to Slack."""
+    from airflow.sdk.log import redact  # type: ignore[attr-defined]
+
+    return str(redact(text))
 
 
 def since(start: str, context: Context) -> float:
@@ -107,16 +130,22 @@ def picture_of(start: str) -> bytes | None:
     return png_of(start)
 
 
+def deliver(message: Message, picture: Callable[[], bytes | None] | None = None) -> dict[str, Any]:
+    """Post to where the Airflow connection leads, or log where there is none."""
+    from scripts import slack_notify
+    from scripts.slack.connection import connection
+
+    return dict(slack_notify.notify(message, connection(), picture))
+
+
 def post(message: Message, picture: Callable[[], bytes | None] | None = None) -> dict[str, Any]:
     """Post, and put what goes wrong in the words that Airflow knows."""
     from airflow.sdk.exceptions import AirflowFailException
 
-    from scripts import slack_notify
-    from scripts.slack.connection import connection
     from scripts.slack.errors import SlackAway, SlackRefused
 
     try:
-        return dict(slack_notify.notify(message, connection(), picture))
+        return deliver(message, picture)
     except SlackRefused as error:
         raise AirflowFailException(f"{error}. {KEPT}") from error
     except SlackAway as error:

@@ -44,15 +44,30 @@ def watch_seconds(value: str) -> int:
     return int(value)
 
 
+def ttl(value: str) -> int:
+    """Read CPU_TTL; raise ValueError naming it when it is no whole number of seconds from 1 to 10**9."""
+    if not (value.isascii() and value.isdigit() and len(value) <= 18 and 1 <= int(value) <= 10**9):
+        raise ValueError(f"CPU_TTL is {value!r}: set it to a whole number of seconds from 1 to 1000000000")
+    return int(value)
+
+
+TTL_SECONDS = ttl(os.environ.get("CPU_TTL", "") or "604800")
 # What all pods of all DAGs have in common.
 POD: dict[str, Any] = {
     "namespace": os.environ.get("CPU_NAMESPACE", "cpu-jobs"),
     "image": os.environ.get("CPU_IMAGE", "cpu:dev"),
-    "env": {"RESULT_FILE": "/dev/termination-log", "CPU_TTL": os.environ.get("CPU_TTL", "604800")},
+    "env": {"RESULT_FILE": "/dev/termination-log", "CPU_TTL": str(TTL_SECONDS)},
     "secret_env": {"REDIS_URL": (os.environ.get("CPU_SECRET", "cpu-redis"), "url")},
 }
 # Every task may be tried again, soon at first: it is made to find what an earlier try did.
-RETRIES = {"retries": 5, "retry_delay": 3, "retry_exponential_backoff": True, "max_retry_delay": 60}
+RETRIES: dict[str, Any] = {
+    "retries": 5,
+    "retry_delay": 3,
+    "retry_exponential_backoff": True,
+    "max_retry_delay": 60,
+}
+# Enough for all tries of a task that goes on for as long as Redis keeps a start run.
+TRIES_FOR_A_TTL = TTL_SECONDS // RETRIES["max_retry_delay"] + RETRIES["retries"]
 # What all DAGs have in common: people and other runs trigger them, nothing does by the clock.
 TRIGGERED: dict[str, Any] = {
     "schedule": None,

@@ -138,6 +138,29 @@ def failed(start: str, dag: str, run: str, task: str, why: str, link: str, since
     return Message(text, link, Mark(start, f"failed-{dag}-{task}", since, about))
 
 
+def outage_began(
+    start: str, task: str, why: str, outage: str, trouble: str, link: str, since: float
+) -> Message:
+    """Return the message that the watchdog over a start run has begun to fail, and goes on trying.
+
+    `outage` and `trouble` tell the message from those of other outages, and of other troubles in this one.
+    """
+    text = (
+        f"Failing: task {task} of DAG cpu_watch\n"
+        f"{_cut(visible(why), SHOWN_OF_A_CAUSE)}\n"
+        "It goes on trying, and tells you when it works again\n"
+        f"Start run {start}"
+    )
+    return Message(text, link, Mark(start, f"failed-cpu_watch-{task}", since, f"{outage} {trouble}"))
+
+
+def outage_ended(start: str, outage: str, seconds: float, is_gone: bool, link: str, since: float) -> Message:
+    """Return the message that the watchdog over a start run works again, after so many seconds."""
+    gone = "; the start run is cancelled, or nothing is left of it in Redis" if is_gone else ""
+    text = f"Works again: DAG cpu_watch\nIt failed for {duration(seconds)}{gone}\nStart run {start}"
+    return Message(text, link, Mark(start, "works-cpu_watch", since, outage))
+
+
 def headline(news: News) -> str:
     """The answer in one line; raises ValueError where the news does not hold one."""
     match news:

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TELLING = {"cpu": ("execute", "load"), "cpu_start": ("store",), "cpu_cancel": ("cancel",)}
+TELLING = {
+    "cpu": ("execute", "load"),
+    "cpu_start": ("store",),
+    "cpu_cancel": ("cancel",),
+    "cpu_watch": ("survey",),
+}
 """The tasks whose result tells what a run of the DAG did."""
 
 

@@ -103,19 +103,13 @@ def test_that_no_swap_ends_the_program_comes_with_a_picture_too(
     assert len(slack.files.shared) == 1
 
 
-@pytest.mark.parametrize(
-    ("dag", "task", "params"),
-    [
-        (cpu_start.dag, "store", {}),
-        (cpu_start.dag, "start_cpus", {}),
-        (cpu_watch.dag, "resume", {"start": START}),
-    ],
-)
+@pytest.mark.parametrize("task", ["store", "start_cpus"])
 def test_what_fails_for_good_is_told_with_its_cause_in_the_start_run_s_thread(
-    slack: SlackServer, dag: Any, task: str, params: dict[str, str]
+    slack: SlackServer, task: str
 ) -> None:
-    where = context(dag.dag_id, task, params=params, exception=GivenUp("cpu-8.cycle-3", "cpu-1.cycle-2"))
-    start = params.get("start") or cpu_start.start_id(where)
+    dag = cpu_start.dag
+    where = context(dag.dag_id, task, exception=GivenUp("cpu-8.cycle-3", "cpu-1.cycle-2"))
+    start = cpu_start.start_id(where)
     root = tell_start(start, "nop +0\n", 1, 2, 1, context("cpu_start", "announce"))
     for _ in range(2):
         fail(dag, task, where)
@@ -160,4 +154,4 @@ def test_no_secret_that_a_log_would_mask_is_told(slack: SlackServer) -> None:
 def test_only_what_ends_a_start_run_s_story_is_told_as_a_failure() -> None:
     tasks = [(dag, task) for dag in (cpu.dag, cpu_start.dag, cpu_watch.dag) for task in dag.tasks]
     told = {(dag.dag_id, task.task_id) for dag, task in tasks if task.on_failure_callback}
-    assert told == {("cpu_start", "store"), ("cpu_start", "start_cpus"), ("cpu_watch", "resume")}
+    assert told == {("cpu_start", "store"), ("cpu_start", "start_cpus")}  # cpu_watch tells by itself

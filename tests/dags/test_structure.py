@@ -46,7 +46,7 @@ def test_cpu_start_stores_the_program_before_it_starts_cpus() -> None:
 
 
 def test_cpu_watch_looks_before_it_resumes_and_looks_again_after() -> None:
-    assert edges(cpu_watch.dag) == {("survey", "resume"), ("resume", "look_again")}
+    assert edges(cpu_watch.dag) == {("survey", "resume"), ("resume", "look_again"), ("resume", "complete")}
 
 
 @pytest.mark.parametrize(

@@ -195,4 +195,4 @@ def test_a_resumed_cpu_goes_on_with_the_cycles_per_pod_of_its_start_run(
 def test_a_look_by_hand_needs_only_the_start_run_s_name() -> None:
     params = copy.deepcopy(cpu_watch.dag.params)
     params["start"] = "s"
-    assert params.validate() == {"start": "s", "cycles": None, "cpu": 0}
+    assert params.validate() == {"start": "s", "cycles": None, "cpu": 0, "outage": {}}
