@@ -15,7 +15,7 @@ tables: TROUBLES in status.py, REFUSALS in api.py.
 
 from dags.pods.manifest import Manifest, manifest_of
 from dags.pods.operator import WHY, PodOperator, PodTrigger
-from dags.pods.run import delete_all, run_pod
+from dags.pods.run import delete_all, ended_before, run_pod
 from dags.pods.status import PodFailed, PodRefused, Result
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "PodTrigger",
     "Result",
     "delete_all",
+    "ended_before",
     "manifest_of",
     "run_pod",
 ]

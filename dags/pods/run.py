@@ -21,6 +21,8 @@ from dags.pods.status import (
 )
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from kubernetes_asyncio.client import CoreV1Api, V1Pod
 
 # Beyond the pod's own deadline: time to be scheduled, to have its image pulled, to be told of.
@@ -161,8 +163,20 @@ async def delete(api: CoreV1Api, pod: V1Pod, grace_seconds: int = 1) -> None:
             raise
 
 
-async def delete_all(conn_id: str, namespace: str, labels: Mapping[str, str]) -> list[str]:
-    """Delete the pods with these labels that have failed or wait to begin; their names.
+def is_idle(pod: V1Pod) -> bool:
+    """Whether a pod has failed or waits to begin."""
+    return bool(pod.status.phase in ("Pending", "Failed"))
+
+
+def ended_before(moment: datetime) -> Callable[[V1Pod], bool]:
+    """Return whether a pod has ended and was created before that moment, as a function of the pod."""
+    return lambda pod: bool(is_finished(pod) and pod.metadata.creation_timestamp < moment)
+
+
+async def delete_all(
+    conn_id: str, namespace: str, labels: Mapping[str, str], chosen: Callable[[V1Pod], bool] = is_idle
+) -> list[str]:
+    """Delete the chosen ones of the pods with these labels; return their names.
 
     A watch begins with what there is, so that nobody needs the right to list.
     """
@@ -178,8 +192,7 @@ async def delete_all(conn_id: str, namespace: str, labels: Mapping[str, str]) ->
     ):
         async for event in events:
             pod = event["object"]
-            is_idle = pod.status.phase in ("Pending", "Failed") and pod.metadata.deletion_timestamp is None
-            if event["type"] == "ADDED" and is_idle:
+            if event["type"] == "ADDED" and chosen(pod) and pod.metadata.deletion_timestamp is None:
                 await delete(api, pod, 0)
                 deleted.append(pod.metadata.name)
     return deleted

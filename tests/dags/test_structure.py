@@ -6,7 +6,7 @@ import base64
 import subprocess
 import sys
 import zlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,10 +15,12 @@ import pytest
 from airflow.sdk import Param
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import ParamValidationError
+from airflow.timetables.base import TimeRestriction
+from airflow.timetables.trigger import CronTriggerTimetable
 
 from cpu import program as programs
 from cpu import reference
-from dags import cpu, cpu_cancel, cpu_start, cpu_watch, settings
+from dags import cpu, cpu_cancel, cpu_clean_up, cpu_start, cpu_watch, settings
 from dags.pods import PodOperator
 from dags.runs import Cycle, run_id
 
@@ -47,6 +49,22 @@ def test_cpu_start_stores_the_program_before_it_starts_cpus() -> None:
 
 def test_cpu_watch_looks_before_it_resumes_and_looks_again_after() -> None:
     assert edges(cpu_watch.dag) == {("survey", "resume"), ("resume", "look_again"), ("resume", "complete")}
+
+
+def test_old_pods_are_deleted_once_a_day_and_not_when_the_dag_is_first_seen() -> None:
+    timetable = CronTriggerTimetable(str(cpu_clean_up.dag.schedule), timezone="UTC")
+    assert cpu_clean_up.dag.start_date is None
+    nothing_yet = TimeRestriction(earliest=None, latest=None, catchup=False)
+    first = timetable.next_dagrun_info(last_automated_data_interval=None, restriction=nothing_yet)
+    assert first is not None
+    now = datetime.now(UTC)
+    assert now < first.run_after <= now + timedelta(days=1)
+    assert not cpu_clean_up.dag.catchup
+
+
+def test_pods_are_kept_longer_than_redis_keeps_their_cpus() -> None:
+    kept = timedelta(days=cpu_clean_up.dag.params["days"])
+    assert kept >= timedelta(seconds=int(settings.POD["env"]["CPU_TTL"])) + timedelta(days=1)
 
 
 @pytest.mark.parametrize(

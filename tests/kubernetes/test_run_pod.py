@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import socket
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -215,6 +216,29 @@ async def test_the_pods_with_a_label_that_failed_or_wait_are_deleted_and_no_othe
         await asyncio.to_thread(cluster.until_gone, name)
     assert cluster.read(at_work).status.phase == "Running"
     assert cluster.read(others).status.phase == "Failed"
+
+
+async def test_the_pods_that_ended_before_some_moment_are_deleted_and_no_others(cluster: Cluster) -> None:
+    def made(script: str) -> str:
+        pod = manifest(cluster, script)
+        pod["metadata"]["labels"]["start"] = "old"
+        return str(cluster.api.create_namespaced_pod(cluster.namespace, pod).metadata.name)
+
+    failed, succeeded, at_work = made("exit 1"), made("true"), made("sleep 60")
+    for name in (failed, succeeded):
+        await asyncio.to_thread(cluster.until, name, ended)
+    await asyncio.to_thread(cluster.until, at_work, runs)
+    now = cluster.read(at_work).metadata.creation_timestamp
+
+    async def deleted(before: datetime) -> set[str]:
+        chosen = pods.ended_before(before)
+        return set(await pods.delete_all("kubernetes_default", cluster.namespace, {"start": "old"}, chosen))
+
+    assert await deleted(now - timedelta(days=8)) == set()
+    assert await deleted(now + timedelta(seconds=1)) == {failed, succeeded}
+    for name in (failed, succeeded):
+        await asyncio.to_thread(cluster.until_gone, name)
+    assert cluster.read(at_work).status.phase == "Running"
 
 
 async def test_twenty_pods_at_once_all_give_their_results(cluster: Cluster) -> None:
