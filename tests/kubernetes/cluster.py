@@ -232,18 +232,18 @@ def runs(pod: Any) -> bool:
     return bool(pod.status.phase == "Running")
 
 
-def state(pod: Any, container: int = 0) -> Any:
+def state(pod: Any, container: str = "main") -> Any:
     """The state of one of a pod's containers; waiting, running or terminated is set in it."""
-    statuses = pod.status.container_statuses
-    return statuses[container].state if statuses else kubernetes.client.V1ContainerState()
+    states = [one.state for one in pod.status.container_statuses or [] if one.name == container]
+    return states[0] if states else kubernetes.client.V1ContainerState()
 
 
 def waits(reason: str) -> Callable[[Any], bool]:
-    """Whether a pod's first container waits for that reason."""
+    """Whether a pod's main container waits for that reason."""
     return lambda pod: bool(state(pod).waiting and state(pod).waiting.reason == reason)
 
 
-def terminated(pod: Any, container: int = 0) -> Any:
+def terminated(pod: Any, container: str = "main") -> Any:
     """How a container ended."""
     found = state(pod, container).terminated
     assert found, f"the container has not ended: {pod.status}"

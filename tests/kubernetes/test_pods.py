@@ -132,6 +132,16 @@ def test_containers_share_a_volume_and_init_containers_run_first_in_order(cluste
     assert cluster.log(pod.metadata.name, container="reader") == "first\nsecond\n"
 
 
+def test_containers_statuses_are_sorted_by_name_and_those_of_init_containers_are_not(
+    cluster: Cluster,
+) -> None:
+    inits = [cluster.container("true", name) for name in ("two", "one")]
+    containers = [cluster.container("true", name) for name in ("main", "zipkin", "istio")]
+    pod = cluster.finished(initContainers=inits, containers=containers)
+    assert [one.name for one in pod.status.container_statuses] == ["istio", "main", "zipkin"]
+    assert [one.name for one in pod.status.init_container_statuses] == ["two", "one"]
+
+
 def test_a_failed_init_container_fails_the_pod_before_it_starts(cluster: Cluster) -> None:
     pod = cluster.finished(initContainers=[cluster.container("exit 5", "first")])
     assert pod.status.phase == "Failed"

@@ -23,7 +23,8 @@ def status_of(pod: Json, inits: Sequence[Container], mains: Sequence[Container],
         "podIP": ADDRESS,
         "podIPs": [{"ip": ADDRESS}],
         "startTime": old.get("startTime") or now(),
-        "containerStatuses": [_container_status(container) for container in mains],
+        # A kubelet sorts these by name, and leaves init containers in their order.
+        "containerStatuses": [_container_status(one) for one in sorted(mains, key=lambda one: one.name)],
         "qosClass": old["qosClass"],
         **verdict,
     }
