@@ -8,6 +8,9 @@ from typing import Any
 # As the Kubernetes API takes it; Any, for the client's types ask for its own classes.
 Manifest = Any
 
+MAIN = "main"
+"""The name of our container: a cluster may put others into the pod, such as a service mesh's."""
+
 
 def manifest_of(
     name: str,
@@ -19,7 +22,7 @@ def manifest_of(
     secret_env: Mapping[str, Sequence[str]],
     deadline_seconds: int,
 ) -> Manifest:
-    """A pod with one container that meets the ``restricted`` Pod Security Standard.
+    """Return a pod with one container that meets the ``restricted`` Pod Security Standard.
 
     ``secret_env`` maps a variable to (Secret's name, key). Kubernetes expands ``$(NAME)`` in arguments;
     ``$$`` stands for a literal ``$``, so that nothing in them is taken for a variable.
@@ -42,7 +45,7 @@ def manifest_of(
             "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [
                 {
-                    "name": "main",
+                    "name": MAIN,
                     "image": image,
                     "imagePullPolicy": "IfNotPresent",
                     "args": [arg.replace("$", "$$") for arg in args],

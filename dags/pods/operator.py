@@ -12,9 +12,11 @@ from airflow.sdk import BaseOperator, BranchMixIn
 from airflow.triggers.base import BaseTrigger, StartTriggerArgs, TriggerEvent
 
 from dags.pods.manifest import Manifest, manifest_of
+from dags.pods.printable import describe, printable
+from dags.pods.result import Result
 from dags.pods.run import delete_by_name, run_pod
-from dags.pods.status import PodFailed, PodRefused, Result
-from dags.pods.templates import render
+from dags.pods.status import PodFailed, PodRefused
+from dags.pods.templates import needs_worker, render
 
 if TYPE_CHECKING:
     import jinja2
@@ -26,22 +28,27 @@ WHY = "why"
 
 
 async def event_of(conn_id: str, instead: str, manifest: Manifest) -> dict[str, Any]:
-    """What the pod comes to: ``{"result": …}``, or ``{"error": sentence, "refused": bool}``; or, where there
-    is a task to follow instead, ``{"instead": task id}`` and no pod.
+    """Return what the pod comes to: ``{"result": …}``, or ``{"error": sentence, "refused": bool}``; or, where
+    there is a task to follow instead, ``{"instead": task id}`` and no pod.
     """
     if instead:
         return {"instead": instead}
     try:
         return {"result": await run_pod(conn_id, manifest)}
     except (PodFailed, PodRefused) as error:
-        return {"error": str(error), "refused": isinstance(error, PodRefused)}
+        return error_event(error)
+
+
+def error_event(error: PodFailed | PodRefused) -> dict[str, Any]:
+    return {"error": str(error), "refused": isinstance(error, PodRefused)}
 
 
 class PodTrigger(BaseTrigger):
     """Runs the pod in the triggerer: 400 pods in flight need no workers.
 
-    Takes what the operator takes, and renders it, so that the scheduler can hand a task over to the triggerer
-    without a worker. Its one event is :func:`event_of`'s.
+    Takes what the operator takes. The scheduler hands a task over without a worker, and the templates are
+    rendered here; what a worker hands over is ``rendered``. The one event is :func:`event_of`'s, whatever
+    goes wrong: a trigger that ends without an event, or never, ends its task without a reason, or never.
     """
 
     def __init__(
@@ -51,6 +58,7 @@ class PodTrigger(BaseTrigger):
         args: Sequence[str],
         labels: Mapping[str, str],
         instead: str,
+        rendered: bool = False,
         **others: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -59,21 +67,33 @@ class PodTrigger(BaseTrigger):
         self.args = args
         self.labels = labels
         self.instead = instead
+        self.rendered = rendered
         self.others = others
+        self._context: Context | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         templates = {"pod_name": self.pod_name, "args": self.args, "labels": self.labels}
-        kwargs = {"conn_id": self.conn_id, "instead": self.instead, **templates, **self.others}
-        return "dags.pods.operator.PodTrigger", kwargs
+        own = {"conn_id": self.conn_id, "instead": self.instead, "rendered": self.rendered}
+        return "dags.pods.operator.PodTrigger", {**own, **templates, **self.others}
 
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
-        render(self, context, jinja_env or self.get_template_env())
+        """Keep the context until the trigger runs, and can tell what is wrong with a template."""
+        self._context = context
 
     def manifest(self) -> Manifest:
         return manifest_of(name=self.pod_name, args=self.args, labels=self.labels, **self.others)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        event = await event_of(self.conn_id, self.instead, self.manifest())
+        try:
+            if self._context is not None and not self.rendered:
+                render(self, self._context, self.get_template_env())
+                self.rendered = True
+            event = await event_of(self.conn_id, self.instead, self.manifest())
+        except PodRefused as error:
+            event = error_event(error)
+        except Exception as error:
+            self.log.exception("The pod can't be waited for")
+            event = error_event(PodFailed(f"the pod can't be waited for: {describe(error)}"))
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
@@ -93,7 +113,9 @@ class PodOperator(BaseOperator, BranchMixIn):
     :param refused: asked where the pod refuses what it is to do: which downstream task to follow all the
         same, or nothing, and the task fails
     :param words: given the result, what it says to people, for the task's log; nothing where it has no words
-    :param deferrable: run in the triggerer rather than in a worker; a worker only takes the result
+    :param deferrable: wait in the triggerer rather than in a worker; a worker only takes the result, and
+        begins the task where only a worker can: where it is mapped, its args are made by a callable, or its
+        templates name more than ``params``, ``dag_run`` and ``run_id``
 
     For the other parameters see :func:`dags.pods.manifest.manifest_of`.
     """
@@ -136,23 +158,33 @@ class PodOperator(BaseOperator, BranchMixIn):
         self.refused = refused
         self.words = words
         self.conn_id = conn_id
-        if deferrable:
-            if callable(args):
-                raise TypeError("args are made when the task's templates are rendered, in a worker")
+        self.deferrable = deferrable
+        if deferrable and not callable(args) and not self.needs_worker([name, *args]):
             # The scheduler hands the task over by itself: no worker has to begin it.
+            trigger_cls, trigger_kwargs = self.trigger(rendered=False).serialize()
             self.start_from_trigger = True
             self.start_trigger_args = StartTriggerArgs(
-                trigger_cls="dags.pods.operator.PodTrigger",
-                trigger_kwargs={
-                    "conn_id": conn_id,
-                    "pod_name": name,
-                    "args": list(args),
-                    "labels": dict(self.labels),
-                    "instead": instead,
-                    **self.others(),
-                },
-                next_method="resume",
+                trigger_cls=trigger_cls, trigger_kwargs=trigger_kwargs, next_method="resume"
             )
+
+    def needs_worker(self, templates: Sequence[str]) -> bool:
+        """Whether the triggerer could not render the templates."""
+        # A parameter without a default ends the triggerer, with all that it waits for.
+        params: Any = [self.params, *([self.dag.params] if self.has_dag() else [])]  # type: ignore[no-untyped-call]
+        return needs_worker([*templates, *self.labels.values(), self.instead]) or any(
+            not one.get_param(name).has_value for one in params for name in one
+        )
+
+    def trigger(self, rendered: bool) -> PodTrigger:
+        return PodTrigger(
+            conn_id=self.conn_id,
+            pod_name=self.pod_name,
+            args=list(self.made_args()),
+            labels=dict(self.labels),
+            instead=self.instead,
+            rendered=rendered,
+            **self.others(),
+        )
 
     def others(self) -> dict[str, Any]:
         """What :func:`manifest_of` asks for beside the templates."""
@@ -164,10 +196,13 @@ class PodOperator(BaseOperator, BranchMixIn):
             "deadline_seconds": self.deadline_seconds,
         }
 
-    def manifest(self) -> Manifest:
+    def made_args(self) -> Sequence[str]:
         if callable(self.args):
             raise TypeError("args are made when the task's templates are rendered")
-        return manifest_of(name=self.pod_name, args=self.args, labels=self.labels, **self.others())
+        return self.args
+
+    def manifest(self) -> Manifest:
+        return manifest_of(name=self.pod_name, args=self.made_args(), labels=self.labels, **self.others())
 
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
         render(self, context, jinja_env or self.get_template_env())
@@ -175,6 +210,8 @@ class PodOperator(BaseOperator, BranchMixIn):
     def execute(self, context: Context) -> Result | None:
         if not self.instead:
             self.log.info("Pod %s in namespace %s", self.pod_name, self.namespace)
+            if self.deferrable:
+                self.defer(trigger=self.trigger(rendered=True), method_name="resume")
         return self.resume(context, asyncio.run(event_of(self.conn_id, self.instead, self.manifest())))
 
     def resume(self, context: Context, event: dict[str, Any]) -> Result | None:
@@ -205,8 +242,8 @@ class PodOperator(BaseOperator, BranchMixIn):
     def take(self, context: Context, result: Result) -> Result:
         """Log the result, which is the pod's output, and follow the branch it leads to."""
         if self.words and (said := self.words(result)):
-            self.log.info("%s", said)
-        self.log.info("%s", json.dumps(result, ensure_ascii=False))
+            self.log.info("%s", printable(said))
+        self.log.info("%s", printable(json.dumps(result, ensure_ascii=False), 5000))
         if self.branch is None:
             return result
         # Pushed before the branch: choosing ends the task by an exception when it skips others.

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-import json
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from dags.pods.manifest import MAIN
+from dags.pods.printable import printable
+from dags.pods.result import BadResult, Result, parse_result
+
 if TYPE_CHECKING:
     from kubernetes_asyncio.client import (
+        V1Container,
+        V1ContainerState,
         V1ContainerStateTerminated,
-        V1ContainerStateWaiting,
-        V1ContainerStatus,
         V1Pod,
-        V1PodCondition,
     )
-
-Result = dict[str, Any]
 
 PERMANENT_EXIT_CODE = 2
 
 
 class PodFailed(AirflowException):
-    """The pod gave no result; trying again may help."""
+    """The pod gave no result; trying again may help. Its text is printable, whatever the pod has said."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(printable(said))
 
 
 class PodRefused(AirflowFailException):
-    """The pod gave no result, and trying again can't help."""
+    """The pod gave no result, and trying again can't help. Its text is printable as well."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(printable(said))
 
 
 class Trouble(NamedTuple):
@@ -75,63 +81,106 @@ def named(pod: V1Pod) -> str:
     return f"pod {pod.metadata.name} in namespace {pod.metadata.namespace}"
 
 
-def container(pod: V1Pod) -> V1ContainerStatus | None:
-    """The status of the pod's one container, once there is one."""
-    return pod.status.container_statuses[0] if pod.status.container_statuses else None
+def container(pod: V1Pod) -> V1Container:
+    """Return the definition of our container, whatever else is in the pod."""
+    return next(one for one in pod.spec.containers if one.name == MAIN)
+
+
+def state_of(pod: V1Pod) -> V1ContainerState | None:
+    """Return the state of our container, once there is one."""
+    states = (one.state for one in pod.status.container_statuses or [] if one.name == MAIN)
+    return next(states, None)
+
+
+def end_of(pod: V1Pod) -> V1ContainerStateTerminated | None:
+    """Return how our container ended, once it has."""
+    state = state_of(pod)
+    return state.terminated if state else None
 
 
 def is_finished(pod: V1Pod) -> bool:
-    return pod.status.phase in ("Succeeded", "Failed")
+    """Whether our container has ended, even if a sidecar runs on, or will never run."""
+    return end_of(pod) is not None or pod.status.phase in ("Succeeded", "Failed")
 
 
-def waits_for(pod: V1Pod) -> V1PodCondition | V1ContainerStateWaiting | None:
-    """The reason and message of what the pod waits for: a node, or what its container needs."""
+def has_failed(pod: V1Pod) -> bool:
+    """Whether the pod has ended without a result."""
+    if not is_finished(pod):
+        return False
+    try:
+        result_of(pod)
+    except (PodFailed, PodRefused):
+        return True
+    return False
+
+
+class Wait(NamedTuple):
+    """What keeps our container from starting, in the cluster's own words."""
+
+    reason: str
+    message: str
+
+
+def waits_for(pod: V1Pod) -> Wait | None:
+    """Return what the pod waits for: a node, or what our container or one that must start before it needs."""
     for condition in pod.status.conditions or []:
         if (condition.type, condition.status) == ("PodScheduled", "False"):
-            return condition
-    status = container(pod)
-    return status.state.waiting if status and status.state else None
+            return Wait(condition.reason or "", condition.message or "")
+    state = state_of(pod)
+    if state is None or state.waiting is None:
+        return None
+    for init in pod.status.init_container_statuses or []:
+        waiting = init.state.waiting if init.state else None
+        if waiting and waiting.reason not in (None, "PodInitializing"):
+            return Wait(waiting.reason, f"init container {init.name}: {waiting.message or waiting.reason}")
+    return Wait(state.waiting.reason or "", state.waiting.message or "")
 
 
 def trouble_of(pod: V1Pod) -> Trouble | None:
-    """What keeps the pod from starting; None when nothing does."""
-    says = waits_for(pod)
-    return TROUBLES.get(says.reason, UNKNOWN) if says and says.reason else None
+    """Return what keeps the pod from starting; None when nothing does."""
+    waits = waits_for(pod)
+    return TROUBLES.get(waits.reason, UNKNOWN) if waits and waits.reason else None
 
 
 def why_waiting(pod: V1Pod) -> str:
-    """The cluster's own words for the pod's trouble."""
-    says = waits_for(pod)
-    return f"{says.reason}: {says.message or 'no further word'}" if says else "no word"
+    """Return the cluster's own words for the pod's trouble."""
+    waits = waits_for(pod)
+    return f"{waits.reason}: {waits.message or 'no further word'}" if waits else "no word"
 
 
 def result_of(pod: V1Pod) -> Result:
-    """The JSON object a finished pod left.
+    """Return the JSON object that a finished pod left.
 
-    Raises PodFailed or PodRefused with the pod's own words when it failed, PodRefused when what it
-    left is no JSON object.
+    Raises PodFailed or PodRefused with the pod's own words when our container failed, PodRefused when it left
+    no result that Airflow can keep.
     """
-    status = container(pod)
-    end = status.state.terminated if status and status.state else None
-    if pod.status.phase == "Succeeded" and end is not None:
+    end = end_of(pod)
+    bad = "nothing as its result (is the image the right one?)"
+    if end is not None and end.exit_code == 0:
         try:
-            result = json.loads(end.message or "")
-        except ValueError:
-            result = None
-        if isinstance(result, dict):
-            return result
+            return parse_result(end.message or "")
+        except BadResult as error:
+            bad = str(error)
     if pod.metadata.deletion_timestamp is not None:
         raise PodFailed(f"{named(pod)} was deleted before it left a result")
-    if pod.status.phase == "Succeeded":
-        left = repr(end.message or "") if end else "nothing"
-        remedy = f"is image {pod.spec.containers[0].image} the right one?"
-        raise PodRefused(f"{named(pod)} ended well but left no JSON object as its result: {left} ({remedy})")
+    if (end is not None and end.exit_code == 0 and not pod.status.reason) or pod.status.phase == "Succeeded":
+        raise PodRefused(f"{named(pod)} with image {container(pod).image} ended well but left {bad}")
+    raise failure_of(pod)
+
+
+def failure_of(pod: V1Pod) -> PodFailed | PodRefused:
+    """Return why our container failed, or did not come to run."""
+    end, who = end_of(pod), ""
+    if end is None:
+        for init in pod.status.init_container_statuses or []:
+            if init.state and init.state.terminated and init.state.terminated.exit_code:
+                end, who = init.state.terminated, f"init container {init.name}: "
     said = ((end.message if end else None) or pod.status.message or "it left no message").strip()
     reason = pod.status.reason or (end.reason if end else None) or pod.status.phase
     code = f", exit code {end.exit_code}" if end else ""
     remedy = f" ({REMEDIES[reason]})" if reason in REMEDIES else sources(pod, said)
-    kind = PodRefused if is_permanent(reason, end, said) else PodFailed
-    raise kind(f"{named(pod)} failed ({reason}{code}): {said}{remedy}")
+    kind = PodRefused if is_permanent(reason, end_of(pod), said) else PodFailed
+    return kind(f"{named(pod)} failed ({reason}{code}): {who}{said}{remedy}")
 
 
 def is_permanent(reason: str, end: V1ContainerStateTerminated | None, said: str) -> bool:
@@ -142,10 +191,10 @@ def is_permanent(reason: str, end: V1ContainerStateTerminated | None, said: str)
 
 
 def sources(pod: V1Pod, said: str) -> str:
-    """Which Secrets hold the variables that the pod's words name."""
+    """Return which Secrets hold the variables that the pod's words name."""
     refs = {
         each.name: each.value_from.secret_key_ref
-        for each in pod.spec.containers[0].env or []
+        for each in container(pod).env or []
         if each.value_from and each.value_from.secret_key_ref and each.name in said
     }
     found = [f"{name} is key {ref.key} of Secret {ref.name}" for name, ref in refs.items()]

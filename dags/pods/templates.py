@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
+
+from jinja2 import TemplateError
+from jinja2.meta import find_undeclared_variables
+from jinja2.sandbox import SandboxedEnvironment
+
+from dags.pods.printable import describe
+from dags.pods.status import PodRefused
 
 if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
+
+
+# What a triggerer knows by itself. It asks its supervisor for all else, and where that does not understand
+# the question, as with ti.xcom_pull, it waits for the answer for ever.
+KNOWN_TO_TRIGGERER = {"params", "dag_run", "run_id"}
+
+
+def needs_worker(templates: Iterable[str]) -> bool:
+    """Whether only a worker can render the templates, or say what is wrong with them."""
+    try:
+        names = find_undeclared_variables(SandboxedEnvironment().parse("\n".join(templates)))
+    except TemplateError:
+        return True
+    return not names <= KNOWN_TO_TRIGGERER
 
 
 class Templated(Protocol):
@@ -25,7 +46,7 @@ class Templated(Protocol):
 def render(pod: Templated, context: Context, jinja_env: jinja2.Environment) -> None:
     """Render the templates in place, as one: to compile a template takes a millisecond, however short it is.
 
-    Arguments that a callable makes are taken as they are.
+    Arguments that a callable makes are taken as they are. Raises PodRefused where a template is wrong.
     """
     templates = [pod.pod_name, pod.instead, *pod.labels.values()]
     if callable(pod.args):
@@ -33,7 +54,10 @@ def render(pod: Templated, context: Context, jinja_env: jinja2.Environment) -> N
     else:
         templates += pod.args
     separator = secrets.token_hex()  # nobody's parameter holds it
-    rendered = pod.render_template(separator.join(templates), context, jinja_env).split(separator)
+    try:
+        rendered = pod.render_template(separator.join(templates), context, jinja_env).split(separator)
+    except TemplateError as error:
+        raise PodRefused(f"a template of the pod can't be rendered: {describe(error)}") from error
     pod.pod_name, pod.instead, *rendered = rendered
     pod.labels = dict(zip(pod.labels, rendered, strict=False))
     if made := rendered[len(pod.labels) :]:

@@ -16,6 +16,7 @@ from kubernetes_asyncio.watch import Watch
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
 from dags.pods import manifest_of
+from dags.pods.status import end_of, is_finished
 from scripts.local.settings import SECRET, Settings
 
 DEADLINE = 120
@@ -80,13 +81,13 @@ class Bare:
         ) as events:
             async for event in events:
                 pod = event["object"]
-                if pod.status.phase in ("Succeeded", "Failed"):
+                if is_finished(pod):
                     break
-        ended = [one.state.terminated for one in pod.status.container_statuses or []]
+        end = end_of(pod)
         await self._api.delete_namespaced_pod(name, pod.metadata.namespace)
-        if pod.status.phase != "Succeeded" or not ended[0]:
-            raise PodFailed(f"pod {name} came to nothing: {pod.status.phase} {pod.status.message or ended}")
-        return dict(json.loads(ended[0].message))
+        if end is None or end.exit_code:
+            raise PodFailed(f"pod {name} came to nothing: {pod.status.phase} {pod.status.message or end}")
+        return dict(json.loads(end.message))
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from kubernetes.client.exceptions import ApiException
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from dags.pods import manifest_of
+from dags.pods.status import end_of, is_finished
 
 PATIENCE = 120
 """Seconds a pod may take."""
@@ -33,10 +34,10 @@ class Pods:
         made["spec"]["containers"][0]["command"] = command
         self._api.create_namespaced_pod(self._namespace, made)
         pods = self._api.list_namespaced_pod
-        status = self._until(pods, name, lambda pod: pod.status.phase in ("Succeeded", "Failed")).status
-        if status.phase != "Succeeded":
-            ended = [container.state.terminated for container in status.container_statuses or []]
-            sys.exit(f"pod {name} failed: {[one.message for one in ended if one] or status.message}")
+        pod = self._until(pods, name, is_finished)
+        end = end_of(pod)
+        if end is None or end.exit_code:
+            sys.exit(f"pod {name} failed: {end.message if end else pod.status.message}")
         self._api.delete_namespaced_pod(name, self._namespace, grace_period_seconds=0)
 
     def _until(self, kind: Any, name: str, reached: Callable[[Any], bool]) -> Any:

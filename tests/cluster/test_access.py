@@ -11,7 +11,7 @@ import pytest
 
 from dags import pods
 from dags.pods import run
-from dags.pods.api import core_v1
+from dags.pods.api import connect
 from tests.cluster.conftest import ACCOUNT, status_of
 from tests.cluster.pods import LEAVE_A_RESULT, RESULT, manifest
 from tests.kubernetes.cluster import Cluster
@@ -91,7 +91,7 @@ async def test_the_account_deletes_the_pod_of_a_task_that_is_ended(
     cluster: Cluster, account: Cluster, connection: str
 ) -> None:
     made = manifest(account.namespace, account.image, "sleep 60")
-    async with core_v1(connection) as api:
+    async with connect(connection) as api:
         await run.created(api, made)
     await run.delete_by_name(connection, made)
     await asyncio.to_thread(cluster.until_gone, made["metadata"]["name"])

@@ -46,11 +46,9 @@ def clients(monkeypatch: pytest.MonkeyPatch) -> Clients:
     return clients
 
 
-async def use(status: int = 0) -> None:
-    async with api.core_v1("any"):
+async def use() -> None:
+    async with api.connect("any"):
         await asyncio.sleep(0)
-        if status:
-            raise ApiException(status=status)
 
 
 async def test_all_who_are_there_at_once_have_one_client_and_the_last_one_closes_it(clients: Clients) -> None:
@@ -61,29 +59,46 @@ async def test_all_who_are_there_at_once_have_one_client_and_the_last_one_closes
 
 
 async def test_each_connection_has_a_client_of_its_own(clients: Clients) -> None:
-    async with api.core_v1("one"), api.core_v1("other"):
+    async with api.connect("one"), api.connect("other"):
         assert (clients.opened, clients.open) == (2, 2)
     assert (clients.open, api.CLIENTS) == (0, {})
 
 
-async def test_once_credentials_are_refused_new_users_get_a_new_client(clients: Clients) -> None:
-    async with api.core_v1("any"):
+async def test_refused_credentials_are_renewed_once_for_all_who_have_them(clients: Clients) -> None:
+    refused: list[object] = []
+
+    async def request(kubernetes: Any) -> object:
+        used = kubernetes.api_client
+        await asyncio.sleep(0)
+        if not refused or used in refused:
+            refused.append(used)
+            raise ApiException(status=401)
+        return used
+
+    async def ask() -> object:
+        async with api.connect("any") as client:
+            return await client.authorized(request)
+
+    answers = await asyncio.gather(*(ask() for _ in range(50)))
+    assert len(set(answers)) == 1
+    assert (clients.opened, clients.open, api.CLIENTS) == (2, 0, {})
+
+
+async def test_only_refused_credentials_are_renewed(clients: Clients) -> None:
+    async def request(_: Any) -> None:
+        raise ApiException(status=403)
+
+    async with api.connect("any") as client:
         with pytest.raises(ApiException):
-            await use(status=403)
-        await use()
-        assert clients.opened == 1
-        with pytest.raises(ApiException):
-            await use(status=401)
-        async with api.core_v1("any"):
-            assert (clients.opened, clients.open) == (2, 2)
-    assert (clients.open, api.CLIENTS) == (0, {})
+            await client.authorized(request)
+    assert clients.opened == 1
 
 
 async def test_a_client_that_is_old_is_not_given_to_new_users(
     clients: Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api, "FRESH_SECONDS", 0.0)
-    async with api.core_v1("any"):
+    async with api.connect("any"):
         await asyncio.sleep(0.01)
         await use()
         assert clients.opened == 2

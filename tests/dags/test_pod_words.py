@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from dags import pods
 from dags.pods import status
 from dags.pods.api import api_trouble
 
+DESERIALIZER = client.ApiClient.__new__(client.ApiClient)  # as it is: opened, it needs an event loop
+DESERIALIZER.configuration = client.Configuration()
 NO_PROGRAM = 'unable to start container process: exec: "/no/such": stat /no/such: no such file or directory'
 BUSY = "failed to create shim task: context deadline exceeded"
 
@@ -66,6 +69,96 @@ def test_a_pod_that_failed_because_it_was_deleted_is_tried_again_whatever_its_ex
     pod = failed({"exit_code": 2, "reason": "Error"})
     pod.metadata.deletion_timestamp = datetime.now(UTC)
     with pytest.raises(pods.PodFailed, match="was deleted"):
+        status.result_of(pod)
+
+
+LEFT = {"terminated": {"exitCode": 0, "reason": "Completed", "message": '{"acc": 5}'}}
+FAILED = {"terminated": {"exitCode": 2, "reason": "Error", "message": "line 3 is wrong"}}
+OTHER = {"terminated": {"exitCode": 1, "reason": "Error", "message": "not ours"}}
+WAITS = {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}
+HELD = {"waiting": {"reason": "PodInitializing"}}
+RUNS: dict[str, Any] = {"running": {}}
+
+
+def of_many(phase: str, init: dict[str, Any] | None = None, **states: dict[str, Any]) -> client.V1Pod:
+    """A pod of several containers, as the cluster gives it: their statuses sorted by name."""
+    rest = {"image": "", "imageID": "", "ready": False, "restartCount": 0}
+
+    def statuses(states: dict[str, Any]) -> list[dict[str, Any]]:
+        return [{"name": name, "state": states[name], **rest} for name in sorted(states)]
+
+    # The injected container comes first in the definition, too.
+    containers = [{"name": name, "image": f"{name}:1"} for name in sorted(states)]
+    pod = {
+        "metadata": {"name": "cpu-1", "namespace": "cpu-jobs"},
+        "spec": {"containers": containers},
+        "status": {
+            "phase": phase,
+            "containerStatuses": statuses(states),
+            "initContainerStatuses": statuses(init or {}),
+        },
+    }
+    response: Any = SimpleNamespace(data=json.dumps(pod))
+    read: client.V1Pod = DESERIALIZER.deserialize(response, "V1Pod")
+    return read
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [
+        of_many("Running", istio=RUNS, main=LEFT),
+        of_many("Running", main=LEFT, zipkin=RUNS),
+        of_many("Succeeded", istio=OTHER, main=LEFT),
+        of_many("Failed", istio=OTHER, main=LEFT),
+        of_many("Failed", init={"a-native-sidecar": OTHER}, istio=OTHER, main=LEFT),
+    ],
+)
+def test_the_result_is_our_container_s_whatever_else_is_in_the_pod(pod: client.V1Pod) -> None:
+    assert status.is_finished(pod)
+    assert not status.has_failed(pod)
+    assert status.result_of(pod) == {"acc": 5}
+
+
+def test_a_pod_is_not_done_while_our_container_runs_though_a_sidecar_has_ended() -> None:
+    assert not status.is_finished(of_many("Running", istio=LEFT, main=RUNS))
+    assert not status.has_failed(of_many("Running", istio=OTHER, main=RUNS))
+
+
+@pytest.mark.parametrize("phase", ["Running", "Failed"])
+def test_the_end_and_the_exit_code_are_our_container_s(phase: str) -> None:
+    pod = of_many(phase, istio=OTHER, main=FAILED)
+    assert status.has_failed(pod)
+    with pytest.raises(pods.PodRefused, match=r"failed \(Error, exit code 2\): line 3 is wrong$"):
+        status.result_of(pod)
+
+
+def test_the_image_that_is_named_is_our_container_s() -> None:
+    pod = of_many("Succeeded", istio=LEFT, main={"terminated": {"exitCode": 0, "message": "hello"}})
+    with pytest.raises(pods.PodRefused, match="with image main:1 ended well but left no JSON object"):
+        status.result_of(pod)
+
+
+@pytest.mark.parametrize(
+    ("pod", "words"),
+    [
+        (of_many("Pending", istio=HELD, main=WAITS), "ErrImagePull: no such image"),
+        (of_many("Running", istio=WAITS, main=RUNS), "no word"),
+        (of_many("Running", istio=WAITS, main=LEFT), "no word"),
+        (
+            of_many("Pending", init={"mesh": WAITS}, istio=HELD, main=HELD),
+            "ErrImagePull: init container mesh: no such image",
+        ),
+        (of_many("Pending", init={"mesh": RUNS}, main=HELD), "PodInitializing: no further word"),
+    ],
+)
+def test_a_pod_waits_for_what_our_container_waits_for(pod: client.V1Pod, words: str) -> None:
+    assert status.why_waiting(pod) == words
+    assert (status.trouble_of(pod) is None) is ("ErrImagePull" not in words)
+
+
+def test_an_init_container_that_failed_is_named() -> None:
+    pod = of_many("Failed", init={"mesh": FAILED}, istio=HELD, main=HELD)
+    with pytest.raises(pods.PodFailed, match=r"exit code 2\): init container mesh: line 3 is wrong"):
         status.result_of(pod)
 
 

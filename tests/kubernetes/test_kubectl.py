@@ -45,7 +45,8 @@ LEAVE_A_RESULT = """echo '{"status":"stored","instructions":9}' | tr -d '\\n' >/
 
 def test_our_columns_tell_of_cycles_and_go_on_as_they_change(cluster: Cluster) -> None:
     labels = {"app": "cluster-cpu", "start": "s", "cpu": "8", "cycle": "3", "command": "exec"}
-    first = cluster.finished(LEAVE_A_RESULT, labels=labels).metadata.name
+    containers = [cluster.container("true", "a-sidecar"), cluster.container(LEAVE_A_RESULT)]
+    first = cluster.finished(labels=labels, containers=containers).metadata.name
     columns = f"--output=custom-columns-file={COLUMNS}"
     header, row = cluster.kubectl("get", "pod", first, columns).splitlines()
     assert header.split() == ["START", "CPU", "CYCLE", "COMMAND", "PHASE", "RESULT"]

@@ -70,6 +70,42 @@ async def test_a_second_try_takes_the_result_of_the_first_try_s_pod(cluster: Clu
     assert await run(second) == RESULT
 
 
+def with_sidecar(cluster: Cluster, made: pods.Manifest, script: str) -> pods.Manifest:
+    """The pod as a service mesh makes it: a container of its own before ours, and one that starts first."""
+    [main] = made["spec"]["containers"]
+    made["spec"]["containers"] = [cluster.container(script, "istio-proxy"), main]
+    made["spec"]["initContainers"] = [cluster.container("true", "istio-init")]
+    return made
+
+
+async def test_the_pod_is_done_and_deleted_once_our_container_has_ended_though_a_sidecar_runs_on(
+    cluster: Cluster,
+) -> None:
+    made = manifest(cluster, LEAVE_A_RESULT)
+    cluster.api.create_namespaced_pod(cluster.namespace, with_sidecar(cluster, made, "sleep 60"))
+    assert await run(manifest(cluster, "exit 1", name=made["metadata"]["name"])) == RESULT
+    await asyncio.to_thread(cluster.until_gone, made["metadata"]["name"])
+
+
+@pytest.mark.parametrize("sidecar", ["sleep 60", "exit 3"])
+async def test_our_container_s_failure_is_told_whatever_a_sidecar_does(
+    cluster: Cluster, sidecar: str
+) -> None:
+    made = with_sidecar(cluster, manifest(cluster, "echo line 3 is wrong >&2; exit 2"), sidecar)
+    with pytest.raises(pods.PodRefused, match=r"exit code 2\): line 3 is wrong"):
+        await run(made)
+    # The next try replaces it, though the sidecar may still run.
+    assert await run(manifest(cluster, LEAVE_A_RESULT, name=made["metadata"]["name"])) == RESULT
+
+
+@pytest.mark.usefixtures("_impatient")
+async def test_an_init_container_that_can_t_start_is_told(cluster: Cluster) -> None:
+    made = with_sidecar(cluster, manifest(cluster, LEAVE_A_RESULT), "sleep 60")
+    made["spec"]["initContainers"][0]["image"] = "no-such-image:1"
+    with pytest.raises(pods.PodRefused, match=r"ErrImagePull: init container istio-init: .*no-such-image"):
+        await run(made)
+
+
 async def test_a_second_try_waits_for_the_first_try_s_pod(cluster: Cluster) -> None:
     first = manifest(cluster, f"sleep 3; {LEAVE_A_RESULT}")
     cluster.api.create_namespaced_pod(cluster.namespace, first)
@@ -92,6 +128,18 @@ async def test_a_pod_that_failed_is_replaced_by_the_next_try_and_left_to_look_at
 async def test_exit_code_2_says_that_trying_again_can_t_help(cluster: Cluster) -> None:
     with pytest.raises(pods.PodRefused, match="line 3 is wrong"):
         await run(manifest(cluster, "echo line 3 is wrong >&2; exit 2"))
+
+
+@pytest.mark.parametrize(
+    "left", [r'{"acc": "\u0000"}', '{"acc": 123456789012345678901234567890}', '{"__classname__": 1}']
+)
+async def test_a_result_that_airflow_can_t_keep_is_refused_before_the_pod_is_deleted(
+    cluster: Cluster, left: str
+) -> None:
+    made = manifest(cluster, f"printf %s '{left}' > $RESULT_FILE")
+    with pytest.raises(pods.PodRefused, match="ended well but left a result with"):
+        await run(made)
+    assert cluster.read(made["metadata"]["name"]).status.phase == "Succeeded"
 
 
 @pytest.mark.parametrize("script", ["true", "echo [1] > $RESULT_FILE", "echo {acc > $RESULT_FILE"])
@@ -186,7 +234,7 @@ async def test_a_pod_past_its_deadline_fails(cluster: Cluster) -> None:
 
 async def test_a_pod_that_somebody_deletes_fails_in_a_way_that_is_tried_again(cluster: Cluster) -> None:
     made = manifest(cluster, "sleep 60")
-    async with api.core_v1("kubernetes_default") as client:
+    async with api.connect("kubernetes_default") as client:
         pod = await runs_pods.created(client, made)
         watching = asyncio.create_task(runs_pods.watched(client, pod, status.is_finished))
         await asyncio.to_thread(cluster.until, made["metadata"]["name"], runs)

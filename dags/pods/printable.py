@@ -1,0 +1,24 @@
+"""Text from outside as logs, XComs and databases can keep it."""
+
+from __future__ import annotations
+
+
+def printable(text: str, most: int = 2000) -> str:
+    """Return the text with what can't be printed as an escape, and its middle left out if it is too long.
+
+    Lines and tabs stay. A NUL, which PostgreSQL refuses, and half a surrogate pair, which no encoder takes,
+    become ``\\x00`` and ``\\ud800``.
+    """
+    if not text.isprintable():
+        text = "".join(one if one.isprintable() or one in "\n\t" else repr(one)[1:-1] for one in text)
+    return text if len(text) <= most else f"{text[: most // 2]} … {text[-(most // 2) :]}"
+
+
+def quoted(text: str, most: int = 80) -> str:
+    """Return the text in quotes, on one line."""
+    return printable(repr(text), most)
+
+
+def describe(error: BaseException) -> str:
+    """Return an error's type and text, on one line."""
+    return printable(f"{type(error).__name__}: {error}").replace("\n", " ")
