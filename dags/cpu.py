@@ -77,6 +77,7 @@ def pod(command: str, *flags: str, **kwargs: Any) -> PodOperator:
         },
         deferrable=settings.DEFERRED,
         words=happened,
+        strict_conf=True,
         **settings.POD,
         **kwargs,
     )

@@ -41,6 +41,7 @@ with DAG(
         args=["cancel", "--start", "{{ params.start }}"],
         labels={"app": "cluster-cpu", "start": "{{ params.start }}", "command": "cancel"},
         words=happened,
+        strict_conf=True,
         **settings.POD,
     )
 

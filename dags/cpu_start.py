@@ -171,6 +171,7 @@ with DAG(
             "command": "store",
         },
         words=happened,
+        strict_conf=True,
         on_failure_callback=tell_of_failure,
         **settings.POD,
     )

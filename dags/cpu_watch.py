@@ -15,7 +15,7 @@ from airflow.sdk import DAG, Param, TriggerRule, get_current_context, task
 
 from dags import settings
 from dags.news import AsSlackAsks, tell_failure, tell_outage_began, tell_outage_ended
-from dags.outage import Outage
+from dags.outage import SCHEMA, Outage
 from dags.pods import WHY, PodOperator
 from dags.runs import START_PATTERN, Cycle, GivenUp, go_on, runs_of, watch
 from dags.words import happened
@@ -157,7 +157,7 @@ with DAG(
             description="Cycles per pod; as the start run was given them, where empty",
         ),
         "cpu": Param(0, type="integer", minimum=0, maximum=10_000, description="The first CPU to look at"),
-        "outage": Param({}, type="object", description="What the look before tells of trouble. Leave it so."),
+        "outage": Param({}, **SCHEMA, description="What the look before tells of trouble. Leave it so."),
     },
 ) as dag:
     survey = PodOperator(
@@ -167,6 +167,7 @@ with DAG(
         args=["survey", "--start", "{{ params.start }}", "--cpu", "{{ params.cpu }}"],
         labels={"app": "cluster-cpu", "start": "{{ params.start }}", "command": "survey"},
         words=happened,
+        strict_conf=True,
         **settings.POD,
     )
 

@@ -9,6 +9,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "began": {"type": "string"},
+        "since": {"type": "number"},
+        "blind": {"type": "number"},
+        "told": {"type": "array", "items": {"type": "string"}},
+        "in_this_look": {"type": "boolean"},
+    },
+    "additionalProperties": False,
+}
+"""Of an outage in the conf."""
+
 
 @dataclass(frozen=True)
 class Outage:

@@ -59,6 +59,7 @@ class PodTrigger(BaseTrigger):
         labels: Mapping[str, str],
         instead: str,
         rendered: bool = False,
+        strict_conf: bool = False,
         **others: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -68,13 +69,15 @@ class PodTrigger(BaseTrigger):
         self.labels = labels
         self.instead = instead
         self.rendered = rendered
+        self.strict_conf = strict_conf
         self.others = others
         self._context: Context | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         templates = {"pod_name": self.pod_name, "args": self.args, "labels": self.labels}
         own = {"conn_id": self.conn_id, "instead": self.instead, "rendered": self.rendered}
-        return "dags.pods.operator.PodTrigger", {**own, **templates, **self.others}
+        kwargs = {**own, "strict_conf": self.strict_conf, **templates, **self.others}
+        return "dags.pods.operator.PodTrigger", kwargs
 
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
         """Keep the context until the trigger runs, and can tell what is wrong with a template."""
@@ -113,6 +116,7 @@ class PodOperator(BaseOperator, BranchMixIn):
     :param refused: asked where the pod refuses what it is to do: which downstream task to follow all the
         same, or nothing, and the task fails
     :param words: given the result, what it says to people, for the task's log; nothing where it has no words
+    :param strict_conf: refuse a run whose conf has a key that is no parameter of the DAG
     :param deferrable: wait in the triggerer rather than in a worker; a worker only takes the result, and
         begins the task where only a worker can: where it is mapped, its args are made by a callable, or its
         templates name more than ``params``, ``dag_run`` and ``run_id``
@@ -140,6 +144,7 @@ class PodOperator(BaseOperator, BranchMixIn):
         instead: str = "",
         refused: Callable[[], str] | None = None,
         words: Callable[[Result], str] | None = None,
+        strict_conf: bool = False,
         deferrable: bool = False,
         conn_id: str = "kubernetes_default",
         **kwargs: Any,
@@ -157,6 +162,7 @@ class PodOperator(BaseOperator, BranchMixIn):
         self.instead = instead
         self.refused = refused
         self.words = words
+        self.strict_conf = strict_conf
         self.conn_id = conn_id
         self.deferrable = deferrable
         if deferrable and not callable(args) and not self.needs_worker([name, *args]):
@@ -183,6 +189,7 @@ class PodOperator(BaseOperator, BranchMixIn):
             labels=dict(self.labels),
             instead=self.instead,
             rendered=rendered,
+            strict_conf=self.strict_conf,
             **self.others(),
         )
 
@@ -205,7 +212,11 @@ class PodOperator(BaseOperator, BranchMixIn):
         return manifest_of(name=self.pod_name, args=self.made_args(), labels=self.labels, **self.others())
 
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
-        render(self, context, jinja_env or self.get_template_env())
+        try:
+            render(self, context, jinja_env or self.get_template_env())
+        except PodRefused as error:
+            context["ti"].xcom_push(key=WHY, value=str(error))
+            raise
 
     def execute(self, context: Context) -> Result | None:
         if not self.instead:

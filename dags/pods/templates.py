@@ -10,6 +10,7 @@ from jinja2 import TemplateError
 from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import SandboxedEnvironment
 
+from dags.pods.conf import check_conf
 from dags.pods.printable import describe
 from dags.pods.status import PodRefused
 
@@ -39,6 +40,7 @@ class Templated(Protocol):
     instead: str
     args: Any  # strings; of the operator, also a callable that makes them
     labels: Mapping[str, str]
+    strict_conf: bool
 
     def render_template(self, content: Any, context: Context, jinja_env: jinja2.Environment) -> Any: ...
 
@@ -46,8 +48,11 @@ class Templated(Protocol):
 def render(pod: Templated, context: Context, jinja_env: jinja2.Environment) -> None:
     """Render the templates in place, as one: to compile a template takes a millisecond, however short it is.
 
-    Arguments that a callable makes are taken as they are. Raises PodRefused where a template is wrong.
+    Arguments that a callable makes are taken as they are. Raises PodRefused where a template is wrong, or the
+    run's conf is not allowed.
     """
+    if pod.strict_conf:
+        check_conf(context)
     templates = [pod.pod_name, pod.instead, *pod.labels.values()]
     if callable(pod.args):
         pod.args = list(pod.args(context=context, jinja_env=jinja_env))

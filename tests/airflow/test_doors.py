@@ -16,7 +16,8 @@ from airflow.api_fastapi.core_api import openapi
 from scripts.local import processes
 from scripts.local.airflow import ADMIN
 from scripts.local.api import AirflowError, Api
-from tests.airflow.stack import Stack
+from scripts.local.waiting import wait_until
+from tests.airflow.stack import PATIENCE_SECONDS, Stack
 from tests.hostile import MARKUP
 
 SPECIFICATIONS = Path(openapi.__file__).parent
@@ -103,6 +104,26 @@ def test_parameters_that_make_no_sense_start_nothing(stack: Stack, dag: str, con
     with pytest.raises(AirflowError, match=r": 4\d\d "):
         stack.api.trigger(dag, conf)
     assert stack.api.count_runs(dag) == before
+
+
+@pytest.mark.parametrize(
+    ("dag", "task", "conf", "said"),
+    [
+        ("cpu_start", "store", {"Program": "nop +0"}, "'Program' (did you mean 'program'?)"),
+        ("cpu_start", "store", {"params": {"program": "nop +0"}}, "'params' (give what is in it directly)"),
+        ("cpu", "execute", {"Cycle": 1}, "'Cycle' (did you mean 'cycle'?)"),
+        ("cpu_watch", "survey", {"start": "s", "cpus": 1}, "'cpus' (did you mean 'cpu'?)"),
+        ("cpu_cancel", "cancel", {"start": "s", "force": True}, "'force'; its parameters are start"),
+    ],
+)
+def test_a_key_that_is_no_parameter_is_refused_at_once_in_the_log_and_in_the_note(
+    stack: Stack, dag: str, task: str, conf: dict[str, Any], said: str
+) -> None:
+    run = stack.api.trigger(dag, conf)["dag_run_id"]
+    assert wait_until(lambda: stack.api.run(dag, run)["state"] == "failed", PATIENCE_SECONDS)
+    said = f"DAG {dag} has no parameter {said}"
+    assert said in stack.api.run(dag, run)["note"]
+    assert said in "\n".join(stack.api.log(dag, run, task, 1))
 
 
 @pytest.mark.parametrize("name", ["{{ 7 * 7 }}", "../../etc", "a b", "<script>", "a\nb", "$(id)"])

@@ -7,7 +7,7 @@ import pytest
 from cpu import program as programs
 from cpu import reference as solver
 from scripts.local.waiting import wait_until
-from tests.airflow.stack import Stack
+from tests.airflow.stack import PATIENCE_SECONDS, Stack
 from tests.airflow.test_end_to_end import assert_every_cpu_is_right, assert_no_cycle_ran_twice
 from tests.numbers import BEYOND_64_BITS
 from tests.programs import random_program
@@ -55,3 +55,11 @@ def test_numbers_beyond_64_bits_pass_workers_and_triggerer_and_come_to_their_exa
     assert stack.api.run("cpu", last)["note"] == note
     assert_every_cpu_is_right(stack, start, BEYOND_64_BITS)
     assert_no_cycle_ran_twice(stack, start)
+
+
+def test_a_key_that_is_no_parameter_is_refused_where_pods_are_waited_for_in_the_triggerer_too(
+    wide_stack: Stack,
+) -> None:
+    run = wide_stack.api.trigger("cpu", {"Cycle": 1})["dag_run_id"]
+    assert wait_until(lambda: wide_stack.api.run("cpu", run)["state"] == "failed", PATIENCE_SECONDS)
+    assert "no parameter 'Cycle' (did you mean 'cycle'?)" in wide_stack.api.run("cpu", run)["note"]
