@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
+from kubernetes import client
 
 from cpu import commands
 from cpu import program as programs
 from cpu.start_run import Settings
-from scripts.local.api import AirflowError
+from scripts.local import cluster
+from scripts.local.api import JSON, AirflowError
+from scripts.local.settings import SECRET
 from scripts.local.waiting import wait_until
 from tests.airflow.stack import PATIENCE_SECONDS, Stack, reference
 
@@ -42,11 +46,29 @@ def give_up(stack: Stack, start: str, state: str) -> str:
 
 def look(stack: Stack, start: str, **conf: int) -> list[str]:
     """Trigger cpu_watch by hand; the runs that it resumed."""
-    run = stack.api.trigger("cpu_watch", {"start": start, **conf})["dag_run_id"]
+    resumed: list[str] = stack.api.xcom("cpu_watch", trigger(stack, {"start": start, **conf}), "resume")
+    return resumed
+
+
+def trigger(stack: Stack, conf: JSON) -> str:
+    """Trigger cpu_watch by hand, and wait for its end; the run's id."""
+    run: str = stack.api.trigger("cpu_watch", conf)["dag_run_id"]
     over = ("success", "failed")
     assert wait_until(lambda: stack.api.run("cpu_watch", run)["state"] in over, PATIENCE_SECONDS)
-    resumed: list[str] = stack.api.xcom("cpu_watch", run, "resume")
-    return resumed
+    return run
+
+
+@contextmanager
+def no_secret(stack: Stack) -> Iterator[None]:
+    """Pods do not find Redis' address meanwhile."""
+    api, namespace = cluster.core_api(stack.settings), stack.settings.namespace
+    kept = api.read_namespaced_secret(SECRET, namespace)
+    api.delete_namespaced_secret(SECRET, namespace)
+    kept.metadata = client.V1ObjectMeta(name=SECRET)
+    try:
+        yield
+    finally:
+        api.create_namespaced_secret(namespace, kept)
 
 
 @pytest.mark.parametrize("way", ["failed", "success", "deleted"])
@@ -105,8 +127,29 @@ def test_news_that_were_only_marked_as_told_are_told(stack: Stack) -> None:
 def test_a_start_run_that_is_over_is_not_looked_at_again(stack: Stack) -> None:
     run = stack.start(program="jmp +0\n", parts="part 1")
     _, start = stack.finish(run)
-    look = stack.api.trigger("cpu_watch", {"start": start})["dag_run_id"]
-    over = ("success", "failed")
-    assert wait_until(lambda: stack.api.run("cpu_watch", look)["state"] in over, PATIENCE_SECONDS)
+    look = trigger(stack, {"start": start})
     assert stack.api.xcom("cpu_watch", look, "resume") == []
     assert stack.api.xcom("cpu_watch", look, "look_again") == ""
+
+
+def test_a_look_whose_pod_is_refused_is_followed_by_another_and_told_until_one_works(stack: Stack) -> None:
+    with stack.held():
+        run = stack.start(program="jmp +0\n", parts="part 1")
+        assert wait_until(lambda: stack.api.run("cpu_start", run)["state"] == "success", PATIENCE_SECONDS)
+        start = stack.start_id(run)
+        with no_secret(stack):
+            failed = trigger(stack, {"start": start})
+        assert stack.api.run("cpu_watch", failed)["state"] == "failed"
+        # Its time is not come: it was triggered by this look, or by cpu_start before.
+        following = stack.api.xcom("cpu_watch", failed, "look_again")
+        assert stack.api.run("cpu_watch", following)["conf"]["start"] == start
+        outage = {"began": failed, "since": 1.0, "blind": 1.0, "told": ["survey"], "in_this_look": False}
+        worked = trigger(stack, {"start": start, "outage": outage})
+        assert stack.api.run("cpu_watch", worked)["state"] == "success"
+    told = [post.shown for post in stack.posts(start) if post.about.startswith(failed)]
+    assert [text.splitlines()[0] for text in told] == [
+        "Failing: task survey of DAG cpu_watch",
+        "Works again: DAG cpu_watch",
+    ]
+    assert "CreateContainerConfigError" in told[0]
+    assert stack.finish(run) == ("success", start)
