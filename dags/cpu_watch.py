@@ -17,7 +17,7 @@ from dags import settings
 from dags.news import AsSlackAsks, tell_failure, tell_outage_began, tell_outage_ended
 from dags.outage import SCHEMA, Outage
 from dags.pods import WHY, PodOperator
-from dags.runs import START_PATTERN, Cycle, GivenUp, go_on, runs_of, watch
+from dags.runs import START_PATTERN, Cycle, GivenUp, go_on, run_id, runs_of, slow_runs_of, watch
 from dags.words import happened
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def trouble_of(ti: RuntimeTaskInstanceProtocol) -> tuple[str, str, str] | None:
         trouble = f"{task} {hashlib.sha256(' '.join(given_up).encode()).hexdigest()[:8]}"
     else:
         return None
-    return task, trouble, ti.xcom_pull(task_ids=task, key=WHY) or "its process is gone: see its log"
+    return task, trouble, ti.xcom_pull(task_ids=task, key=WHY) or "it left no reason: see its log"
 
 
 def posted(tell: Callable[..., object], *args: Any) -> bool:
@@ -177,8 +177,6 @@ with DAG(
         context = get_current_context()
         ti, params, since = context["ti"], context["params"], context["dag_run"].run_after
         found = ti.xcom_pull(task_ids="survey")
-        resumed: list[str] = []
-        given_up: list[str] = []
 
         def count(runs: Sequence[str], states: Sequence[str]) -> int:
             return int(ti.get_dr_count(dag_id="cpu", run_ids=list(runs), states=list(states)))
@@ -193,15 +191,26 @@ with DAG(
         untold = [
             cycle for cycle in news if not count(runs_of(cycle), IN_PROGRESS) and not is_told(ti, cycle)
         ]
+        resumed: list[str] = []
+        given_up: set[str] = set()
         for cycle in [*stuck, *untold]:
             try:
                 resumed += filter(None, [go_on(cycle, since)])
             except GivenUp as error:
-                given_up += error.args
+                given_up.update(error.args)
+        if params["outage"]:
+            # One that was given up, and is tried once more, is not well before it has come on.
+            pending = [*(due for _, due in latest), *(cycle for cycle in news if not is_told(ti, cycle))]
+            given_up.update(
+                run_id(cycle)
+                for cycle in pending
+                if ti.get_dr_count(dag_id="cpu", run_ids=slow_runs_of(cycle))
+            )
         if given_up:
-            ti.xcom_push(key=GIVEN_UP, value=given_up)
-            ti.xcom_push(key=WHY, value=str(GivenUp(*given_up)))
-            raise GivenUp(*given_up)
+            trouble = GivenUp(*sorted(given_up))
+            ti.xcom_push(key=GIVEN_UP, value=sorted(given_up))
+            ti.xcom_push(key=WHY, value=str(trouble))
+            raise trouble
         return resumed
 
     # It must not end before what it is there for.

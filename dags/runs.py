@@ -12,17 +12,20 @@ from dags import settings
 # To Python, "$" is also before a final line end.
 START_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$(?!\n)"
 
-# As often as a cycle is tried with all its retries, before somebody has to look at what is wrong.
 AGAIN = 5
+"""How many more runs a cycle has, one per look of the watchdog, before people are told that it is stuck."""
+SLOWLY = 16
+"""How many more after those, each after twice the pause: enough for as long as Redis keeps a start run."""
 
 
 class GivenUp(AirflowFailException):
-    """Every run that these cycles can have has ended, and they are due all the same."""
+    """These cycles are due, and so many of their runs came to nothing that people must look at them."""
 
     def __str__(self) -> str:
         return (
-            f"these cycles' runs came to nothing, each of {AGAIN + 1}: {', '.join(self.args)} "
-            "(see what their logs say; once that is put right, clear their failed tasks)"
+            f"these cycles' runs came to nothing, {AGAIN + 1} or more of each: {', '.join(self.args)} "
+            "(see what their logs say; once that is put right, clear their failed tasks, or wait: they are "
+            "tried again, ever less often)"
         )
 
 
@@ -43,7 +46,19 @@ def run_id(cycle: Cycle) -> str:
 def runs_of(cycle: Cycle) -> list[str]:
     """The ids of every run that a cycle can have: its own, and those that go on after it was given up."""
     own = run_id(cycle)
-    return [own, *(f"{own}.again-{number}" for number in range(1, AGAIN + 1))]
+    return [own, *(f"{own}.again-{number}" for number in range(1, AGAIN + SLOWLY + 1))]
+
+
+def slow_runs_of(cycle: Cycle) -> list[str]:
+    """Return the ids of those runs that a cycle has only after people were told that it is stuck."""
+    return runs_of(cycle)[AGAIN + 1 :]
+
+
+def pause_before(number: int) -> timedelta:
+    """Return how long the run before must have ended before this one is triggered, beyond the first few."""
+    return (
+        timedelta(seconds=settings.WATCH_SECONDS * 2 ** (number - AGAIN)) if number > AGAIN else timedelta()
+    )
 
 
 def trigger(cycle: Cycle, run_after: datetime | None = None, run: str = "") -> bool:
@@ -55,16 +70,20 @@ def trigger(cycle: Cycle, run_after: datetime | None = None, run: str = "") -> b
 
 
 def go_on(cycle: Cycle, since: datetime) -> str:
-    """Trigger a run of a cycle that is due since then; its id, empty where one sees to the cycle already.
+    """Trigger a run of a cycle that is due since then; return its id, or "" if another run is at it already.
 
     A run that ended before has come to nothing: it has failed, somebody marked it as a success, or Redis has
-    lost since what it did there. Then it is the turn of the next one that goes on after it.
-    Raises GivenUp where there is none left.
+    lost since what it did there. Then it is the turn of the next one. Raises GivenUp where it is one of those
+    that follow ever more slowly, and its time has not come.
 
     Both times are Airflow's own. A run taken for an earlier one all the same does no harm: its pod finds the
     cycle's kept result, or is refused.
     """
-    for run in runs_of(cycle):
+    runs = runs_of(cycle)
+    for number, run in enumerate(runs):
+        pause = pause_before(number)
+        if pause and not has_ended(runs[number - 1], since - pause):
+            raise GivenUp(run_id(cycle))
         if trigger(cycle, run=run):
             return run
         if not has_ended(run, since):

@@ -98,7 +98,7 @@ def test_no_pod_is_made_in_the_triggerer_either(monkeypatch: pytest.MonkeyPatch)
     trigger.task_instance = SimpleNamespace(task=pod, task_id="execute")
 
     async def events() -> list[Any]:
-        trigger.render_template_fields(context)  # type: ignore[arg-type]
+        trigger.render_template_fields(context)
         return [event async for event in trigger.run()]
 
     [event] = asyncio.run(events())

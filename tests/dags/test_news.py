@@ -117,7 +117,7 @@ def test_what_fails_for_good_is_told_with_its_cause_in_the_start_run_s_thread(
     headline, cause, of, link = post.shown.splitlines()
     assert headline == f"Failed: task {task} of DAG {dag.dag_id}"
     assert cause.startswith(
-        "these cycles' runs came to nothing, each of 6: cpu-8.cycle-3, cpu-1.cycle-2 (see"
+        "these cycles' runs came to nothing, 6 or more of each: cpu-8.cycle-3, cpu-1.cycle-2 (see"
     )
     assert of == f"Start run {start}"
     assert f"/dags/{dag.dag_id}/runs/r)" in link

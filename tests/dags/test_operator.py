@@ -80,7 +80,8 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Manifest]:
 def in_worker(params: dict[str, Any], **changes: Any) -> PodOperator:
     task = operator(deferrable=False, **changes).prepare_for_execution()
     assert isinstance(task, PodOperator)
-    task.render_template_fields({"params": params})
+    ti = SimpleNamespace(xcom_push=lambda key, value: None)
+    task.render_template_fields(cast("Any", {"params": params, "ti": ti}))
     return task
 
 

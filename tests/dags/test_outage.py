@@ -189,7 +189,7 @@ def test_a_process_that_is_gone_without_a_word_is_trouble_too(watchdog: Watchdog
     assert watchdog.look({})
     assert watchdog.look({"survey": {"return_value": RUNNING}})
     assert watchdog.told() == [FAILING, STUCK]
-    assert all("its process is gone" in post.shown for post in watchdog.slack.posts)
+    assert all("it left no reason: see its log" in post.shown for post in watchdog.slack.posts)
 
 
 def test_the_look_after_one_that_took_long_is_not_due_in_the_past(watchdog: Watchdog) -> None:

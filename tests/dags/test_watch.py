@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import ErrorType
@@ -19,6 +23,7 @@ from airflow.sdk.execution_time.comms import (
 )
 
 from dags import cpu_watch, runs, settings
+from dags.outage import Outage
 from dags.runs import Cycle
 
 NOW = datetime(2026, 11, 22, 8, 47, 25, tzinfo=UTC)
@@ -134,8 +139,72 @@ def test_one_in_progress_or_that_ended_later_sees_to_the_cycle(
 def test_a_cycle_whose_every_run_came_to_nothing_is_given_up_and_named(airflow: Airflow) -> None:
     for _ in range(runs.AGAIN + 1):
         airflow.runs[runs.go_on(cycle(4), NOW)] = ("failed", BEFORE)
-    with pytest.raises(runs.GivenUp, match=rf"each of 6: {OWN} \(see what their logs say"):
+    with pytest.raises(runs.GivenUp, match=rf"6 or more of each: {OWN} \(see what their logs say"):
         runs.go_on(cycle(4), NOW)
+
+
+def test_a_cycle_that_was_given_up_is_tried_again_ever_less_often_for_as_long_as_redis_keeps_it(
+    airflow: Airflow,
+) -> None:
+    now, triggered = NOW, []
+    while now < NOW + timedelta(seconds=settings.TTL_SECONDS):
+        with suppress(runs.GivenUp):
+            run = runs.go_on(cycle(4), now)
+            airflow.runs[run] = ("failed", now)
+            triggered.append(now)
+        now += timedelta(seconds=settings.WATCH_SECONDS)
+    pauses = [(b - a).total_seconds() for a, b in pairwise(triggered[runs.AGAIN :])]
+    assert len(triggered) < 20
+    assert all(later > earlier for earlier, later in pairwise(pauses))
+    assert 2 * sum(pauses) > settings.TTL_SECONDS - settings.WATCH_SECONDS * runs.AGAIN
+
+
+def resume(
+    airflow: Airflow, monkeypatch: pytest.MonkeyPatch, at: datetime, due: int, **params: Any
+) -> tuple[list[str], list[str]]:
+    """One look at CPU 8 whose cycle is due: what it has resumed, and what it has given up."""
+    xcoms: dict[str, Any] = {}
+
+    def get_dr_count(dag_id: str, run_ids: Sequence[str], states: Sequence[str] | None = None) -> int:
+        kept = [airflow.runs[run] for run in run_ids if run in airflow.runs]
+        return sum(1 for state, _ in kept if states is None or state in states)
+
+    found = {"status": "running", "cycles": 1, "due": [[8, due - 1, due]], "news": [], "more": None}
+    ti = SimpleNamespace(
+        xcom_pull=lambda **_: found,
+        xcom_push=lambda key, value: xcoms.update({key: value}),
+        get_dr_count=get_dr_count,
+    )
+    params = {"start": "s", "cpu": 0, "cycles": None, "outage": {}, **params}
+    context = {"ti": ti, "params": params, "dag_run": SimpleNamespace(run_after=at)}
+    monkeypatch.setattr(cpu_watch, "get_current_context", lambda: context)
+    task: Any = cpu_watch.dag.get_task("resume")
+    try:
+        return task.python_callable(), []
+    except runs.GivenUp:
+        return [], xcoms["given_up"]
+
+
+def test_a_cycle_that_was_given_up_is_well_again_only_when_its_cpu_has_come_on(
+    airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not while one more run is tried, or people would be told again and again."""
+    for run in runs.runs_of(cycle(4))[: runs.AGAIN + 1]:
+        airflow.runs[run] = ("failed", BEFORE)
+    outage = Outage().fails("r", NOW, surveyed=True).conf()
+    assert resume(airflow, monkeypatch, NOW, 4) == ([], [OWN])
+    later = NOW + timedelta(days=1)
+    assert resume(airflow, monkeypatch, later, 4, **outage) == ([], [OWN])
+    [*_, latest] = airflow.runs
+    assert (latest, airflow.runs[latest][0]) == (runs.slow_runs_of(cycle(4))[0], "queued")
+    assert resume(airflow, monkeypatch, later, 4, **outage) == ([], [OWN])
+    airflow.runs |= {latest: ("success", later), "s.cpu-8.cycle-5": ("running", None)}
+    assert resume(airflow, monkeypatch, later, 5, **outage) == ([], [])
+
+
+def test_the_slow_runs_last_for_as_long_as_redis_keeps_a_start_run_however_often_it_is_looked() -> None:
+    most_often = 10
+    assert most_often * 2**runs.SLOWLY > settings.TTL_SECONDS
 
 
 def test_a_run_that_airflow_does_not_tell_of_is_asked_for_again(airflow: Airflow) -> None:
