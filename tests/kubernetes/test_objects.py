@@ -20,6 +20,32 @@ def refusal(error: pytest.ExceptionInfo[ApiException]) -> dict[str, Any]:
     return status
 
 
+def container(**more: Any) -> dict[str, Any]:
+    """A change to a manifest: another container."""
+    return {"spec": {"containers": [{"name": "a", "image": "alpine", **more}]}}
+
+
+def variable(**entry: Any) -> dict[str, Any]:
+    """A change to a manifest: a container with that variable."""
+    return container(env=[entry])
+
+
+def volume(**entry: Any) -> dict[str, Any]:
+    """A change to a manifest: that volume."""
+    return {"spec": {"volumes": [{"name": "v", **entry}]}}
+
+
+def item(**entry: Any) -> dict[str, Any]:
+    """A change to a manifest: a secret volume with that file for its key."""
+    return volume(secret={"secretName": "s", "items": [{"key": "k", **entry}]})
+
+
+def changed(cluster: Cluster, change: dict[str, Any]) -> dict[str, Any]:
+    """A manifest with a change."""
+    manifest = cluster.manifest()
+    return {**manifest, **change, "spec": {**manifest["spec"], **change.get("spec", {})}}
+
+
 def test_a_new_pod_has_an_identity_and_the_defaults_filled_in(cluster: Cluster) -> None:
     body = {
         "metadata": {"generateName": "made-"},
@@ -62,18 +88,92 @@ def test_a_name_is_taken_once(cluster: Cluster) -> None:
         ({"spec": {"containers": []}}, "spec.containers", "FieldValueRequired"),
         ({"spec": {"containers": [{"name": "a"}]}}, "spec.containers[0].image", "FieldValueRequired"),
         ({"spec": {"restartPolicy": "Sometimes"}}, "spec.restartPolicy", "FieldValueNotSupported"),
+        ({"spec": {"activeDeadlineSeconds": 0}}, "spec.activeDeadlineSeconds", "FieldValueInvalid"),
+        ({"spec": {"hostname": "A_b"}}, "spec.hostname", "FieldValueInvalid"),
+        ({"metadata": {"name": "a", "labels": {"a b": "c"}}}, "metadata.labels", "FieldValueInvalid"),
+        (
+            {"metadata": {"name": "a", "annotations": {"a b": ""}}},
+            "metadata.annotations",
+            "FieldValueInvalid",
+        ),
+        (volume(name=".."), "spec.volumes[0].name", "FieldValueInvalid"),
+        (volume(secret={}), "spec.volumes[0].secret.secretName", "FieldValueRequired"),
+        (volume(secret={"secretName": "s"}, emptyDir={}), "spec.volumes[0].secret", "FieldValueForbidden"),
+        (item(path="../x"), "spec.volumes[0].secret.items[0].path", "FieldValueInvalid"),
+        (item(path="a/../b"), "spec.volumes[0].secret.items[0].path", "FieldValueInvalid"),
+        (item(path="/x"), "spec.volumes[0].secret.items[0].path", "FieldValueInvalid"),
+        (item(), "spec.volumes[0].secret.items[0].path", "FieldValueRequired"),
+        (item(path="x", mode=-1), "spec.volumes[0].secret.items[0].mode", "FieldValueInvalid"),
+        (variable(name="a=b"), "spec.containers[0].env[0].name", "FieldValueInvalid"),
+        (variable(name="1a"), "spec.containers[0].env[0].name", "FieldValueInvalid"),
+        (variable(value="a"), "spec.containers[0].env[0].name", "FieldValueRequired"),
+        (variable(valueFrom={}), "spec.containers[0].env[0].valueFrom", "FieldValueInvalid"),
+        (
+            variable(name="A", valueFrom={"secretKeyRef": {"name": "s"}}),
+            "spec.containers[0].env[0].valueFrom.secretKeyRef.key",
+            "FieldValueRequired",
+        ),
+        (
+            variable(name="A", valueFrom={"fieldRef": {"fieldPath": "spec"}}),
+            "spec.containers[0].env[0].valueFrom.fieldRef.fieldPath",
+            "FieldValueInvalid",
+        ),
     ],
 )
 def test_a_pod_that_breaks_a_rule_is_refused_with_the_field(
     cluster: Cluster, change: dict[str, Any], field: str, reason: str
 ) -> None:
-    manifest = cluster.manifest()
-    body = {**manifest, **change, "spec": {**manifest["spec"], **change.get("spec", {})}}
     with pytest.raises(ApiException) as error:
-        cluster.api.create_namespaced_pod(cluster.namespace, body)
+        cluster.api.create_namespaced_pod(cluster.namespace, changed(cluster, change))
     status = refusal(error)
     assert (error.value.status, status["reason"]) == (422, "Invalid")
     assert (field, reason) in [(cause["field"], cause["reason"]) for cause in status["details"]["causes"]]
+
+
+def test_a_mount_cannot_leave_its_volume(cluster: Cluster) -> None:
+    mount = {"name": "v", "mountPath": "/v", "subPath": "../x"}
+    volumes = [{"name": "v", "emptyDir": {}}]
+    with pytest.raises(ApiException, match="subPath") as error:
+        cluster.create(container={"volumeMounts": [mount]}, volumes=volumes)
+    assert (error.value.status, refusal(error)["reason"]) == (422, "Invalid")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (container(env={"A": "b"}), "env"),
+        (container(command="ls"), "command"),
+        (container(args=[1]), "args"),
+        (container(volumeMounts="/data"), "volumeMounts"),
+        (container(resources={"limits": {"cpu": "much"}}), "limits"),
+        (variable(name="A", value=1), "value"),
+        ({"spec": {"activeDeadlineSeconds": "1"}}, "activeDeadlineSeconds"),
+        ({"spec": {"activeDeadlineSeconds": 1.5}}, "activeDeadlineSeconds"),
+        ({"spec": {"activeDeadlineSeconds": 10**30}}, "activeDeadlineSeconds"),
+        ({"spec": {"containers": {}}}, "containers"),
+        ({"metadata": {"name": "a", "labels": {"a": 5}}}, "labels"),
+        ({"metadata": "a"}, "metadata"),
+        ({"apiVersion": "v2"}, "v2"),
+    ],
+)
+def test_a_value_of_a_wrong_type_is_refused_with_the_field(
+    cluster: Cluster, change: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(ApiException) as error:
+        cluster.api.create_namespaced_pod(cluster.namespace, changed(cluster, change))
+    status = refusal(error)
+    assert (error.value.status, status["reason"]) == (400, "BadRequest")
+    assert status["message"].startswith("Pod in version")
+    assert field.lower() in status["message"].lower()
+
+
+def test_null_is_as_good_as_nothing(cluster: Cluster) -> None:
+    pod = changed(cluster, {"metadata": {"name": "null", "labels": None, "annotations": {"a": None}}})
+    pod["spec"] |= {"volumes": None, "initContainers": None, "activeDeadlineSeconds": None}
+    pod["spec"]["containers"][0] |= {"env": None, "args": [None]}
+    created = cluster.api.create_namespaced_pod(cluster.namespace, pod, dry_run="All")
+    assert created.metadata.annotations == {"a": ""}
+    assert created.spec.containers[0].args == [""]
 
 
 def test_a_namespace_that_is_not_there_takes_no_pods(cluster: Cluster) -> None:
@@ -170,6 +270,32 @@ def test_a_secret_keeps_its_values_as_base64_and_goes_at_once(cluster: Cluster) 
     assert (gone.status, gone.details.name, gone.details.kind) == ("Success", name, "secrets")
     with pytest.raises(ApiException, match="NotFound"):
         cluster.api.read_namespaced_secret(name, cluster.namespace)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "told"),
+    [
+        ({"data": {"k": "!!!"}}, 400, "base64"),
+        ({"data": ["k"]}, 400, "data"),
+        ({"stringData": {"k": 1}}, 400, "stringData"),
+        ({"stringData": {"a/b": "c"}}, 422, "data[a/b]"),
+        ({"stringData": {"..": "c"}}, 422, "data[..]"),
+    ],
+)
+def test_a_secret_that_cannot_be_kept_is_refused_with_the_field(
+    cluster: Cluster, body: dict[str, Any], code: int, told: str
+) -> None:
+    with pytest.raises(ApiException) as error:
+        cluster.api.create_namespaced_secret(cluster.namespace, {"metadata": {"name": "bad"}, **body})
+    assert error.value.status == code
+    assert told.lower() in refusal(error)["message"].lower()
+
+
+def test_base64_may_have_lines(cluster: Cluster) -> None:
+    body = {"metadata": {"name": "lines"}, "data": {"k": "YWJj\nZGVm\n"}}
+    assert cluster.api.create_namespaced_secret(cluster.namespace, body, dry_run="All").data == {
+        "k": "YWJjZGVm"
+    }
 
 
 def test_another_uid_in_the_preconditions_protects_from_deletion(cluster: Cluster) -> None:

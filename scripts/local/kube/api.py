@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
+import re
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from aiohttp import web
 
@@ -17,8 +16,9 @@ from .kinds import NAMESPACES, PODS, SECRETS, Kind
 from .kubelet import Kubelet
 from .objects import Json, key_of, new_uid, now, random_suffix
 from .podlogs import serve_log
-from .pods import metadata_causes, new_pod
-from .requests import Target, answer, body_of, flag, number, patch_of, target_of
+from .pods import new_pod
+from .requests import Target, answer, body_of, checked, flag, number, patch_of, target_of
+from .rules import metadata_causes, secret_causes
 from .status import (
     already_exists,
     bad_request,
@@ -29,6 +29,7 @@ from .status import (
     no_such_resource,
     not_found,
     success,
+    unreadable,
 )
 from .store import Store
 from .watches import Watches
@@ -119,7 +120,8 @@ class Api:
     async def _create(self, request: web.Request, target: Target) -> web.Response:
         thing = await self._read(request, target)
         kind = target.kind
-        metadata = thing["metadata"]
+        metadata = {name: value for name, value in thing["metadata"].items() if name not in _SERVERS_OWN}
+        thing["metadata"] = metadata
         if not metadata.get("name") and metadata.get("generateName"):
             metadata["name"] = metadata["generateName"] + random_suffix()
         if kind.namespaced:
@@ -151,11 +153,12 @@ class Api:
     async def _patch(self, request: web.Request, target: Target) -> web.Response:
         patch = await patch_of(request)
         old = self._find(target)
-        return self._update(request, target, old, patches.apply(request.content_type, old, patch))
+        patched = patches.apply(request.content_type, old, patch)
+        return self._update(request, target, old, checked(request, patched, target.kind.type))
 
     def _update(self, request: web.Request, target: Target, old: Json, new: Json) -> web.Response:
         kind = target.kind
-        metadata, before = new.setdefault("metadata", {}), old["metadata"]
+        metadata, before = new.get("metadata", {}), old["metadata"]
         version = metadata.get("resourceVersion")
         if version not in (None, "", before["resourceVersion"]):
             why = (
@@ -179,7 +182,7 @@ class Api:
         return answer(new if flag_dry_run(request) else self._store.update(kind, new))
 
     async def _delete(self, request: web.Request, target: Target) -> web.Response:
-        options = await body_of(request)
+        options = await body_of(request, _DELETE_OPTIONS)
         thing = self._find(target)
         _check_preconditions(target, thing, options.get("preconditions") or {})
         if flag_dry_run(request, options):
@@ -190,7 +193,7 @@ class Api:
         return answer(success(target.kind.plural, target.name, thing["metadata"]["uid"]))
 
     async def _delete_collection(self, request: web.Request, target: Target) -> web.Response:
-        options = await body_of(request)
+        options = await body_of(request, _DELETE_OPTIONS)
         matches = selectors.parse(
             target.kind, request.query.get("labelSelector", ""), request.query.get("fieldSelector", "")
         )
@@ -209,18 +212,25 @@ class Api:
 
     async def _read(self, request: web.Request, target: Target) -> Json:
         """The object in the body, with metadata, and of the kind the path names."""
-        thing = await body_of(request)
-        kind = thing.get("kind") or target.kind.name
-        if kind != target.kind.name:
-            raise bad_request(f'{kind} in version "v1" cannot be handled as a {target.kind.name}')
-        if target.name and (thing.get("metadata") or {}).get("name") != target.name:
+        thing = await body_of(request, target.kind.type)
+        kind, version = thing.get("kind") or target.kind.name, thing.get("apiVersion") or "v1"
+        if (kind, version) != (target.kind.name, "v1"):
+            raise bad_request(f'{kind} in version "{version}" cannot be handled as a {target.kind.name}')
+        thing.setdefault("metadata", {})
+        if target.name and thing["metadata"].get("name") != target.name:
             raise bad_request(f"the name of the object does not match the name on the URL ({target.name})")
-        return {**thing, "metadata": dict(thing.get("metadata") or {})}
+        return thing
 
 
+_DELETE_OPTIONS = "V1DeleteOptions"
+_SERVERS_OWN = (
+    *("uid", "creationTimestamp", "resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds"),
+    *("generation", "selfLink", "managedFields"),
+)
+"""The parts of a new object's metadata that clients do not give."""
 _GIVEN = (
     *("name", "namespace", "uid", "creationTimestamp", "resourceVersion"),
-    *("generateName", "deletionTimestamp", "deletionGracePeriodSeconds"),
+    *("generateName", "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields"),
 )
 """The parts of an object's metadata that clients do not change."""
 
@@ -242,16 +252,21 @@ def _new(kind: Kind, thing: Json) -> Json:
 
 
 def _new_secret(secret: Json) -> Json:
-    data: dict[str, Any] = dict(secret.get("data") or {})
-    for name, value in data.items():
+    data: dict[str, str] = {}
+    for name, value in (secret.get("data") or {}).items():
         try:
-            base64.b64decode(value or "", validate=True)
-        except (binascii.Error, TypeError) as problem:
-            raise bad_request(f"Secret data {name!r} is not base64: {problem}") from problem
+            # Lines are allowed, as the program base64 writes them.
+            content = base64.b64decode(re.sub(r"[\r\n]", "", value), validate=True)
+        except ValueError:
+            raise unreadable(SECRETS.name, f"data.{name}: expected base64") from None
+        data[name] = base64.b64encode(content).decode()
     for name, text in (secret.get("stringData") or {}).items():
         data[name] = base64.b64encode(text.encode()).decode()
     kept = {name: value for name, value in secret.items() if name != "stringData"}
-    return {"type": "Opaque", **kept, "data": data}
+    secret = {"type": "Opaque", **kept, "data": data}
+    if causes := list(secret_causes(secret)):
+        raise invalid(SECRETS.name, secret["metadata"].get("name", ""), causes)
+    return secret
 
 
 def _check_preconditions(target: Target, thing: Json, wanted: Json) -> None:
@@ -263,8 +278,8 @@ def _check_preconditions(target: Target, thing: Json, wanted: Json) -> None:
 
 
 def _grace(request: web.Request, options: Json) -> int | None:
-    asked = options.get("gracePeriodSeconds")
-    return number(request, "gracePeriodSeconds") if asked is None else int(asked)
+    asked: int | None = options.get("gracePeriodSeconds")
+    return number(request, "gracePeriodSeconds") if asked is None else asked
 
 
 def _include(request: web.Request) -> str:
@@ -274,6 +289,6 @@ def _include(request: web.Request) -> str:
 def _read_continue(token: str) -> tuple[str, str]:
     try:
         namespace, name = json.loads(base64.urlsafe_b64decode(token))
+        return f"{namespace}", f"{name}"
     except (ValueError, TypeError) as problem:
         raise bad_request(f"invalid continue token: {problem}") from problem
-    return namespace, name

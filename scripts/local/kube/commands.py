@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from posixpath import normpath
 
 from . import environment
 from .environment import Mounts
@@ -51,6 +52,6 @@ def _working_folder(spec: Json, mounts: Mounts, folder: Path) -> Path | None:
         return None
     place = Path(mounts.rewrite(asked))
     if not place.is_dir():
-        place = folder / "root" / asked.lstrip("/")
+        place = folder / "root" / normpath(f"/{asked}").lstrip("/")
         place.mkdir(parents=True, exist_ok=True)
     return place

@@ -160,7 +160,7 @@ class Container:
         self._tell("Created", f"Created container {self.name}")
         try:
             process = self._node.processes.start(command, stdout=self.log.writer, stderr=self.log.writer)
-        except OSError as problem:
+        except (OSError, ValueError) as problem:  # ValueError: a word has a NUL character in it
             self._cannot_start(command, problem)
             return None
         finally:
@@ -171,11 +171,13 @@ class Container:
         self._owner.publish()
         return process
 
-    def _cannot_start(self, command: Command, problem: OSError) -> None:
-        why = problem.strerror or str(problem)
+    def _cannot_start(self, command: Command, problem: OSError | ValueError) -> None:
+        why = getattr(problem, "strerror", None) or str(problem)
         if isinstance(problem, FileNotFoundError):
             why = "executable file not found in $PATH"
-        message = f'failed to start local process: exec: "{command.arguments[0]}": {why}'
+        # The word as the spec has it: a variable in it may hold a secret.
+        word = (self.spec.get("command") or command.arguments)[0]
+        message = f'failed to start local process: exec: "{word}": {why}'
         self._warn("Failed", f"Error: {message}")
         self._terminate(128, "StartError", message, "1970-01-01T00:00:00Z")
         if self.log:

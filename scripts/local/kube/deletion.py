@@ -10,6 +10,9 @@ from .objects import Json, key_of, now
 from .podstatus import FINAL
 from .store import Change, Store
 
+_LONGEST = 2**31 - 1
+"""The most seconds that a pod may be given to end: longer periods leave the calendar."""
+
 
 def delete(store: Store, kind: Kind, thing: Json, grace: int | None = None) -> Json:
     """Deletes an object or begins to; returns its last or its present state."""
@@ -27,6 +30,7 @@ def _delete_pod(store: Store, pod: Json, grace: int | None) -> Json:
     running_out = pod["metadata"].get("deletionGracePeriodSeconds")
     if running_out is not None and 0 < running_out <= period:
         return pod
+    period = min(max(period, 0), _LONGEST)
     deadline = (datetime.now(UTC) + timedelta(seconds=period)).strftime("%Y-%m-%dT%H:%M:%SZ")
     leaving = {"deletionTimestamp": deadline, "deletionGracePeriodSeconds": period}
     pod = {**pod, "metadata": {**pod["metadata"], **leaving}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 
+from . import schema
 from .kinds import KINDS, PODS, Kind
 from .objects import Json
 
@@ -50,12 +51,15 @@ def resources() -> Json:
 
 
 def openapi_index() -> Json:
-    """The answer of /openapi/v3: enough for kubectl to leave validation to the server."""
+    """The answer of /openapi/v3."""
     return {"paths": {"api/v1": {"serverRelativeURL": "/openapi/v3/api/v1"}}}
 
 
 def openapi() -> Json:
-    """The answer of /openapi/v3/api/v1: which kinds are patched with `fieldValidation`."""
+    """The answer of /openapi/v3/api/v1: the types that `kubectl explain` shows.
+
+    Where patches have a parameter `fieldValidation`, kubectl leaves validation to the server.
+    """
     parameter = {"name": "fieldValidation", "in": "query", "schema": {"type": "string"}}
     paths = {}
     for kind in KINDS.values():
@@ -63,7 +67,8 @@ def openapi() -> Json:
         patch = {"parameters": [parameter], "x-kubernetes-group-version-kind": group, "responses": {}}
         scope = "namespaces/{namespace}/" if kind.namespaced else ""
         paths[f"/api/v1/{scope}{kind.plural}/{{name}}"] = {"patch": patch}
-    return {"openapi": "3.0.0", "info": {"title": NODE, "version": VERSION}, "paths": paths}
+    information = {"title": NODE, "version": VERSION}
+    return {"openapi": "3.0.0", "info": information, "paths": paths, "components": schema.components()}
 
 
 def _resource(kind: Kind) -> Json:

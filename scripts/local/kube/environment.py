@@ -94,7 +94,8 @@ def _secret_value(pod: Json, reference: Json, store: Store) -> str | None:
 def _secret(pod: Json, reference: Json, store: Store) -> dict[str, str]:
     secret = store.get(SECRETS, (pod["metadata"]["namespace"], reference["name"]))
     if secret is not None:
-        return {name: value.decode() for name, value in secret_data(secret).items()}
+        # Values need not be UTF-8: `surrogateescape` carries other bytes to the process as they are.
+        return {name: value.decode(errors="surrogateescape") for name, value in secret_data(secret).items()}
     if reference.get("optional"):
         return {}
     raise ConfigError(f'secret "{reference["name"]}" not found')

@@ -51,7 +51,7 @@ async def serve_exec(request: web.Request, pod: Json, kubelet: Kubelet) -> web.S
     rewrite = _rewriter(container, live)
     try:
         session = _Session(request, kubelet, _command(container, live, [rewrite(word) for word in words]))
-    except OSError as problem:
+    except (OSError, ValueError) as problem:
         await _send_end(socket, _cannot_start(words[0], problem))
         return socket
     live.process.exited.add_done_callback(session.kill)
@@ -82,7 +82,7 @@ class _Session:
                 stdout=theirs[_STDOUT],
                 stderr=theirs[_STDERR],
             )
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a word has a NUL character in it
             for descriptor in self._ours.values():
                 os.close(descriptor)
             raise
@@ -206,8 +206,10 @@ def _end(code: int, words: list[str]) -> Json:
     }
 
 
-def _cannot_start(word: str, problem: OSError) -> Json:
-    why = "executable file not found in $PATH" if isinstance(problem, FileNotFoundError) else problem.strerror
+def _cannot_start(word: str, problem: OSError | ValueError) -> Json:
+    why = getattr(problem, "strerror", None) or str(problem)
+    if isinstance(problem, FileNotFoundError):
+        why = "executable file not found in $PATH"
     message = f'error executing command in container: exec: "{word}": {why}'
     error = ApiError(
         500, "InternalError", f"Internal error occurred: {message}", {"causes": [{"message": message}]}

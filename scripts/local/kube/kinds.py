@@ -23,6 +23,11 @@ class Kind:
     """Whether it outlives the endpoint's own process."""
 
     @property
+    def type(self) -> str:
+        """The name of the Kubernetes client's model."""
+        return "CoreV1Event" if self.name == "Event" else f"V1{self.name}"
+
+    @property
     def selectable(self) -> frozenset[str]:
         """The paths a field selector may name."""
         return frozenset(("metadata.name", "metadata.namespace", *self.fields))

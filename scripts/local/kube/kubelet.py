@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
-import traceback
 from pathlib import Path
 
 from . import volumes
@@ -17,6 +16,7 @@ from .node import Node
 from .objects import Json, Key, key_of
 from .podstatus import FINAL, abandoned, status_of
 from .processes import Processes
+from .status import log_failure
 from .store import Change
 
 _STOPPED = "The endpoint stopped while this pod was there: its processes ended with it"
@@ -187,9 +187,10 @@ class Kubelet:
         try:
             await run.run()
         except Exception as problem:  # a full disk, say: the pod fails, the endpoint goes on
-            traceback.print_exc()
+            log_failure(f"pod {'/'.join(run.key)}", problem)
             run.kill()
-            run.fail(f"{type(problem).__name__}: {problem}")
+            why = f": {problem}" if isinstance(problem, OSError) else " in the endpoint: its log says where"
+            run.fail(type(problem).__name__ + why)
         del self._runs[run.uid], self._tasks[run.uid]
         pod = self._node.store.get(PODS, run.key)
         if pod is None or pod["metadata"]["uid"] != run.uid:

@@ -133,7 +133,7 @@ def last_lines(file: Path, lines: int, limit: int) -> str:
 
 def since(seconds: float) -> str:
     """The time so many seconds ago, as logs write it."""
-    return datetime.fromtimestamp(time.time() - seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+    return datetime.fromtimestamp(max(0, time.time() - seconds), UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
 
 
 def _records(file: Path, offset: int) -> tuple[Iterator[bytes], int]:

@@ -22,8 +22,8 @@ def key_of(thing: Json) -> Key:
 
 
 def encode(value: Any) -> bytes:
-    """Compact JSON, UTF-8."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    """Return compact JSON in UTF-8; raise ValueError for what neither has: NaN, half a surrogate pair."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def now() -> str:

@@ -46,12 +46,12 @@ def _merge(original: Any, patch: Any) -> Any:
 
 def _operate(document: Json, operations: list[Json]) -> Json:
     """RFC 6902, all or nothing."""
-    try:
-        for operation in operations:
+    for number, operation in enumerate(operations, start=1):
+        try:
             _step(document, operation)
-    except (KeyError, IndexError, TypeError, ValueError) as problem:
-        message = f"the server rejected our request due to an error in our request: {problem}"
-        raise ApiError(422, "Invalid", message) from problem
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+            message = f"operation {number} of the JSON patch cannot be applied to the object"
+            raise ApiError(422, "Invalid", message) from None
     return document
 
 

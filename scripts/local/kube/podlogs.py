@@ -66,7 +66,7 @@ def _options(request: web.Request, pod: Json) -> logs.LogOptions:
     if text := request.query.get("sinceTime"):
         try:
             since = parse_time(text).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
-        except ValueError as problem:
+        except (ValueError, OverflowError) as problem:
             raise bad_request(f"sinceTime: {problem}") from problem
     return logs.LogOptions(flag(request, "follow"), flag(request, "timestamps"), tail, since, limit)
 

@@ -6,14 +6,17 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
 from aiohttp import web
 
+from . import protobufs, schema
 from .kinds import KINDS, Kind
 from .objects import Json, Key, encode
-from .status import bad_request, no_such_resource, unsupported_media_type
+from .status import bad_request, no_such_resource, unreadable, unsupported_media_type
 
-_BODIES = ("application/json", "application/yaml")
+_JSON = "application/json"
+_MOST_WARNINGS = 10
+WARNINGS = web.RequestKey("warnings", list[str])
+"""What the answer's Warning headers tell of a request."""
 
 
 @dataclass(frozen=True)
@@ -56,28 +59,54 @@ def number(request: web.Request, name: str) -> int | None:
     if not text:
         return None
     try:
-        return int(text)
+        value = int(text)
     except ValueError as problem:
         raise bad_request(f'{name}: Invalid value: "{text}": must be a whole number') from problem
+    if not -(2**63) <= value < 2**63:
+        raise bad_request(f"{name}: Invalid value: must be a whole number of 64 bits")
+    return value
 
 
-async def body_of(request: web.Request) -> Json:
-    """The object in the body, {} when there is none; raises ApiError (400, 415)."""
-    text = await request.text()
-    if not text.strip():
+async def body_of(request: web.Request, type_: str) -> Json:
+    """Return the object in the body, of that type, {} when there is none; raise ApiError (400, 415)."""
+    data = await request.read()
+    if not data.strip():
         return {}
-    media_type = request.content_type
-    if media_type not in (*_BODIES, "application/octet-stream"):
-        raise unsupported_media_type(_BODIES)
-    thing = _parse(text, yaml_too=media_type == "application/yaml")
-    if not isinstance(thing, dict):
-        raise bad_request("the body of the request must be an object")
-    return thing
+    if request.content_type == protobufs.MEDIA_TYPE and protobufs.reads(type_):
+        try:
+            return checked(request, protobufs.decode(data, type_), type_)
+        except ValueError as problem:
+            raise bad_request(f"the object provided is unrecognized: {problem}") from None
+    if request.content_type not in (_JSON, "application/octet-stream"):
+        raise unsupported_media_type((_JSON,))
+    return checked(request, _parse(data), type_)
 
 
 async def patch_of(request: web.Request) -> Any:
-    """The patch in the body."""
-    return _parse(await request.text(), yaml_too=False)
+    """Return the patch in the body; raise ApiError (400)."""
+    return _parse(await request.read())
+
+
+def checked(request: web.Request, thing: Any, type_: str) -> Json:
+    """Return the object as its type has it; raise ApiError (400) for a value of a wrong type.
+
+    What becomes of fields that the type does not have is the request's `fieldValidation`: they are refused
+    with Strict, left out with Ignore, and left out with a warning otherwise.
+    """
+    kind, unknown = type_.removeprefix("V1"), list[str]()
+    try:
+        known: Json = schema.decode(thing, type_, "", unknown)
+    except schema.TypeMismatch as problem:
+        raise unreadable(kind, str(problem)) from None
+    told = [f'unknown field "{path}"' for path in unknown[:_MOST_WARNINGS]]
+    validation = request.query.get("fieldValidation") or "Warn"
+    if validation not in ("Ignore", "Warn", "Strict"):
+        raise bad_request(f'fieldValidation: Unsupported value: "{validation}"')
+    if told and validation == "Strict":
+        raise unreadable(kind, f"strict decoding error: {', '.join(told)}")
+    if validation == "Warn":
+        request[WARNINGS] = told
+    return known
 
 
 def answer(thing: Json, code: int = 200) -> web.Response:
@@ -85,8 +114,14 @@ def answer(thing: Json, code: int = 200) -> web.Response:
     return web.Response(body=encode(thing), status=code, content_type="application/json")
 
 
-def _parse(text: str, *, yaml_too: bool) -> Any:
+def _parse(data: bytes) -> Any:
+    """Return what the JSON says; the refusal of what is no JSON names the place and quotes nothing."""
     try:
-        return yaml.safe_load(text) if yaml_too else json.loads(text)
-    except (ValueError, yaml.YAMLError) as problem:
-        raise bad_request(f"the object provided is unrecognized: {problem}") from problem
+        thing = json.loads(data.decode())
+        encode(thing)
+    except json.JSONDecodeError as problem:
+        raise bad_request(f"the object provided is unrecognized: it is no JSON: {problem}") from None
+    except ValueError:
+        why = "it holds bytes that are no UTF-8, half a surrogate pair, or a number that JSON does not have"
+        raise bad_request(f"the object provided is unrecognized: {why}") from None
+    return thing

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import hmac
+import json
 import re
 import resource
 import signal
 import sys
 import tempfile
-import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ from .kubelet import Kubelet
 from .node import Node, Slots
 from .objects import Json, now
 from .processes import Processes
-from .requests import answer
-from .status import ApiError, method_not_allowed, no_such_resource, unauthorized
+from .requests import WARNINGS, answer
+from .status import ApiError, bad_request, log_failure, method_not_allowed, no_such_resource, unauthorized
 from .store import Store
 from .watches import Watches
 
@@ -116,11 +116,11 @@ def _application(api: Api, token: str) -> web.Application:
         "/apis": discovery.groups(),
         "/api/v1": discovery.resources(),
         "/openapi/v3": discovery.openapi_index(),
-        "/openapi/v3/api/v1": discovery.openapi(),
     }
     for path, document in fixed.items():
-        application.router.add_get(path, _document(document))
-    application.router.add_get("/api", _versions)
+        application.router.add_get(path + "{slash:/?}", _document(document))
+    application.router.add_get("/api{slash:/?}", _versions)
+    application.router.add_get("/openapi/v3/api/v1", _openapi)
     return application
 
 
@@ -135,6 +135,10 @@ async def _versions(request: web.Request) -> web.StreamResponse:
     return answer(discovery.versions(request.host))
 
 
+async def _openapi(_request: web.Request) -> web.StreamResponse:
+    return answer(discovery.openapi())
+
+
 async def _healthy(_request: web.Request) -> web.StreamResponse:
     return web.Response(text="ok")
 
@@ -145,8 +149,10 @@ def _authenticated(token: str) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get("Authorization")
-        anonymous = given is None and request.path in _PUBLIC
-        if not anonymous and not hmac.compare_digest((given or "").encode(), expected):
+        anonymous = given is None and request.path.rstrip("/") in _PUBLIC
+        # Header bytes that are no UTF-8 come as surrogates.
+        token_given = (given or "").encode(errors="surrogateescape")
+        if not anonymous and not hmac.compare_digest(token_given, expected):
             raise unauthorized()
         return await handler(request)
 
@@ -157,7 +163,10 @@ def _authenticated(token: str) -> Middleware:
 async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answers every failure with a Status object."""
     try:
-        return await handler(request)
+        response = await handler(request)
+        for text in request.get(WARNINGS, []):
+            response.headers.add("Warning", f"299 - {json.dumps(text)}")
+        return response
     except ApiError as error:
         return answer(error.body, error.code)
     except web.HTTPNotFound:
@@ -168,9 +177,12 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return answer(ApiError(413, "RequestEntityTooLarge", str(error.text)).body, 413)
     except (ConnectionResetError, web.HTTPException):
         raise
+    except RecursionError:
+        return answer(bad_request("the object provided is unrecognized: it is nested too deeply").body, 400)
     except Exception as problem:
-        traceback.print_exc(file=sys.stderr)
-        return answer(ApiError(500, "InternalError", f"Internal error occurred: {problem!r}").body, 500)
+        log_failure(f"{request.method} {request.path}", problem)
+        told = f"Internal error occurred: {type(problem).__name__}: the endpoint's log says where"
+        return answer(ApiError(500, "InternalError", told).body, 500)
 
 
 def _node() -> Json:

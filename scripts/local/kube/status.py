@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
+
 from .objects import Json
 
 
@@ -26,6 +29,11 @@ class ApiError(Exception):
 def bad_request(message: str) -> ApiError:
     """The request makes no sense as it stands."""
     return ApiError(400, "BadRequest", message)
+
+
+def unreadable(kind: str, why: str) -> ApiError:
+    """The body is no object of that kind; `why` names the field."""
+    return bad_request(f'{kind} in version "v1" cannot be handled as a {kind}: {why}')
 
 
 def unauthorized() -> ApiError:
@@ -95,3 +103,9 @@ def success(plural: str, name: str, uid: str) -> Json:
         "status": "Success",
         "details": {"name": name, "kind": plural, "uid": uid},
     }
+
+
+def log_failure(what: str, problem: Exception) -> None:
+    """Write what failed, and where, to the log; not the error's text, which may quote a secret."""
+    print(f"{what} failed with {type(problem).__name__}:", file=sys.stderr)
+    traceback.print_tb(problem.__traceback__)

@@ -8,13 +8,15 @@ from contextlib import suppress
 from aiohttp import web
 
 from . import tables
-from .objects import encode
+from .objects import Json, encode
 from .requests import Target, flag, number
 from .selectors import Predicate
 from .status import ApiError, bad_request, expired
 from .store import Change, Store
 
 _DEFAULT_SECONDS = 3600
+_INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+"""The annotation of the bookmark that follows the present, where a client asks for `sendInitialEvents`."""
 
 
 class Watches:
@@ -31,7 +33,7 @@ class Watches:
 
     async def serve(self, request: web.Request, target: Target, matches: Predicate) -> web.StreamResponse:
         """Streams until the client leaves, `timeoutSeconds` are over, or the endpoint stops."""
-        start = _version(request)
+        start = _start(request)
         lines = _Lines(request, target, matches)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         queue: asyncio.Queue[Change | None] = asyncio.Queue()
@@ -40,6 +42,8 @@ class Watches:
         try:
             # Between the subscription and this there is no await: no change is missed, none comes twice.
             first = self._first(target, start, lines)
+            if flag(request, "sendInitialEvents"):
+                first += lines.bookmark(self._store.version, {_INITIAL_EVENTS_END: "true"})
             await response.prepare(request)
             await response.write(first)
             with suppress(TimeoutError, ConnectionResetError):
@@ -89,9 +93,11 @@ class _Lines:
             return b""
         return b'{"type":"%s","object":%s}\n' % (type_.encode(), self._object(change))
 
-    def bookmark(self, version: int) -> bytes:
+    def bookmark(self, version: int, annotations: Json | None = None) -> bytes:
         """An event that only says how far the watch has come."""
-        metadata = {"resourceVersion": str(version), "creationTimestamp": None}
+        metadata: Json = {"resourceVersion": str(version), "creationTimestamp": None}
+        if annotations:
+            metadata["annotations"] = annotations
         thing = {"kind": self._kind.name, "apiVersion": "v1", "metadata": metadata}
         return encode({"type": "BOOKMARK", "object": thing}) + b"\n"
 
@@ -125,8 +131,14 @@ async def _follow(queue: asyncio.Queue[Change | None], response: web.StreamRespo
             return
 
 
-def _version(request: web.Request) -> int:
-    text = request.query.get("resourceVersion", "") or "0"
-    if not text.isdigit():
-        raise bad_request(f'resourceVersion: Invalid value: "{text}": must be a whole number')
-    return int(text)
+def _start(request: web.Request) -> int:
+    """The version to start after; 0 is the present."""
+    start = number(request, "resourceVersion") or 0
+    match = request.query.get("resourceVersionMatch", "")
+    if not flag(request, "sendInitialEvents"):
+        return start
+    if match != "NotOlderThan" or not flag(request, "allowWatchBookmarks"):
+        raise bad_request(
+            "sendInitialEvents: Forbidden: it needs resourceVersionMatch=NotOlderThan and allowWatchBookmarks"
+        )
+    return 0
