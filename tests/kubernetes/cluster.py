@@ -80,6 +80,7 @@ class Cluster:
     image: str
     api: Any
     context: str | None = None
+    kubectl_program: str = "kubectl"
 
     @classmethod
     def connect(cls, kubeconfig: Path, namespace: str, image: str, context: str | None = None) -> Cluster:
@@ -214,10 +215,10 @@ class Cluster:
 
     def kubectl_command(self, *arguments: str) -> list[str]:
         """The command line of kubectl for this cluster and namespace."""
-        program = shutil.which("kubectl")
+        program = shutil.which(self.kubectl_program)
         if program is None and os.environ.get("CI") != "true":
-            pytest.skip("there is no kubectl on this machine's PATH")
-        assert program is not None, "CI must have kubectl"
+            pytest.skip(f"there is no {self.kubectl_program}: install kubectl, and run make .venv/kubectl")
+        assert program is not None, f"CI must have {self.kubectl_program}"
         context = ["--context", self.context] if self.context else []
         return [program, "--kubeconfig", str(self.kubeconfig), *context, "-n", self.namespace, *arguments]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 from pathlib import Path
@@ -10,7 +11,16 @@ import pytest
 
 from scripts.local.pods import COLUMNS, get_pods, in_words
 from scripts.local.settings import Settings
-from tests.kubernetes.cluster import PATIENCE, Cluster
+from tests.kubernetes.cluster import PATIENCE, ROOT, Cluster
+
+KUBECTLS = {"distribution": "kubectl", "newest": str(ROOT / ".venv/kubectl/bin/kubectl")}
+"""The kubectl on the PATH, and the one of pyproject.toml's group kubectl."""
+
+
+@pytest.fixture(scope="module", params=KUBECTLS)
+def cluster(cluster: Cluster, request: pytest.FixtureRequest) -> Cluster:
+    """The session's cluster, for one of the kubectls."""
+    return dataclasses.replace(cluster, kubectl_program=KUBECTLS[request.param])
 
 
 def test_get_prints_a_table_with_labels_and_more_when_asked(cluster: Cluster) -> None:
@@ -136,7 +146,29 @@ def test_secrets_are_made_by_kubectl_and_never_shown_in_tables(cluster: Cluster)
         "Opaque",
         "1",
     ]
+    stored = json.loads(cluster.kubectl("get", "secret", "by-hand", "-o", "json"))
+    assert stored["data"] == {"url": "cmVkaXM6Ly9oZXJl"}
     cluster.kubectl("delete", "secret", "by-hand")
+
+
+def test_a_namespace_is_made_and_removed(cluster: Cluster) -> None:
+    name = f"{cluster.namespace}-more"
+    assert cluster.kubectl("create", "namespace", name) == f"namespace/{name} created\n"
+    assert "deleted" in cluster.kubectl("delete", "namespace", name)
+
+
+def test_a_misspelt_field_and_a_wrong_type_are_refused_by_name(cluster: Cluster) -> None:
+    for field, value in (("comand", ["ls"]), ("env", {"A": "b"})):
+        manifest = cluster.manifest(container={field: value})
+        with pytest.raises(subprocess.CalledProcessError) as error:
+            cluster.kubectl("create", "-f", "-", input=json.dumps(manifest))
+        assert field in error.value.stderr.lower()
+
+
+def test_explain_describes_a_field(cluster: Cluster) -> None:
+    told = cluster.kubectl("explain", "pod.spec.restartPolicy").split()
+    assert {"restartPolicy", "OnFailure,", "DESCRIPTION:"} <= set(told)
+    assert "containers" in cluster.kubectl("explain", "pod.spec")
 
 
 def test_resources_and_events_are_listed(cluster: Cluster) -> None:
