@@ -40,7 +40,7 @@ def manifests(password: Mapping[str, str], environment: Mapping[str, str] = os.e
         "api-secret-key": password["session"],
         "jwt-secret": password["jwt"],
     }
-    found = [
+    return [
         secret("airflow", "airflow-database", {"password": password["database"], "connection": database}),
         secret("airflow", "airflow-broker", {"connection": broker, "users.acl": broker_users}),
         secret("airflow", "airflow-keys", keys),
@@ -48,10 +48,8 @@ def manifests(password: Mapping[str, str], environment: Mapping[str, str] = os.e
         secret("redis", "redis", {"users.acl": acl_file(cpu=password["redis"], wall=password["wall"])}),
         secret("cpu-jobs", "cpu-redis", {"url": cpus_redis}),
         secret("airflow", "airflow-cpu-redis", {"connection": wall}),
+        secret("airflow", "airflow-slack", {"connection": environment.get(SLACK, "")}),
     ]
-    if connection := environment.get(SLACK):
-        found.append(secret("airflow", "airflow-slack", {"connection": connection}))
-    return found
 
 
 def secret(namespace: str, name: str, values: Mapping[str, str]) -> Manifest:

@@ -7,16 +7,19 @@ import os
 import subprocess
 import sys
 import tomllib
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
+import sqlalchemy
 from airflow.configuration import retrieve_configuration_description
+from airflow.models.dagrun import DagRun
 
 from dags import settings as dag_settings
 from scripts.kind import helm
-from scripts.local import airflow
+from scripts.local import airflow, clean_up
 from scripts.local.passwords import passwords
 from scripts.local.preload.airflow_local_settings import NEEDED_BY_TASKS
 from scripts.local.settings import Settings
@@ -117,3 +120,86 @@ print(set({NEEDED_BY_TASKS}) <= sys.modules.keys())"""
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == str(warm)
+
+
+class Script:
+    """A script of the values, run with a program in `airflow`'s place that writes down how it was called."""
+
+    def __init__(self, folder: Path) -> None:
+        self.database = f"sqlite:///{folder}/airflow.db"
+        self._called, self._input = folder / "called", folder / "input"
+        airflow = folder / "airflow"
+        airflow.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" >{self._called}\ncat >{self._input}\n")
+        airflow.chmod(0o755)
+        self._environment = {
+            "PATH": f"{folder}:{Path(sys.executable).parent}:{os.defpath}",
+            "AIRFLOW_HOME": str(folder),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self.database,
+        }
+
+    def run(self, args: list[str], **environment: str) -> tuple[list[str], str]:
+        """The arguments and the input that `airflow` was given."""
+        whole = {**self._environment, **environment}
+        done = subprocess.run(
+            args, env=whole, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return self._called.read_text().splitlines(), self._input.read_text()
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Script:
+    return Script(tmp_path)
+
+
+def test_the_first_user_s_password_is_not_on_a_command_line(script: Script) -> None:
+    called, read = script.run(VALUES["createUserJob"]["args"], ADMIN_PASSWORD="a secret")
+    assert called[:2] == ["users", "create"]
+    assert not any("secret" in word for word in called)
+    assert read == "a secret\na secret\n"
+
+
+NOW = datetime.now(UTC)
+
+
+def days_ago(number: float) -> datetime:
+    return NOW - timedelta(days=number)
+
+
+@pytest.mark.parametrize(
+    ("runs", "kept"),
+    [
+        ([("success", 40), ("failed", 30)], 14),
+        ([("queued", 20), ("running", 30), ("failed", 40)], 30),
+    ],
+)
+def test_history_goes_when_it_is_old_but_never_what_is_younger_than_a_run_in_progress(
+    runs: list[tuple[str, int]], kept: int, script: Script
+) -> None:
+    put_into(script.database, runs)
+    called, _ = script.run(VALUES["databaseCleanup"]["args"])
+    assert called[:2] == ["db", "clean"]
+    given = dict(word.partition("=")[::2] for word in called[2:])
+    assert abs(datetime.fromisoformat(given["--clean-before-timestamp"]) - days_ago(kept)) < timedelta(
+        hours=1
+    )
+    assert given["--tables"].split(",") == list(clean_up.TABLES)
+
+
+def put_into(database: str, runs: list[tuple[str, int]]) -> None:
+    """Make Airflow's table of DAG runs, with runs in these states that were created that many days ago."""
+    engine = sqlalchemy.create_engine(database)
+    table = DagRun.__table__
+    table.create(engine)
+    with engine.begin() as connection:
+        for number, (state, days) in enumerate(runs):
+            row: dict[str, Any] = {"dag_id": "cpu", "run_id": str(number), "state": state}
+            row |= dict.fromkeys(("created_at", "run_after"), days_ago(days))
+            row |= {
+                "run_type": "manual",
+                "log_template_id": 1,
+                "clear_number": 0,
+                "span_status": "not_started",
+            }
+            connection.execute(table.insert(), row)
+    engine.dispose()

@@ -21,6 +21,14 @@ SECRETS = {
     ("airflow-keys", "jwt-secret"),
     ("airflow-broker", "connection"),
     ("airflow-admin", "password"),
+    ("airflow-slack", "connection"),
+    ("airflow-cpu-redis", "connection"),
+}
+# Who needs which of them: every other container is to do without.
+WHO_NEEDS = {
+    "airflow-admin": {"create-user"},
+    "airflow-slack": {"worker", "dag-processor"},
+    "airflow-cpu-redis": {"worker", "api-server"},
 }
 
 
@@ -59,11 +67,74 @@ def test_the_chart_makes_no_secret_and_every_reference_is_to_one_that_is_listed(
     references = list(within(objects, "secretKeyRef"))
     assert {(one["name"], one["key"]) for one in references if not one.get("optional")} == SECRETS
     optional = [one for one in references if one.get("optional")] + list(within(objects, "secretRef"))
-    assert {one["name"] for one in optional if one["optional"]} == {
-        "airflow-slack",
-        "airflow-cpu-redis",
-        "git-credentials",
+    assert {one["name"] for one in optional if one["optional"]} == {"git-credentials"}
+
+
+def pods(objects: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
+    """The name and the pod of every workload."""
+    for one in objects:
+        if one["kind"] in ("Deployment", "StatefulSet", "Job"):
+            yield one["metadata"]["name"], one["spec"]["template"]["spec"]
+        elif one["kind"] == "CronJob":
+            yield one["metadata"]["name"], one["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+
+
+def test_a_credential_is_only_where_it_is_used(objects: list[Manifest]) -> None:
+    for secret, needed in WHO_NEEDS.items():
+        found = {
+            container["name"]
+            for _, pod in pods(objects)
+            for container in [*pod.get("initContainers", []), *pod["containers"]]
+            if secret in [one["name"] for one in within(container, "secretKeyRef")]
+        }
+        assert found == needed, secret
+
+
+def test_only_what_runs_pods_has_a_token_for_kubernetes(objects: list[Manifest]) -> None:
+    accounts = {one["metadata"]["name"]: one for one in objects if one["kind"] == "ServiceAccount"}
+    with_token = {
+        name
+        for name, pod in pods(objects)
+        if pod.get(
+            "automountServiceAccountToken",
+            accounts[pod["serviceAccountName"]].get("automountServiceAccountToken", True),
+        )
     }
+    assert with_token == {"airflow-worker", "airflow-triggerer"}
+
+
+def test_no_command_line_has_a_password_put_into_it_by_kubernetes(objects: list[Manifest]) -> None:
+    for _, pod in pods(objects):
+        for container in [*pod.get("initContainers", []), *pod["containers"]]:
+            words = [*(container.get("command") or []), *(container.get("args") or [])]
+            assert not any("$(" in word and "PASSWORD" in word.upper() for word in words), words
+
+
+def test_every_container_asks_for_memory_and_has_a_limit(objects: list[Manifest]) -> None:
+    without = [
+        f"{name}: {container['name']}, {bound}"
+        for name, pod in pods(objects)
+        for container in [*pod.get("initContainers", []), *pod["containers"]]
+        for bound in ("requests", "limits")
+        if "memory" not in (container["resources"] or {}).get(bound, {})
+    ]
+    assert without == []
+
+
+def test_what_there_are_two_of_is_taken_away_one_at_a_time(objects: list[Manifest]) -> None:
+    replicas = {
+        one["spec"]["template"]["metadata"]["labels"]["component"]: one["spec"]["replicas"]
+        for one in objects
+        if one["kind"] in ("Deployment", "StatefulSet")
+    }
+    budgets = {
+        one["spec"]["selector"]["matchLabels"]["component"]: one["spec"]["maxUnavailable"]
+        for one in objects
+        if one["kind"] == "PodDisruptionBudget"
+    }
+    two = ("api-server", "scheduler", "triggerer", "worker")
+    assert replicas == {**dict.fromkeys(two, 2), "dag-processor": 1, "statsd": 1}
+    assert budgets == dict.fromkeys(two, 1)
 
 
 @pytest.mark.parametrize(
@@ -133,8 +204,7 @@ def test_logs_are_kept_on_volumes(objects: list[Manifest]) -> None:
         assert [claim["metadata"]["name"] for claim in claims] == ["logs"]
 
 
-def test_history_is_cleaned_up_each_night(objects: list[Manifest]) -> None:
+def test_history_is_cleaned_up_each_night_by_the_project_s_own_script(objects: list[Manifest]) -> None:
     job = find(objects, "CronJob", "airflow-database-cleanup")["spec"]
-    [script] = [args[-1] for args in within(job, "args")]
     assert job["schedule"] == "0 3 * * *"
-    assert all(part in script for part in ("-14 days", "airflow db clean", "--skip-archive"))
+    assert list(within(job, "args")) == [values()["databaseCleanup"]["args"]]
