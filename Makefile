@@ -64,10 +64,18 @@ logs: .venv/ready ## Follow the stack's logs
 pods: .venv/ready ## Follow the pods of the stack that is up, with kubectl: make pods [START=start-run]
 	@$(RUN) -m scripts.local pods $(if $(START),--start $(START))
 
+# What needs only Python runs on several cores; a stack has the machine to itself.
+ON_ALL_CORES := --numprocesses logical --maxprocesses 4
+
 .PHONY: test
-test: .venv/ready ## Run the tests, the end-to-end job on a stack of its own among them
-	.venv/bin/pytest
-	.venv/bin/pytest -m airflow
+test: .venv/ready ## Run all tests that need only Python, and the core of the end-to-end job on a stack of its own
+	.venv/bin/pytest $(ON_ALL_CORES)
+	.venv/bin/pytest -m core
+
+.PHONY: test-all
+test-all: .venv/ready ## Run every test of the end-to-end job as well
+	.venv/bin/pytest $(ON_ALL_CORES) --durations 25
+	.venv/bin/pytest -m airflow --durations 25
 
 .PHONY: lint
 lint: .venv/ready ## Check style, types and layers

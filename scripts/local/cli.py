@@ -77,9 +77,11 @@ OPTIONS = [
 def main(arguments: Sequence[str]) -> int:
     """Run a command; return its exit code. Raises KeyboardInterrupt, as for Ctrl-C, when it shall end."""
     options = parser().parse_args(arguments)
-    # A closed terminal and a polite kill are to stop an ``up`` as Ctrl-C does: by unwinding it.
+    # A closed terminal and a polite kill stop an ``up`` as Ctrl-C does: by unwinding it. A signal that the
+    # caller ignores, as nohup does a closed terminal's, stays ignored.
     for what in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(what, signal.default_int_handler)
+        if signal.getsignal(what) is not signal.SIG_IGN:
+            signal.signal(what, signal.default_int_handler)
     try:
         return int(options.run(options))
     except StackError as error:

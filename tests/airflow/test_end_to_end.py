@@ -43,6 +43,7 @@ def assert_no_cycle_ran_twice(stack: Stack, start: str) -> None:
         assert sorted(ran) == [0, *range(1, kept.cycle + 1, per_pod), *told_to_stop]
 
 
+@pytest.mark.core
 def test_the_article_s_example_gives_5_and_8(stack: Stack) -> None:
     state, start = stack.finish(stack.start())
     assert state == "success"

@@ -94,6 +94,7 @@ def clear(stack: Stack, run: str, task: str, *, downstream: bool) -> None:
     assert wait_until(is_cleared, PATIENCE_SECONDS)
 
 
+@pytest.mark.core
 def test_while_the_dag_is_paused_no_cycle_begins_and_then_it_goes_on(
     stack: Stack, under_way: tuple[str, str]
 ) -> None:

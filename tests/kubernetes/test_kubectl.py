@@ -12,6 +12,7 @@ import pytest
 from scripts.local.pods import COLUMNS, get_pods, in_words
 from scripts.local.settings import Settings
 from tests.kubernetes.cluster import PATIENCE, ROOT, Cluster
+from tests.processes import running
 
 KUBECTLS = {"distribution": "kubectl", "newest": str(ROOT / ".venv/kubectl/bin/kubectl")}
 """The kubectl on the PATH, and the one of pyproject.toml's group kubectl."""
@@ -39,7 +40,7 @@ def test_get_w_prints_a_line_for_every_change(cluster: Cluster) -> None:
     name = cluster.create("sleep 1")
     command = cluster.kubectl_command("get", "pod", name, "-w")
     seen = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with running(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             seen.append(line.split()[2])
@@ -63,7 +64,7 @@ def test_our_columns_tell_of_cycles_and_go_on_as_they_change(cluster: Cluster) -
     assert row.split() == ["s", "8", "3", "exec", "Succeeded", '{"status":"stored","instructions":9}']
     name = cluster.create("sleep 1; exit 3", labels=labels)
     command = cluster.kubectl_command("get", "pods", "-l", f"name={name}", "-w", columns)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with running(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         rows: list[list[str]] = []
         while not rows or "Failed" not in rows[-1]:
@@ -85,7 +86,7 @@ def test_the_pods_of_a_start_run_are_followed_in_words(cluster: Cluster, tmp_pat
         namespace=cluster.namespace,
         pods_reach_host_at="127.0.0.1",
     )
-    with subprocess.Popen(get_pods(settings, "mine"), stdout=subprocess.PIPE, text=True) as process:
+    with running(get_pods(settings, "mine"), stdout=subprocess.PIPE, text=True) as process:
         lines = in_words(process.stdout or ())
         assert next(lines).startswith("START")
         assert next(lines).split() == [

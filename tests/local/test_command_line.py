@@ -12,15 +12,19 @@ import socket
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scripts.local import cli
 from scripts.local.demo import describe
 from scripts.local.pods import in_words
 from scripts.local.settings import REPOSITORY, Settings
 from scripts.observe import Overview
+from tests.processes import running
 
 LOCAL = ["up", "down", "demo", "status", "logs", "pods", "clean-up"]
 COMMANDS = [
@@ -33,8 +37,10 @@ VIEW = Overview(Counter({"ok": 2, "waiting": 1, "loop": 1, "end": 1}), 21, {})
 SHOWN = "2 of 5 CPUs stopped · 21 cycles, 0.0 per second · 2 running, 1 not loaded, 1 looped, 1 ended"
 
 
-def start(*command: str | Path, stdout: int = subprocess.PIPE, **variables: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+def start(
+    *command: str | Path, stdout: int = subprocess.PIPE, **variables: Any
+) -> AbstractContextManager[subprocess.Popen[str]]:
+    return running(
         [sys.executable, "-m", *map(str, command)],
         cwd=REPOSITORY,
         env={"PATH": os.environ["PATH"], **variables},
@@ -46,8 +52,8 @@ def start(*command: str | Path, stdout: int = subprocess.PIPE, **variables: Any)
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_tells_the_exit_codes(command: list[str]) -> None:
-    process = start(*command, "--help")
-    out, errors = process.communicate(timeout=60)
+    with start(*command, "--help") as process:
+        out, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")
     assert out.startswith(f"usage: python -m {' '.join(command)} ")
     assert "130 interrupted" in " ".join(out.split())
@@ -59,23 +65,32 @@ def test_output_that_nobody_reads_is_no_error_of_ours(settings: Settings, comman
     (settings.logs / "redis.log").write_text("line\n" * 9999)
     reader, writer = os.pipe()
     os.close(reader)
-    process = start("scripts.local", *command, "--state", settings.state, stdout=writer)
-    os.close(writer)
-    assert process.communicate(timeout=60)[1] == ""
-    assert process.returncode == 1
+    with start("scripts.local", *command, "--state", settings.state, stdout=writer) as process:
+        os.close(writer)
+        assert process.communicate(timeout=60)[1] == ""
+        assert process.returncode == 1
 
 
 def test_a_program_that_is_read_in_part_is_no_error_of_ours() -> None:
-    process = start("scripts.bench.puzzle", "--lines", "100000")
-    assert process.stdout
-    assert process.stdout.readline().startswith(("acc", "nop", "jmp"))
-    process.stdout.close()
-    assert process.wait(60) == 1
-    assert process.stderr
-    assert process.stderr.read() == ""
-    process.stderr.close()
+    with start("scripts.bench.puzzle", "--lines", "100000") as process:
+        assert process.stdout
+        assert process.stdout.readline().startswith(("acc", "nop", "jmp"))
+        process.stdout.close()
+        assert process.wait(60) == 1
+        assert process.stderr
+        assert process.stderr.read() == ""
 
 
+@pytest.fixture(params=["in the foreground", "in the background"])
+def _wherever_the_tests_run(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Under nohup, in a script's background and in many CI runners, the tests' own process ignores SIGINT."""
+    ignored = request.param == "in the background"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_wherever_the_tests_run")
 def test_logs_are_followed_until_ctrl_c(settings: Settings) -> None:
     settings.logs.mkdir(parents=True)
     (settings.logs / "redis.log").write_text("begun\n")
@@ -88,6 +103,21 @@ def test_logs_are_followed_until_ctrl_c(settings: Settings) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
         assert process.stderr.read() == "interrupted\n"
+
+
+def test_a_closed_terminal_ends_a_command_but_under_nohup(settings: Settings) -> None:
+    before = [signal.getsignal(what) for what in (signal.SIGHUP, signal.SIGTERM)]
+    try:
+        for set_by_caller, kept in (
+            (signal.SIG_DFL, signal.default_int_handler),
+            (signal.SIG_IGN, signal.SIG_IGN),
+        ):
+            signal.signal(signal.SIGHUP, set_by_caller)
+            assert cli.main(["down", "--state", str(settings.state)]) == 0
+            assert signal.getsignal(signal.SIGHUP) is kept
+    finally:
+        signal.signal(signal.SIGHUP, before[0])
+        signal.signal(signal.SIGTERM, before[1])
 
 
 def test_a_try_of_slack_is_interrupted_without_a_traceback() -> None:
@@ -108,8 +138,8 @@ def test_a_try_of_slack_is_interrupted_without_a_traceback() -> None:
 
 def test_pods_without_kubectl_or_a_stack_say_what_to_do(settings: Settings, tmp_path: Path) -> None:
     def complaint() -> str:
-        process = start("scripts.local", "pods", "--state", settings.state, PATH=str(tmp_path))
-        out, errors = process.communicate(timeout=60)
+        with start("scripts.local", "pods", "--state", settings.state, PATH=str(tmp_path)) as process:
+            out, errors = process.communicate(timeout=60)
         assert (process.returncode, out) == (1, "")
         return errors
 
@@ -123,8 +153,8 @@ def test_demo_refuses_a_program_that_is_not_utf_8_before_it_starts_anything(
 ) -> None:
     file = tmp_path / "program"
     file.write_bytes("acc +1\r\n".encode("utf-16"))
-    process = start("scripts.local", "demo", file, "--state", settings.state)
-    out, errors = process.communicate(timeout=60)
+    with start("scripts.local", "demo", file, "--state", settings.state) as process:
+        out, errors = process.communicate(timeout=60)
     assert (process.returncode, out, settings.state.exists()) == (2, "", False)
     assert errors.startswith(f"error: {file}: the program is encoded in UTF-16: save it as UTF-8 (in ")
 
@@ -149,43 +179,45 @@ def test_results_are_put_in_words_and_the_rest_stays_as_it_is() -> None:
     ]
 
 
-def board(stderr: int, columns: int = 150) -> subprocess.Popen[bytes]:
+def board(stderr: int, columns: int = 150) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """A process that shows how far a start run is, and then ends."""
     code = f"""
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from scripts.local.demo import Board
 from scripts.observe import Overview
+from tests.processes import running
 with Board() as board:
     for _ in range(3):
         board.count(Overview({VIEW.states!r}, {VIEW.cycles}, {{}}), " · trouble [red]")
 """
     path = f"{REPOSITORY}:{REPOSITORY / 'cpu_image'}"
     environment = {"PYTHONPATH": path, "TERM": "xterm", "COLUMNS": str(columns)}
-    return subprocess.Popen(
-        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=stderr
-    )
+    return running([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=stderr)
 
 
 def test_how_far_it_is_is_told_in_a_line_now_and_then_where_there_is_no_terminal() -> None:
     assert describe(VIEW, 0.0) == SHOWN
-    out, errors = board(subprocess.PIPE).communicate(timeout=60)
+    with board(subprocess.PIPE) as process:
+        out, errors = process.communicate(timeout=60)
     assert (out, errors.decode()) == (b"", f"    0 s  {SHOWN} · trouble [red]\n")
 
 
 @pytest.mark.parametrize("columns", [70, 150])
 def test_how_far_it_is_is_a_bar_in_a_terminal(columns: int) -> None:
     master, terminal = pty.openpty()
-    process = board(terminal, columns)
-    os.close(terminal)
     shown = b""
-    try:
-        while data := os.read(master, 65_536):
-            shown += data
-    except OSError:  # which is how a terminal ends
-        pass
-    finally:
-        os.close(master)
-    out, _ = process.communicate(timeout=60)
+    with board(terminal, columns) as process:
+        os.close(terminal)
+        try:
+            while data := os.read(master, 65_536):
+                shown += data
+        except OSError:  # which is how a terminal ends
+            pass
+        finally:
+            os.close(master)
+        out, _ = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, b"")
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
     assert re.search(r"0:00:\d\d [━╸╺]{24} 2 of 5 CPUs stopped", plain)
@@ -193,6 +225,6 @@ def test_how_far_it_is_is_a_bar_in_a_terminal(columns: int) -> None:
 
 
 def test_the_status_is_one_json_object(settings: Settings) -> None:
-    process = start("scripts.local", "status", "--json", "--state", settings.state)
-    out, errors = process.communicate(timeout=60)
+    with start("scripts.local", "status", "--json", "--state", settings.state) as process:
+        out, errors = process.communicate(timeout=60)
     assert (process.returncode, errors, json.loads(out)["up"]) == (3, "", False)

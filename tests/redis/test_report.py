@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from scripts.local.settings import REPOSITORY, Settings
 from scripts.report.cli import main
 from scripts.report.picture import png_of
 from scripts.wall import memory
+from tests.processes import running
 from tests.redis import server as servers
 from tests.redis.trial import Trial
 
@@ -203,23 +205,24 @@ def test_an_address_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().err.startswith("error: the address given is not a usable URL")
 
 
-def command(*arguments: str) -> subprocess.Popen[str]:
+def command(*arguments: str) -> AbstractContextManager[subprocess.Popen[str]]:
     """As it is typed."""
     line = [sys.executable, "-m", "scripts.report", *arguments]
     pipe = subprocess.PIPE
-    return subprocess.Popen(line, cwd=REPOSITORY, stdout=pipe, stderr=pipe, text=True)
+    return running(line, cwd=REPOSITORY, stdout=pipe, stderr=pipe, text=True)
 
 
 def test_who_stops_reading_gets_no_complaint(finished: Trial, server: servers.Server) -> None:
-    process = command("--json", "--redis-url", server.url)
-    assert process.stdout
-    process.stdout.close()
-    _, errors = process.communicate(timeout=60)
+    with command("--json", "--redis-url", server.url) as process:
+        assert process.stdout
+        process.stdout.close()
+        _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")
 
 
 def test_help_tells_all_there_is() -> None:
-    out, errors = command("--help").communicate(timeout=60)
+    with command("--help") as process:
+        out, errors = process.communicate(timeout=60)
     assert errors == ""
     for name in ("START", "--output", "--folder", "--json", "--redis-url", "STACK_REDIS_URL", "exit codes:"):
         assert name in out

@@ -61,7 +61,7 @@ def test_a_program_is_read_as_its_lines_say_or_refused_by_the_line_that_is_wrong
         if expected:
             assert isinstance(expected, int)
             wrong = text.removeprefix("\ufeff").split("\n")[expected - 1].strip("\r\t ")
-            assert message.startswith(f"line {expected}: {ascii(wrong)[:50]}")
+            assert message.startswith(f"line {expected}: {ascii(wrong[:60])[:50]}")
             assert ": expected " in message
         else:
             assert message.startswith("the program is empty: expected ")

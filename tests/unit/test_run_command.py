@@ -11,6 +11,7 @@ import pytest
 
 from cpu.__main__ import main
 from tests.numbers import BEYOND_64_BITS, assert_exact_for_all_readers
+from tests.processes import running
 from tests.unit.solver import EXAMPLE
 
 CPU_IMAGE = Path(__file__).parents[2] / "cpu_image"
@@ -107,7 +108,7 @@ def test_an_interrupted_run_says_so(tmp_path: Path) -> None:
     pipe = tmp_path / "program"
     os.mkfifo(pipe)
     command = [sys.executable, "-S", "-m", "cpu", "run", str(pipe)]
-    with subprocess.Popen(command, cwd=CPU_IMAGE, stderr=subprocess.PIPE) as process:
+    with running(command, cwd=CPU_IMAGE, stderr=subprocess.PIPE) as process:
         with pipe.open("w"):  # which is when it has begun to read
             process.send_signal(signal.SIGINT)
             assert process.wait(60) == 130
@@ -206,16 +207,16 @@ def test_a_refused_program_is_refused_before_redis_is_looked_for() -> None:
 
 
 def test_output_that_nobody_reads_is_one_line_and_exit_code_1() -> None:
-    process = subprocess.Popen(
+    with running(
         [sys.executable, "-S", "-m", "cpu", "run", "-"],
         cwd=CPU_IMAGE,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-    )
-    assert process.stdout
-    process.stdout.close()
-    process.stdout = None
-    _, errors = process.communicate(EXAMPLE.encode(), timeout=60)
+    ) as process:
+        assert process.stdout
+        process.stdout.close()
+        process.stdout = None
+        _, errors = process.communicate(EXAMPLE.encode(), timeout=60)
     assert process.returncode == 1
     assert errors == b"cpu: cannot print the result: Broken pipe\n"

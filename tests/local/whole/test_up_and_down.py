@@ -18,6 +18,7 @@ from scripts.local.api import Api
 from scripts.local.passwords import passwords
 from scripts.local.settings import REPOSITORY, Settings, load
 from scripts.local.waiting import wait_until
+from tests.processes import running
 
 DAG = """
 import os
@@ -135,7 +136,7 @@ def test_a_stack_lives_through_a_crash_and_keeps_its_data(stack: Stack) -> None:
 
 
 def test_an_interrupted_up_leaves_nothing_running(stack: Stack) -> None:
-    with subprocess.Popen(
+    with running(
         stack.command("up", *stack.options), cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
     ) as up:
         assert up.stderr is not None

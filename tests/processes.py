@@ -1,0 +1,27 @@
+"""Processes that a test starts: they react to Ctrl-C, and none outlives its test."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[Any]]:
+    """Start a process, and kill it at the end of the block if it is still running.
+
+    Where the tests run in the background of a script or of a CI runner, SIGINT is ignored, and processes
+    inherit that. This one gets the default back, as if it were started in a terminal.
+    """
+    with subprocess.Popen(command, preexec_fn=_default_sigint, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # does nothing to a process that was waited for
+
+
+def _default_sigint() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
