@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from scripts.kind import helm, laptop, passwords
-from scripts.kind.deploy import Commit, values_of
+from scripts.kind.deploy import WORKLOADS, Commit, deploy, values_of
 from scripts.kind.kubectl import KindError, Kubectl
 from tests.deploy.chart import ROOT
 from tests.deploy.chart import values as of_the_project
@@ -276,6 +276,25 @@ def test_a_deployment_sets_the_image_the_dags_and_the_address_and_nothing_else()
     project["dags"]["gitSync"] |= {"repo": commit.repository, "ref": commit.revision}
     project["config"]["api"]["base_url"] = commit.url
     assert values == project
+
+
+def test_a_deployment_applies_the_manifests_installs_the_chart_and_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[str] = []
+
+    class Cluster(Kubectl):
+        def __call__(self, *arguments: str, given: str | None = None) -> str:
+            done.append(" ".join(arguments[:3]).replace(str(ROOT), ""))
+            return ""
+
+    monkeypatch.setattr(helm, "install", lambda _, chart, __: done.append(f"install {chart}"))
+    deploy(Cluster("somewhere"), Path("chart.tgz"), Commit("image", "repository", "revision", "url"), print)
+    assert done == [
+        "apply -k /scripts/cluster",
+        "install chart.tgz",
+        *[f"rollout status {one}" for one in WORKLOADS],
+    ]
 
 
 def test_values_that_can_t_be_read_are_named(tmp_path: Path) -> None:
