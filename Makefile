@@ -19,7 +19,7 @@ OPTIONS = $(if $(PORT),--port $(PORT)) $(if $(REDIS_PORT),--redis-port $(REDIS_P
 	$(if $(KEEP_DAYS),--keep-days $(KEEP_DAYS)) \
 	$(if $(filter command line,$(origin KUBECONFIG)),--kubeconfig $(KUBECONFIG)) \
 	$(if $(CONTEXT),--context $(CONTEXT)) $(if $(HOST_FOR_PODS),--pods-reach-host-at $(HOST_FOR_PODS)) \
-	$(if $(IMAGE),--image $(IMAGE))
+	$(if $(IMAGE),--image $(IMAGE)) $(if $(BASE_URL),--base-url $(BASE_URL))
 
 .PHONY: help
 help: ## List what there is

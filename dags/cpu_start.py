@@ -37,7 +37,7 @@ DOC = """
 | `announce` | tells in Slack that it has begun: the thread that the answers come to |
 | `notify` | where there is no `jmp` and no `nop` at all: tells that no swap ends this program |
 
-The rest happens in DAG [cpu](/dags/cpu): one run is one cycle of one CPU. DAG [cpu_watch](/dags/cpu_watch)
+The rest happens in DAG [cpu](dags/cpu): one run is one cycle of one CPU. DAG [cpu_watch](dags/cpu_watch)
 sees to it that each of them comes to its end.
 """
 

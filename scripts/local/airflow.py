@@ -187,7 +187,7 @@ def configuration(settings: Settings, passwords: Passwords) -> dict[str, dict[st
         "api": {
             "host": "127.0.0.1",
             "port": settings.port,
-            "base_url": settings.api_url,
+            "base_url": settings.ui_url,
             "workers": 1,
             "secret_key": passwords.session,
             "expose_config": False,

@@ -71,6 +71,13 @@ OPTIONS = [
     Option("image", "STACK_IMAGE", str, "NAME", "the CPU's image"),
     Option("namespace", "STACK_NAMESPACE", str, "NAME", "where its pods run"),
     Option("dags", "STACK_DAGS", Path, "FOLDER", "the DAGs"),
+    Option(
+        "base_url",
+        "STACK_BASE_URL",
+        str,
+        "URL",
+        "where people reach Airflow, if that is through a reverse proxy; it may have a path",
+    ),
 ]
 
 
@@ -229,7 +236,7 @@ def bring_up(settings: Settings) -> bool:
 
 def where(settings: Settings) -> dict[str, str]:
     """Where the UI is, and how to get in."""
-    return {"url": settings.api_url, "user": ADMIN, "password": passwords(settings.state).admin}
+    return {"url": settings.ui_url, "user": ADMIN, "password": passwords(settings.state).admin}
 
 
 def say_where(settings: Settings) -> None:

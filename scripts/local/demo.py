@@ -6,7 +6,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 import redis
@@ -32,8 +32,6 @@ AIRFLOW_SECONDS = 2.0  # its answers cost more than Redis' do, and it has work t
 PLAIN_SECONDS = 10.0  # between two lines where there is no terminal
 FAILED_LOG_LINES = 30
 BAR_WIDTH = 24
-WALL = "/plugin/cpu-wall/cpu-wall/"
-"""The CPU wall inside of Airflow's UI."""
 GOES_ON = frozenset({"ok", "waiting"})
 
 
@@ -266,8 +264,8 @@ def demo(settings: Settings, program: str | None, cycles: int) -> Answers | None
     client = redis.from_url(settings.redis_url) if settings.redis_url else local_redis(settings, secrets)
     with Api(settings.api_url, ADMIN, secrets.admin) as api, client:
         run = StartRun.trigger(api, program, cycles)
-        url = f"{settings.api_url}/dags/cpu_start/runs/{run.run}"
-        print(f"Watch it: {settings.api_url}{WALL}?run={quote(run.run, safe='')}", file=sys.stderr)
+        url = f"{settings.ui_url}/dags/cpu_start/runs/{run.run}"
+        print(f"Watch it: {wall_url(settings.ui_url, run.run)}", file=sys.stderr)
         try:
             return {"run": url, **watch(run, client)}
         except DemoError as error:
@@ -276,6 +274,12 @@ def demo(settings: Settings, program: str | None, cycles: int) -> Answers | None
         except KeyboardInterrupt:
             print("The run goes on without being watched; make down stops it.", file=sys.stderr)
             raise
+
+
+def wall_url(airflow: str, run: str) -> str:
+    """Return the address of the CPU wall inside of Airflow's UI: behind its route the wall's whole path."""
+    path = urlsplit(airflow).path
+    return f"{airflow}/plugin/cpu-wall{path}/cpu-wall/?run={quote(run, safe='')}"
 
 
 def local_redis(settings: Settings, secrets: Passwords) -> redis.Redis:

@@ -8,6 +8,7 @@ import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from scripts.local.alias import alias_of
 from scripts.local.errors import StackError
@@ -18,6 +19,7 @@ SECRET = "cpu-redis"  # noqa: S105  (its name; the address it holds is made when
 LONGEST_SOCKET_PATH = 100
 DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 HOST = re.compile(r"[A-Za-z0-9:][A-Za-z0-9.:-]*")
+BASE_URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~-]+)*/?")
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Settings:
     image: str = "cpu:dev"
     namespace: str = "cpu-jobs"
     dags: Path = REPOSITORY / "dags"
+    base_url: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what can't work, with the option that would put it right."""
@@ -66,6 +69,10 @@ class Settings:
             )
         if self.context and not self.kubeconfig:
             raise StackError("--context chooses from a kubeconfig: name that with --kubeconfig PATH")
+        if self.base_url and not BASE_URL.fullmatch(self.base_url):
+            raise StackError(
+                f"--base-url is {self.base_url!a}: give the address in full, such as https://example.org/airflow"
+            )
         if self.pods_reach_host_at and self.redis_url:
             raise StackError("--redis-url is a Redis of your own: leave --pods-reach-host-at out")
 
@@ -106,8 +113,13 @@ class Settings:
 
     @property
     def api_url(self) -> str:
-        """Airflow's UI and REST API."""
-        return f"http://127.0.0.1:{self.port}"
+        """Airflow's UI and REST API, for programs on this machine; without a slash at its end."""
+        return f"http://127.0.0.1:{self.port}{urlsplit(self.base_url or '').path.rstrip('/')}"
+
+    @property
+    def ui_url(self) -> str:
+        """Airflow's UI for people, who may reach it through a reverse proxy; without a slash at its end."""
+        return (self.base_url or self.api_url).rstrip("/")
 
     @property
     def short_state(self) -> Path:

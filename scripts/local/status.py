@@ -56,7 +56,7 @@ def show(settings: Settings, *, as_json: bool) -> int:
     all_up = all(row.state == "running" for row in shown)
     left = [] if supervisor.states(settings) else sorted(one.pid for one in processes.members(settings))
     if as_json:
-        found = {"up": all_up, "url": settings.api_url, "components": [asdict(row) for row in shown]}
+        found = {"up": all_up, "url": settings.ui_url, "components": [asdict(row) for row in shown]}
         print(json.dumps({**found, "left_behind": left}))
         return 0 if all_up else NOT_ALL_UP
     console = Console(highlight=False, soft_wrap=True)
@@ -70,6 +70,6 @@ def show(settings: Settings, *, as_json: bool) -> int:
         console.print(f"left behind by a crash: processes {', '.join(map(str, left))}; down ends them")
     if all_up:
         console.print(
-            f"\nAirflow  {settings.api_url}  user {ADMIN}  password {passwords(settings.state).admin}"
+            f"\nAirflow  {settings.ui_url}  user {ADMIN}  password {passwords(settings.state).admin}"
         )
     return 0 if all_up else NOT_ALL_UP

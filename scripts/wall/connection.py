@@ -21,7 +21,9 @@ EXTRAS = (
     "ssl_check_hostname",
     *FILES,
     # These are not among those that Airflow's hook reads, but may be in the URL that the pods have.
+    "ssl_ca_data",
     "ssl_ca_path",
+    "ssl_ciphers",
     "ssl_min_version",
     "ssl_password",
     "client_name",

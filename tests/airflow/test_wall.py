@@ -144,6 +144,6 @@ def test_airflow_s_menu_leads_to_it(stack: Stack) -> None:
     (plugin,) = [one for one in stack.api.request("GET", "/plugins")["plugins"] if one["name"] == "cpu_wall"]
     views = {view["destination"]: (view["name"], view["href"]) for view in plugin["external_views"]}
     assert views == {
-        "nav": ("CPU wall", "/cpu-wall/"),
-        "dag_run": ("CPU wall", "/cpu-wall/?run={RUN_ID}"),
+        "nav": ("CPU wall", "cpu-wall/"),
+        "dag_run": ("CPU wall", "cpu-wall/?run={RUN_ID}"),
     }

@@ -62,7 +62,7 @@ def screenshots(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(scope="session")
 def logged_in(chromium: webdriver.Chrome, stack: Stack, screenshots: Path) -> Ui:
     """Somebody who has typed in the password that `make demo` prints."""
-    ui = Ui(chromium, stack.settings.api_url, screenshots)
+    ui = Ui(chromium, stack.settings.ui_url, screenshots)
     ui.log_in(stack)
     return ui
 

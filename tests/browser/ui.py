@@ -19,7 +19,7 @@ from scripts.local.waiting import wait_until
 from tests.airflow.stack import Stack
 
 PATIENCE_SECONDS = 30
-WALL = "a[href='/plugin/cpu-wall']"
+WALL = "a[href$='/plugin/cpu-wall']"
 """In Airflow's menu."""
 CONTRASTS = """
 const channel = (value) => (value /= 255) <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from scripts.local import cli
-from scripts.local.demo import describe
+from scripts.local.demo import describe, wall_url
 from scripts.local.pods import in_words
 from scripts.local.settings import REPOSITORY, Settings
 from scripts.observe import Overview
@@ -177,6 +177,17 @@ def test_results_are_put_in_words_and_the_rest_stays_as_it_is() -> None:
         's      {"left":' + "[" * 4000,
         "s      <none>",
     ]
+
+
+@pytest.mark.parametrize(
+    ("airflow", "url"),
+    [
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080/plugin/cpu-wall/cpu-wall/?run=a%2Fb"),
+        ("https://h/air/flow", "https://h/air/flow/plugin/cpu-wall/air/flow/cpu-wall/?run=a%2Fb"),
+    ],
+)
+def test_the_wall_s_address_holds_airflow_s_path_twice(airflow: str, url: str) -> None:
+    assert wall_url(airflow, "a/b") == url
 
 
 def board(stderr: int, columns: int = 150) -> AbstractContextManager[subprocess.Popen[bytes]]:

@@ -28,6 +28,11 @@ from scripts.local.settings import LONGEST_SOCKET_PATH, Settings, load
         ({"namespace": "cpu\n"}, "up to 63 of a-z"),
         ({"namespace": "a" * 64}, "up to 63 of a-z"),
         ({"pods_reach_host_at": "10.0.0.1\nrequirepass x"}, "--pods-reach-host-at is '10"),
+        (
+            {"base_url": "example.org/airflow"},
+            "--base-url is 'example.org/airflow': give the address in full",
+        ),
+        ({"base_url": "https://example.org/air flow"}, "--base-url"),
         ({"redis_url": "redis://r", "pods_reach_host_at": "10.0.0.1"}, "leave --pods-reach-host-at out"),
     ],
 )
@@ -57,6 +62,21 @@ def test_a_state_folder_that_was_moved_is_found_where_it_is_now(settings: Settin
     settings.save()
     moved = settings.state.rename(tmp_path / "moved")
     assert load(moved) == replace(settings, state=moved)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "api", "ui"),
+    [
+        (None, "http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("https://example.org/", "http://127.0.0.1:8080", "https://example.org"),
+        ("https://[::1]:1/a/b/", "http://127.0.0.1:8080/a/b", "https://[::1]:1/a/b"),
+    ],
+)
+def test_behind_a_reverse_proxy_people_and_programs_reach_airflow_below_the_same_path(
+    tmp_path: Path, base_url: str | None, api: str, ui: str
+) -> None:
+    settings = Settings(tmp_path, base_url=base_url)
+    assert (settings.api_url, settings.ui_url) == (api, ui)
 
 
 def test_a_long_state_folder_gets_a_short_name_for_its_sockets(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ def test_a_connection_is_read_as_airflow_s_own_hook_reads_it(fields: dict[str, A
     [
         "redis://:secret@127.0.0.1:6380/3",
         "rediss://user:secret@h:6379/0?ssl_cert_reqs=none&ssl_check_hostname=false",
+        "rediss://h:6379/0?ssl_ca_data=-----BEGIN+CERTIFICATE-----%0Asecret%2B",
         "redis://h:6379/0?health_check_interval=30&client_name=cpu",
         "redis+cluster://:secret@h:7000/0",
         "unix:///run/redis?db=0",

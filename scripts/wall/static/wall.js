@@ -5,6 +5,8 @@ const MARKS = {
   waiting: "waits", running: "▶ runs", loop: "↻ loop", end: "✔ end", fault: "✖ fault", stopped: "■ stopped", invalid: "– none",
 };
 const $ = (id) => document.getElementById(id);
+// Airflow's own path, which is empty unless it is behind a reverse proxy.
+const AIRFLOW = location.pathname.replace(/\/cpu-wall\/$/, "");
 const number = new Intl.NumberFormat("en");
 
 const params = new URLSearchParams(location.search);
@@ -62,7 +64,7 @@ async function chooseStart() {
   $("pending").hidden = run === null;
   $("draw").hidden = start === null;
   const of = found.find((one) => one.start === start);
-  $("source").replaceChildren(...(of ? [link(`/dags/cpu_start/runs/${encodeURIComponent(of.run_id)}`, "its run of cpu_start")] : []));
+  $("source").replaceChildren(...(of ? [link(`${AIRFLOW}/dags/cpu_start/runs/${encodeURIComponent(of.run_id)}`, "its run of cpu_start")] : []));
 }
 
 // Which start run, and which CPU of it, the page was opened for by the id of a DAG run.
@@ -82,7 +84,7 @@ function remember() {
   if (near !== null) now.set("cpu", near);
   history.replaceState(null, "", `?${now}`);
   // The address that Airflow's own page has for this one, for people to pass on.
-  const framed = `/plugin/cpu-wall${location.pathname}`;
+  const framed = `${AIRFLOW}/plugin/cpu-wall${location.pathname}`;
   if (parent !== window && parent.location.pathname === framed) {
     parent.history.replaceState(parent.history.state, "", `${framed}?${now}`);
   }
@@ -187,7 +189,7 @@ function showNear(seen) {
   showProgram(seen);
   showHistory(seen.history);
   $("runs").replaceChildren(...seen.runs.map((run) => element("tr", {},
-    element("td", {}, link(`/dags/cpu/runs/${encodeURIComponent(run.run_id)}`, run.run_id.split(".").slice(2).join("."))),
+    element("td", {}, link(`${AIRFLOW}/dags/cpu/runs/${encodeURIComponent(run.run_id)}`, run.run_id.split(".").slice(2).join("."))),
     element("td", {}, run.state),
     element("td", {}, run.began && run.ended ? (run.ended - run.began).toFixed(1) : ""),
     element("td", {}, run.pods.join(" ")))));
@@ -302,7 +304,7 @@ document.addEventListener("click", (event) => {
   const to = event.target.closest('a[target="_top"]');
   if (!to || parent === window || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
-  parent.history.pushState(null, "", to.getAttribute("href"));
+  parent.history.pushState(null, "", to.href);
   parent.dispatchEvent(new PopStateEvent("popstate", { state: null }));
 });
 $("cpu").addEventListener("close", () => {
