@@ -61,9 +61,10 @@ def test_a_refused_line_is_shown_as_it_is_and_nothing_in_it_is_fetched(
             found = ui.run(f"return [...document.querySelectorAll('{made}')].map((one) => one.outerHTML)")
             assert not [one for one in found if elsewhere.host in one or "example.org" in one]
     ui.picture("literal")
-    for page in ("/details", "/tasks/store", "/code"):
-        ui.go(f"/dags/cpu_start/runs/{runs[0]}{page}")
-        ui.find("body", "cpu_start")
-    ui.go("/dags/cpu_start/runs")
-    ui.find("body", "cpu_start")
+    for page in ("/dags/cpu_start/runs", f"/dags/cpu_start/runs/{runs[0]}/details"):
+        ui.go(page)
+        ui.find("body", runs[0])
+    for page in ("", "/xcom"):
+        ui.go(f"/dags/cpu_start/runs/{runs[0]}/tasks/store{page}")
+        ui.find("body", lines[0])
     assert elsewhere.asked == []
