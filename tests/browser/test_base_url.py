@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from selenium import webdriver
@@ -54,7 +55,7 @@ def visitor(at_the_path: Ui) -> Iterator[Ui]:
 
 
 def is_at(ui: Ui, path: str) -> bool:
-    return wait_until(lambda: ui.window.current_url.partition("?")[0] == f"{ui.url}{path}", 30)
+    return wait_until(lambda: unquote(ui.window.current_url) == f"{ui.url}{path}", 30)
 
 
 def test_the_menu_leads_to_the_wall_and_the_wall_to_the_dag_runs(

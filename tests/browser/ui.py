@@ -167,7 +167,15 @@ class Ui:
         """Choose a start run in the wall's list."""
         self.find("#start").click()  # which looks for newer ones
         self.find(f"#start option[value='{start}']")
-        Select(self.find("#start")).select_by_value(start)
+
+        def selected() -> bool:
+            try:
+                Select(self.find("#start")).select_by_value(start)
+            except StaleElementReferenceException:  # the list was drawn anew in between
+                return False
+            return True
+
+        assert wait_until(selected, PATIENCE_SECONDS)
         self.find(f"#start option[value='{start}']:checked")
 
     def contrasts(self) -> list[str]:
