@@ -93,9 +93,10 @@ def test_airflow_is_told_what_it_is_told_on_one_machine(tmp_path: Path) -> None:
     }
 
 
-def test_the_scheduler_starts_as_many_tasks_as_there_are_workers_for() -> None:
+def test_the_schedulers_start_as_many_tasks_as_there_are_workers_for() -> None:
+    """Airflow counts `parallelism` for each scheduler."""
     workers = VALUES["workers"]["celery"]["replicas"] * options()["celery", "worker_concurrency"]
-    assert options()["core", "parallelism"] == workers
+    assert options()["core", "parallelism"] * VALUES["scheduler"]["replicas"] == workers
 
 
 def test_the_dags_are_told_what_they_ask_for() -> None:
