@@ -13,7 +13,8 @@ def happened(result: Any) -> str:
     """
     match result:
         case {"status": "stored", "instructions": int(number)}:
-            return f"stored {number} instruction{'s' * (number != 1)}"
+            warning = f"; warning: {result['warning']}" if isinstance(result.get("warning"), str) else ""
+            return f"stored {number} instruction{'s' * (number != 1)}{warning}"
         case {"status": "cancelled"}:
             return "cancelled: the CPUs stop at their next cycle"
         case {"status": "running" | "over" as status, "due": list(due), "news": list(news)}:

@@ -24,7 +24,8 @@ class Told:
 class Overview:
     """A start run at one moment.
 
-    ``states`` counts CPUs by status, with ``waiting`` for those not loaded yet; ``cycles`` is the sum of
+    ``states`` counts CPUs by status, with ``waiting`` for those not loaded yet and ``gone`` for those that
+    have stopped and whose registers have expired or were lost; ``cycles`` is the sum of
     their cycle counters; ``told`` holds the CPU of each verdict there is.
     """
 
@@ -43,7 +44,8 @@ def overview(client: Any, start: str, cpus: Sequence[int]) -> Overview:
     states: Counter[str] = Counter()
     cycles, first = 0, {}
     for cpu, (status, cycle, asked) in zip(cpus, registers, strict=True):
-        states[status.decode() if status else "waiting"] += 1
+        missing = "gone" if str(cpu).encode() in stops else "waiting"
+        states[status.decode() if status else missing] += 1
         cycles += int(cycle or 0)
         first[cpu] = int(asked or 0)
     told: dict[str, Told] = {}

@@ -3,8 +3,8 @@
 Each may be run again at any time, after a crash at any point, and gives the same answer.
 """
 
-from cpu import machine
-from cpu.errors import RefusedError
+from cpu import eviction, machine
+from cpu.errors import LostError, RefusedError
 from cpu.keys import Keys
 from cpu.program import Program
 from cpu.redis_client import Client
@@ -17,10 +17,15 @@ SURVEYED = 150
 
 
 def store(client: Client, start: str, program: Program, settings: Settings, ttl: int) -> Result:
-    """Keep the program for the CPUs of a start run; bit N of `candidates` says that CPU N has a swap."""
+    """Keep the program for the CPUs of a start run; bit N of `candidates` says that CPU N has a swap.
+
+    Raises RefusedError where Redis evicts keys.
+    """
+    warning = eviction.check(client)
     StartRun(client, Keys(start), ttl).store(program, settings)
     candidates = sum(1 << cpu for cpu in program.candidates())
-    return {"status": "stored", "start": start, "instructions": len(program), "candidates": hex(candidates)}
+    stored = {"status": "stored", "start": start, "instructions": len(program), "candidates": hex(candidates)}
+    return {**stored, "warning": warning} if warning else stored
 
 
 def load(client: Client, start: str, cpu: int, *, once: bool, ttl: int) -> Result:
@@ -92,13 +97,16 @@ def survey(client: Client, start: str, cpu: int, ttl: int) -> Result:
     for one in page:
         pipeline.hmget(Keys(start, one).registers, "status", "first", "cycle")
     cpus = dict(zip(page, pipeline.execute(), strict=True))
+    for one, fields in cpus.items():
+        # A CPU that is not loaded has none of them; one with news expires when they cease to be news.
+        if None in fields and (any(fields) or one in found.verdicts):
+            raise LostError(f"registers of {Keys(start, one).name}")
     return {
         "status": "running" if running else "over",
         "start": start,
         "cycles": found.cycles,
         "due": [[one, *_due(*fields)] for one, fields in cpus.items() if one not in found.verdicts],
-        # Without registers it has expired, long after it stopped.
-        "news": [[one, int(first)] for one, (_, first, _) in cpus.items() if one in found.verdicts and first],
+        "news": [[one, int(first)] for one, (_, first, _) in cpus.items() if one in found.verdicts],
         "more": more[0] if more else None,
     }
 
@@ -106,7 +114,7 @@ def survey(client: Client, start: str, cpu: int, ttl: int) -> Result:
 def _due(status: bytes | None, first: bytes | None, cycle: bytes | None) -> tuple[int, int]:
     """The cycle a CPU's latest pod was asked for, and the one due; a stop is due to be accounted for."""
     if status is None or first is None or cycle is None:
-        return 0, 0
+        return 0, 0  # to be loaded
     return int(first), int(cycle) + 1 if status == b"ok" else int(first)
 
 

@@ -21,5 +21,15 @@ class RefusedError(PermanentError):
     """The CPU, or its start run, is not in a state for what is asked."""
 
 
+class LostError(RefusedError):
+    """Redis has lost a part of what belongs together; on what is left no answer can be built."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"Redis has lost {what}: start the program again, and give the CPUs a Redis that does not evict"
+            " (maxmemory-policy noeviction)"
+        )
+
+
 class TemporaryError(CpuError):
     """Trying again may help: Redis is away, the result's file cannot be written."""

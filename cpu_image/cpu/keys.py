@@ -17,6 +17,7 @@ class Keys:
                                   keep_going  "1": CPUs do not stop at the first answer
                                   cycles    per pod
                                   stored    Redis' time when it was stored, "seconds.microseconds"
+                                  stops     number of entries in the hash of stops
                                   stopped   candidates that have stopped
                                   ended     candidates that have stopped with `end`
                                   answer    number of the first CPU that ended
@@ -33,6 +34,10 @@ class Keys:
     cpu:{S:N}:visited      bitmap bit A is set when address A has been executed
     ====================== ====== ==================================================================
 
+    What belongs together: as many bits in `visited` as `cycle` says, for each cycle executes an address
+    for the first time; as many instructions as `length`; as many stops as `stops`. Where one of these
+    does not hold, Redis has lost a key.
+
     Each key expires when it has not been used for CPU_TTL seconds. On Redis Cluster the part in
     braces decides where a key lives: a start run in one slot, and each of its CPUs in one slot.
     Numbers are decimal strings; program counter and accumulator never become Lua numbers, which
@@ -41,6 +46,11 @@ class Keys:
 
     start: str
     cpu: int = 0
+
+    @property
+    def name(self) -> str:
+        """The CPU, as people are told of it."""
+        return f"CPU {self.cpu} of start run {self.start}"
 
     @property
     def facts(self) -> str:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from cpu.errors import RefusedError
+from cpu.errors import LostError, RefusedError
 from cpu.instructions import Registers
 from cpu.keys import Keys
 from cpu.program import Instruction
@@ -15,6 +15,13 @@ LOAD = """
 -- Make a CPU, in place of the one there may be.
 -- KEYS: 1 registers (hash), 2 visited (bitmap)
 -- ARGV: 1 seconds to expire after, 2 '1' to leave a CPU that exists as it is, 3 status, 4 result
+-- Returns 1; nil when the CPU that exists has lost its registers or its visited set.
+if ARGV[2] == '1' then
+  local cycle = redis.call('HGET', KEYS[1], 'cycle') or '0'
+  if redis.call('BITCOUNT', KEYS[2]) ~= tonumber(cycle) then
+    return false
+  end
+end
 if ARGV[2] == '0' or redis.call('EXISTS', KEYS[1]) == 0 then
   redis.call('HSET', KEYS[1], 'cycle', '0', 'pc', '0', 'acc', '0',
     'status', ARGV[3], 'first', '0', 'result', ARGV[4])
@@ -24,11 +31,12 @@ if ARGV[2] == '0' or redis.call('EXISTS', KEYS[1]) == 0 then
 end
 redis.call('EXPIRE', KEYS[1], ARGV[1])
 redis.call('EXPIRE', KEYS[2], ARGV[1])
+return 1
 """
 
 COMMIT = """
 -- Write back what an exec did, once: registers, cycle counter, visited set and result together,
--- and only if the CPU still stands right before the first cycle of it.
+-- and only if the CPU still stands right before the first cycle of it, with its visited set complete.
 -- KEYS: 1 registers (hash), 2 visited (bitmap)
 -- ARGV: 1 seconds to expire after, 2 first cycle asked for, 3 the cycle before that,
 --       4 cycle, 5 pc, 6 acc, 7 status, 8 result, 9... addresses executed
@@ -38,7 +46,7 @@ local kept = redis.call('HMGET', KEYS[1], 'first', 'cycle', 'status', 'result')
 if kept[1] == ARGV[2] then
   return kept[4]
 end
-if kept[2] ~= ARGV[3] or kept[3] ~= 'ok' then
+if kept[2] ~= ARGV[3] or kept[3] ~= 'ok' or redis.call('BITCOUNT', KEYS[2]) ~= tonumber(ARGV[3]) then
   return false
 end
 for i = 9, #ARGV do
@@ -72,22 +80,30 @@ class RedisCpu:
         self._ttl = ttl
 
     def load(self, result: Result, *, once: bool) -> None:
-        """Make the CPU, its registers zero and nothing visited; with `once` only if there is none."""
+        """Make the CPU, its registers zero and nothing visited; with `once` only if there is none.
+
+        Raises LostError where there is a part of one.
+        """
         load = self._client.register_script(LOAD)
-        load(keys=self._keys.of_cpu, args=[self._ttl, int(once), result["status"], to_line(result)])
+        if not load(keys=self._keys.of_cpu, args=[self._ttl, int(once), result["status"], to_line(result)]):
+            raise self._lost("the registers or the visited set")
 
     def read(self) -> CpuState:
-        """The CPU, all of it from one moment. Raises RefusedError where it is not loaded."""
+        """The CPU, all of it from one moment. Raises RefusedError where it is not loaded, or incomplete."""
         pipeline = self._client.pipeline(transaction=True)
         pipeline.hmget(self._keys.registers, "pc", "acc", "cycle", "status", "first", "result")
         pipeline.get(self._keys.visited)
         for key in self._keys.of_cpu:
             pipeline.expire(key, self._ttl)
-        (pc, acc, cycle, status, first, result), visited, *_ = pipeline.execute()
-        if result is None:
-            cpu = f"CPU {self._keys.cpu} of start run {self._keys.start}"
-            raise RefusedError(f"{cpu} is not loaded, or has expired: load it first")
+        fields, visited, *_ = pipeline.execute()
+        if not any(fields) and not visited:
+            raise RefusedError(f"{self._keys.name} is not loaded, or has expired: load it first")
+        if None in fields:
+            raise self._lost("registers")
+        pc, acc, cycle, status, first, result = fields
         registers = Registers(int(pc), int(acc), int(cycle))
+        if int.from_bytes(visited or b"").bit_count() != registers.cycle:
+            raise self._lost("the visited set")
         return CpuState(registers, Status(status.decode()), int(first), _kept(result), visited or b"")
 
     def commit(self, first: int, memory: "RedisMemory", result: Result) -> Result | None:
@@ -99,6 +115,9 @@ class RedisCpu:
         args = [self._ttl, first, first - 1, cycle, pc, acc, result["status"], to_line(result)]
         kept = commit(keys=self._keys.of_cpu, args=[*args, *memory.executed])
         return None if kept is None else _kept(kept)
+
+    def _lost(self, what: str) -> LostError:
+        return LostError(f"{what} of {self._keys.name}")
 
 
 def _kept(line: bytes) -> Result:

@@ -4,30 +4,55 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from cpu.errors import RefusedError
+from cpu.errors import LostError, RefusedError
 from cpu.keys import Keys
 from cpu.program import Instruction, Program
 from cpu.redis_client import Client
 from cpu.result import Status
 
-STORE = """
+FACTS = ("length", "stopped", "digest", "cpus", "parts", "keep_going", "stored", "ended")
+"""What the facts hold from the beginning."""
+LATER_FACTS = ("answer", "cancelled", "cycles", "stops")
+"""What they may hold; versions before did not keep the last two."""
+
+WHOLE = f"""
+-- Whether nothing of a start run is lost: see Keys.
+-- KEYS: 1 facts (hash), 2 program (list), 3 stops (hash)
+local function is_whole()
+  local facts = redis.call('HMGET', KEYS[1], {str(FACTS)[1:-1]})
+  for i = 1, {len(FACTS)} do
+    if not facts[i] then
+      return false
+    end
+  end
+  local stops = math.max(tonumber(facts[2]), tonumber(redis.call('HGET', KEYS[1], 'stops') or 0))
+  return redis.call('LLEN', KEYS[2]) == tonumber(facts[1]) and redis.call('HLEN', KEYS[3]) >= stops
+end
+"""
+
+STORE = (
+    WHOLE
+    + """
 -- Keep a start run's program and settings, once.
 -- KEYS: 1 facts (hash), 2 program (list), 3 stops (hash)
 -- ARGV: 1 seconds to expire after, 2 digest, 3 length, 4 cpus, 5 parts, 6 keep_going,
 --       7 cycles, 8... the instructions
--- Returns 1 when it is kept, now or since before; 0 when another program or other settings are.
+-- Returns 1 when it is kept, now or since before; 0 when another program or other settings are;
+-- nil when a part of it is lost.
 -- Here and in the other scripts the first write is one that a Redis without memory refuses: a
 -- script that has begun to write goes on.
 local digest = redis.call('HGET', KEYS[1], 'digest')
 if digest and digest ~= ARGV[2] then
   return 0
+elseif redis.call('EXISTS', KEYS[1], KEYS[2], KEYS[3]) > 0 and not is_whole() then
+  return false
 end
 if not digest then
   local now = redis.call('TIME')
   redis.call('HSET', KEYS[1], 'digest', ARGV[2], 'length', ARGV[3], 'cpus', ARGV[4],
     'parts', ARGV[5], 'keep_going', ARGV[6], 'cycles', ARGV[7],
     'stored', string.format('%s.%06d', now[1], now[2]),
-    'stopped', 0, 'ended', 0)
+    'stops', 0, 'stopped', 0, 'ended', 0)
   redis.call('DEL', KEYS[2], KEYS[3])
   for i = 8, #ARGV do
     redis.call('RPUSH', KEYS[2], ARGV[i])
@@ -38,6 +63,7 @@ for i = 1, 3 do
 end
 return 1
 """
+)
 
 CANCEL = """
 -- Have all CPUs of a start run stop at their next cycle.
@@ -50,14 +76,16 @@ redis.call('HSET', KEYS[1], 'cancelled', '1')
 return 1
 """
 
-STOP = """
+STOP = (
+    WHOLE
+    + """
 -- Record that a CPU has stopped, once, and decide what there is to tell. Asked again for the same
 -- CPU, whatever happened since: what was answered first.
 -- KEYS: 1 facts (hash), 2 program (list), 3 stops (hash)
 -- ARGV: 1 seconds to expire after, 2 CPU number, 3 '1' for a candidate, 4 '1' when it ended
--- Returns 'verdict:time'; nil when there is no such start run.
+-- Returns 'verdict:time'; nil when there is no such start run, or a part of it is lost.
 local facts = redis.call('HMGET', KEYS[1], 'cpus', 'parts', 'keep_going', 'cancelled')
-if not facts[1] then
+if not is_whole() then
   return false
 end
 local cpus, parts, keep_going = tonumber(facts[1]), facts[2], facts[3] == '1'
@@ -86,12 +114,17 @@ if not stop then
   local now = redis.call('TIME')
   stop = decide() .. ':' .. string.format('%s.%06d', now[1], now[2])
   redis.call('HSET', KEYS[3], ARGV[2], stop)
+  redis.call('HSET', KEYS[1], 'stops', redis.call('HLEN', KEYS[3]))
 end
 for i = 1, 3 do
   redis.call('EXPIRE', KEYS[i], ARGV[1])
 end
 return stop
 """
+)
+
+STOP_SECONDS = 15
+"""How long after a CPU's last commit its stop may be entered: its registers expire that much earlier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +175,8 @@ class Survey:
 
 class StartRun:
     """One start run: store the program, look at it, stop a CPU, give account. Raises RefusedError
-    where it is not stored, or was not used for so long that it has expired.
+    where it is not stored, or was not used for so long that it has expired, and LostError where a part of it
+    is lost.
     """
 
     def __init__(self, client: Client, keys: Keys, ttl: int) -> None:
@@ -164,7 +198,10 @@ class StartRun:
             str(settings.cycles),
         ]
         store = self._client.register_script(STORE)
-        if not store(keys=self._keys.of_start, args=[str(self._ttl), *facts, *items]):
+        kept = store(keys=self._keys.of_start, args=[str(self._ttl), *facts, *items])
+        if kept is None:
+            raise self._missing()
+        if not kept:
             raise RefusedError(
                 f"start run {self._keys.start} holds another program or other settings:"
                 " choose another name for this one"
@@ -172,16 +209,15 @@ class StartRun:
 
     def look(self, address: int, last: int) -> View:
         """The facts, and the instructions from an address to the last one; -1 is the program's last."""
-        pipeline = self._client.pipeline(transaction=False)
-        pipeline.hmget(self._keys.facts, "length", "keep_going", "answer", "cancelled")
+        pipeline = self._whole()
         pipeline.lrange(self._keys.program, address, last)
         for key in self._keys.of_start:
             pipeline.expire(key, self._ttl)
-        (length, keep_going, answer, cancelled), items, *_ = pipeline.execute()
-        if length is None:
-            raise self._not_stored()
-        first = int(answer) if answer else None
-        return View(int(length), keep_going == b"1", first, cancelled == b"1", address, items)
+        *counted, items, _, _, _ = pipeline.execute()
+        facts = self._facts(*counted)
+        answer = int(facts["answer"]) if "answer" in facts else None
+        keep_going, cancelled = facts["keep_going"] == "1", "cancelled" in facts
+        return View(int(facts["length"]), keep_going, answer, cancelled, address, items)
 
     def stop(self, status: Status, candidate: bool) -> str | None:
         """Record the CPU's stop; the verdict of its first time, None when it has nothing to tell."""
@@ -189,30 +225,28 @@ class StartRun:
         args = [self._ttl, self._keys.cpu, int(candidate), int(candidate and status is Status.END)]
         told = stop(keys=self._keys.of_start, args=args)
         if told is None:
-            raise self._not_stored()
+            raise self._missing()
         return told.decode().partition(":")[0] or None
 
     def cancel(self) -> None:
         """Have all CPUs stop at their next cycle; done once or twice is the same."""
         if not self._client.register_script(CANCEL)(keys=self._keys.of_start[:1]):
-            raise self._not_stored()
+            raise self._missing()
 
     def account(self) -> dict[str, Any]:
         """Seconds from store to the CPU's stop (or to now), candidates, how many stopped and ended;
         and the verdict where the CPU told one.
         """
-        pipeline = self._client.pipeline(transaction=False)
-        pipeline.hmget(self._keys.facts, "stored", "cpus", "stopped", "ended")
+        pipeline = self._whole()
         pipeline.hget(self._keys.stops, str(self._keys.cpu))
         for key in self._keys.of_start:
             pipeline.expire(key, self._ttl)
-        (stored, *counts), stop, *_ = pipeline.execute()
-        if stored is None:
-            raise self._not_stored()
+        *counted, stop, _, _, _ = pipeline.execute()
+        facts = self._facts(*counted)
         verdict, _, stopped_at = (stop or b"").decode().partition(":")
-        seconds = float(stopped_at or self._now()) - float(stored)
-        cpus, stopped, ended = map(int, counts)
-        account = {"seconds": round(seconds, 3), "cpus": cpus, "stopped": stopped, "ended": ended}
+        seconds = float(stopped_at or self._now()) - float(facts["stored"])
+        counts = {name: int(facts[name]) for name in ("cpus", "stopped", "ended")}
+        account = {"seconds": round(seconds, 3), **counts}
         return {"verdict": verdict, **account} if verdict else account
 
     def survey(self) -> Survey | None:
@@ -222,20 +256,46 @@ class StartRun:
         A verdict that is as old as what expires is news no more: whoever keeps account of who told it may
         have forgotten. Only looks: what nobody uses any more expires all the same.
         """
-        pipeline = self._client.pipeline(transaction=False)
-        pipeline.hmget(self._keys.facts, "parts", "cancelled", "cycles")
+        pipeline = self._whole()
         pipeline.lrange(self._keys.program, 0, -1)
-        pipeline.hgetall(self._keys.stops)
-        (parts, cancelled, cycles), items, stops = pipeline.execute()
-        if parts is None or cancelled:
+        *counted, items = pipeline.execute()
+        facts = _decode(counted[0])
+        if "cancelled" in facts or not any((facts, *counted[1:])):
             return None
+        require_whole(self._keys.start, facts, *counted[1:])
+        stops: Any = self._client.hgetall(self._keys.stops)
         swaps = (number for number, item in enumerate(items, 1) if unpack(item).swapped())
-        cpus = [*([0] if b"1" in parts else []), *(swaps if b"2" in parts else ())]
+        cpus = [*([0] if "1" in facts["parts"] else []), *(swaps if "2" in facts["parts"] else ())]
         verdicts, now = {}, self._now()
         for cpu, stop in stops.items():
             verdict, _, stopped_at = stop.decode().partition(":")
-            verdicts[int(cpu)] = verdict if now - float(stopped_at) < self._ttl else ""
-        return Survey(int(cycles or 1), cpus, verdicts)  # an earlier version did not keep the cycles
+            verdicts[int(cpu)] = verdict if now - float(stopped_at) < self._ttl - STOP_SECONDS else ""
+        cycles = int(facts.get("cycles", 1))  # an earlier version did not keep them
+        return Survey(cycles, cpus, verdicts)
+
+    def _whole(self) -> Any:
+        """Begin a transaction with what `_facts` takes."""
+        pipeline = self._client.pipeline(transaction=True)
+        pipeline.hmget(self._keys.facts, *FACTS, *LATER_FACTS)
+        pipeline.llen(self._keys.program)
+        pipeline.hlen(self._keys.stops)
+        return pipeline
+
+    def _facts(self, values: list[bytes | None], items: int, stops: int) -> dict[str, str]:
+        """Decode the facts. Raises RefusedError where there is no such start run, or a part of it is lost."""
+        facts = _decode(values)
+        if not facts and not items and not stops:
+            raise self._not_stored()
+        require_whole(self._keys.start, facts, items, stops)
+        return facts
+
+    def _missing(self) -> RefusedError:
+        """Return why a script has found no start run that is whole."""
+        try:
+            self._facts(*self._whole().execute())
+        except RefusedError as error:
+            return error
+        return self._not_stored()
 
     def _now(self) -> float:
         seconds, microseconds = self._client.time()
@@ -243,6 +303,27 @@ class StartRun:
 
     def _not_stored(self) -> RefusedError:
         return RefusedError(f"start run {self._keys.start} is not stored, or has expired: store it first")
+
+
+def _decode(values: list[bytes | None]) -> dict[str, str]:
+    named = zip((*FACTS, *LATER_FACTS), values, strict=True)
+    return {name: value.decode() for name, value in named if value is not None}
+
+
+def require_whole(start: str, facts: dict[str, str], items: int, stops: int) -> None:
+    """Raise LostError unless the facts of a start run and the numbers of its items and stops, all read in one
+    moment, belong together.
+    """
+    if any(name not in facts for name in FACTS) or (facts["ended"] != "0" and "answer" not in facts):
+        lost = "the facts"
+    elif items != int(facts["length"]):
+        lost = "the program"
+    # An earlier version did not keep the number of stops.
+    elif stops < max(int(facts["stopped"]), int(facts.get("stops", 0))):
+        lost = "the stops"
+    else:
+        return
+    raise LostError(f"{lost} of start run {start}")
 
 
 def _pack(instruction: Instruction) -> str:

@@ -20,7 +20,10 @@ def sentence(result: Result) -> str:
     match result:
         case {"status": "stored", "start": start, "instructions": number, "candidates": str(bits)}:
             swaps = int(bits, 16).bit_count()
-            return f"stored {_count(number, 'instruction')} for start run {start}, {swaps} with a swap to try"
+            stored = (
+                f"stored {_count(number, 'instruction')} for start run {start}, {swaps} with a swap to try"
+            )
+            return f"{stored}; warning: {result['warning']}" if "warning" in result else stored
         case {"status": "cancelled", "start": start}:
             return f"start run {start} is cancelled: its CPUs stop at their next cycle"
         case {"status": "running", "start": start, "due": list(due), "news": list(news)}:

@@ -223,6 +223,7 @@ def describe(view: Overview, rate: float) -> str:
         "fault": "faulted",
         "stopped": "told to stop",
         "invalid": "invalid",
+        "gone": "gone",
     }
     states = ", ".join(f"{view.states[state]} {word}" for state, word in words.items() if view.states[state])
     of = f"{stopped(view)} of {view.states.total()} CPUs stopped"

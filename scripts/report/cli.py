@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, cast
 
-from cpu.errors import CpuError
+from cpu.errors import CpuError, TemporaryError
 from cpu.redis_client import Client, patiently
 from scripts.local.passwords import passwords
 from scripts.local.redis import url_for_pods
@@ -117,6 +117,7 @@ def look(options: argparse.Namespace) -> Snapshot:
     except memory.NotKeptError as error:
         raise ReportError(str(error)) from error
     except CpuError as error:
+        remedy = remedy if isinstance(error, TemporaryError) else ""
         raise ReportError(str(error).replace("REDIS_URL", name) + remedy, error.exit_code) from error
 
 

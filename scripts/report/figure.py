@@ -22,10 +22,11 @@ COLOURS: dict[State, str] = {
     "fault": "#f58e5e",
     "invalid": "#39424c",
     "stopped": "#939da8",
+    "gone": "#ffe45c",
     "end": "#005f2b",
 }
 """As on the wall, but stronger, and of a different lightness each: for who sees no red or no green."""
-STOPS: list[State] = ["loop", "fault", "invalid", "stopped", "end"]
+STOPS: list[State] = ["loop", "fault", "invalid", "stopped", "gone", "end"]
 INK, QUIET = "#16202c", "#51606f"
 LABELLED = 40
 """Up to so many CPUs each has its number beside it, and a gap to the next one."""

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, cast
 
+from cpu.errors import LostError
 from cpu.keys import Keys
 from cpu.result import Status
-from cpu.start_run import unpack
+from cpu.start_run import require_whole, unpack
 from scripts.wall.models import Answer, Line, State, Tile
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from cpu.redis_client import Client
 
 STARTS = 10_000
+GONE = "its registers have expired, or Redis has lost them"
 FIELDS = ("status", "cycle", "pc", "acc", "loaded")
 STATES: dict[str, State] = {
     status.value: cast("State", "running" if status is Status.OK else status.value) for status in Status
@@ -71,14 +73,20 @@ class Snapshot:
         tile = next((tile for tile in self.tiles if tile.cpu == 0), None)
         if tile is None or tile.state in ("waiting", "running", "stopped"):
             return None
-        words = {"end": "the program does not loop: it ends", "fault": "the program does not loop: it faults"}
+        words = {
+            "end": "the program does not loop: it ends",
+            "fault": "the program does not loop: it faults",
+            "gone": GONE,
+        }
         return Answer(text=words.get(tile.state, tile.acc), cpu=0)
 
     def part2(self) -> Answer | None:
         """Of the first CPU that ran off the end."""
         if answer := self.facts.get("answer"):
             tile = next((tile for tile in self.tiles if tile.cpu == int(answer)), None)
-            return Answer(text=tile.acc, cpu=tile.cpu) if tile else None
+            if tile is None:
+                return None
+            return Answer(text=GONE if tile.state == "gone" else tile.acc, cpu=tile.cpu)
         asked = [tile for tile in self.tiles if tile.cpu]
         none = "2" in self.facts["parts"] and all(
             tile.state in ("loop", "fault", "invalid") for tile in asked
@@ -99,17 +107,18 @@ def newest(client: Client) -> str | None:
 
 
 def snapshot(client: Client, start: str) -> Snapshot:
-    """The start run and all of its CPUs. Raises NotKeptError."""
+    """The start run and all of its CPUs. Raises NotKeptError, and LostError where a part of it is lost."""
     keys = Keys(start)
     pipeline = client.pipeline(transaction=False)
-    pipeline.hgetall(keys.facts)
+    pipeline.hgetall(keys.facts)  # first, as both stops and their number only grow
     pipeline.lrange(keys.program, 0, -1)
     pipeline.hgetall(keys.stops)
     pipeline.time()
     raw, items, stops, (seconds, microseconds) = pipeline.execute()
-    if not raw:
+    if not (raw or items or stops):
         raise NotKeptError(f"start run {start} is not kept: it was never stored, or nobody used it for long")
     facts = {name.decode(): value.decode() for name, value in raw.items()}
+    require_whole(start, facts, len(items), len(stops))
     program = [unpack(item) for item in items]
     numbers = [0] if "1" in facts["parts"] else []
     if "2" in facts["parts"]:
@@ -129,17 +138,17 @@ def snapshot(client: Client, start: str) -> Snapshot:
 def tile(
     number: int, program: list[Instruction], found: list[bytes | None], stored: float, stopped: float | None
 ) -> Tile:
-    """A CPU by its registers as Redis has them: all None where it is not loaded."""
+    """A CPU by its registers as Redis has them: all None where it is not loaded, or they are gone."""
     status, cycle, pc, acc, loaded = ((value or b"").decode() for value in found)
     instruction = program[number - 1] if number else None
     return Tile(
         cpu=number,
         line=instruction.line if instruction else None,
         swap=f"{instruction} → {instruction.swapped()}" if instruction else None,
-        state=STATES[status] if status else "waiting",
+        state=STATES[status] if status else "gone" if stopped else "waiting",
         cycle=int(cycle or 0),
-        pc=pc or "0",
-        acc=acc or "0",
+        pc=pc or ("?" if stopped else "0"),
+        acc=acc or ("?" if stopped else "0"),
         # A CPU made by a version that did not keep the time counts as loaded when the program was stored.
         loaded=float(loaded or stored) if status else None,
         stopped=stopped,
@@ -147,8 +156,19 @@ def tile(
 
 
 def listing(client: Client, start: str, number: int, program: list[Instruction]) -> list[Line]:
-    """The program as this CPU executes it, and what it has executed of it."""
-    visited = cast("bytes | None", client.get(Keys(start, number).visited)) or b""
+    """The program as this CPU executes it, and what it has executed of it. Raises LostError where Redis has
+    lost that.
+    """
+    keys = Keys(start, number)
+    pipeline = client.pipeline(transaction=False)
+    pipeline.hget(keys.registers, "cycle")
+    pipeline.get(keys.visited)
+    pipeline.hget(keys.registers, "cycle")
+    before, found, after = pipeline.execute()
+    visited = found or b""
+    # Where the CPU has executed a cycle in between, the next look will tell.
+    if before == after and int.from_bytes(visited).bit_count() != int(before or 0):
+        raise LostError(f"the registers or the visited set of {keys.name}")
     lines = []
     for address, written in enumerate(program):
         swapped = written.swapped() if address == number - 1 else None

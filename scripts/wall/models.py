@@ -6,8 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-State = Literal["waiting", "running", "loop", "end", "fault", "stopped", "invalid"]
-"""`waiting`: not loaded yet; `running`: it has a next cycle; the others: how it has stopped."""
+State = Literal["waiting", "running", "loop", "end", "fault", "stopped", "invalid", "gone"]
+"""`waiting`: not loaded yet; `running`: it has a next cycle; `gone`: it has stopped,
+and its registers have expired or were lost by Redis; the others: how it has stopped."""
 
 
 class Start(BaseModel):

@@ -60,8 +60,6 @@ def test_one_with_news_is_told_of_by_the_cycle_that_is_to_tell_them(trial: Trial
     trial.execute(0, 3, 10**6)
     found = trial.survey()
     assert (found["status"], found["due"], found["news"]) == ("over", [], [[0, 3]])
-    trial.client.delete(Keys(trial.start, 0).registers)  # expired before the start run
-    assert trial.survey()["news"] == []
 
 
 def test_news_of_a_start_run_that_goes_on_are_news_until_other_things_would_have_expired(

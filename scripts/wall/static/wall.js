@@ -2,7 +2,7 @@
 
 const SECOND = 1000;
 const MARKS = {
-  waiting: "waits", running: "▶ runs", loop: "↻ loop", end: "✔ end", fault: "✖ fault", stopped: "■ stopped", invalid: "– none",
+  waiting: "waits", running: "▶ runs", loop: "↻ loop", end: "✔ end", fault: "✖ fault", stopped: "■ stopped", invalid: "– none", gone: "? gone",
 };
 const $ = (id) => document.getElementById(id);
 // Airflow's own path, which is empty unless it is behind a reverse proxy.
