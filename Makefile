@@ -4,20 +4,16 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
-UV := .venv/uv/bin/uv
+# Asks the package index that pip is configured for.
+UV := .venv/uv/bin/python scripts/uv.py
 RUN := .venv/bin/python
 IMAGE_REQUIREMENTS := $(UV) export --quiet --frozen --no-header --no-annotate --only-group image
-
-# The package index is the one this machine is configured for; uv does not read pip's variable itself.
-ifdef PIP_INDEX_URL
-export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
-endif
 
 # Settings of the stack, as in `make up PORT=8090`; `python -m scripts.local up --help` explains them.
 OPTIONS = $(if $(PORT),--port $(PORT)) $(if $(REDIS_PORT),--redis-port $(REDIS_PORT)) \
 	$(if $(KUBE_PORT),--kube-port $(KUBE_PORT)) $(if $(CPUS),--cpus-at-once $(CPUS)) \
 	$(if $(KEEP_DAYS),--keep-days $(KEEP_DAYS)) \
-	$(if $(filter command line,$(origin KUBECONFIG)),--kubeconfig $(KUBECONFIG)) \
+	$(if $(filter command line,$(origin KUBECONFIG)),--kubeconfig '$(KUBECONFIG)') \
 	$(if $(CONTEXT),--context $(CONTEXT)) $(if $(HOST_FOR_PODS),--pods-reach-host-at $(HOST_FOR_PODS)) \
 	$(if $(IMAGE),--image $(IMAGE)) $(if $(BASE_URL),--base-url $(BASE_URL))
 
@@ -28,12 +24,15 @@ help: ## List what there is
 # The lock file names no index, so that it installs from whichever this machine has: uv takes the
 # versions and hashes from it, and the files from there.
 .venv/ready: pyproject.toml uv.lock .ci/uv.txt cpu_image/requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or later is needed: make PYTHON=/path/to/python3.11 …" >&2; exit 2; }
-	$(PYTHON) -m venv .venv/uv
+	"$(PYTHON)" -m venv .venv/uv
+	@rm -f .venv/uv/pip.conf # of the Python, or the virtual environment, that is used: pip reads its own only
+	@site="$$("$(PYTHON)" -c 'import sys; print(sys.prefix)')/pip.conf"; \
+		if [ -f "$$site" ]; then cp -p "$$site" .venv/uv/pip.conf; fi
 	.venv/uv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes \
 		--requirement .ci/uv.txt
-	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
+	$(UV) venv --quiet --allow-existing --python "$(PYTHON)" .venv
 	$(UV) export --quiet --frozen --no-header --no-annotate --output-file .venv/requirements.txt
 	$(UV) pip sync --quiet --python .venv --require-hashes --compile-bytecode .venv/requirements.txt
 	$(UV) pip install --quiet --python .venv --target .venv/cpu-image --require-hashes --compile-bytecode \
@@ -42,7 +41,8 @@ help: ## List what there is
 
 .PHONY: demo
 demo: .venv/ready ## Everything from nothing to the answer: make demo [PROGRAM=file] [CYCLES=n] [PORT=n] [JSON=1]
-	@$(RUN) -m scripts.local demo $(OPTIONS) $(if $(JSON),--json) $(if $(CYCLES),--cycles $(CYCLES)) $(PROGRAM)
+	@$(RUN) -m scripts.local demo $(OPTIONS) $(if $(JSON),--json) $(if $(CYCLES),--cycles $(CYCLES)) \
+		$(if $(PROGRAM),'$(PROGRAM)')
 
 .PHONY: up
 up: .venv/ready ## Start the stack: PostgreSQL, Redis, Airflow and a local Kubernetes endpoint
@@ -101,7 +101,7 @@ faults: .venv/ready ## Break things while programs run, and see that nothing is 
 
 .PHONY: browser
 browser: .venv/ready ## Go through the UI and the wall in a headless Chromium: make browser [FOLDER=dir]
-	.venv/bin/pytest -m browser tests/browser --screenshots $(or $(FOLDER),.browser)
+	.venv/bin/pytest -m browser tests/browser --screenshots '$(or $(FOLDER),.browser)'
 
 .PHONY: load
 load: .venv/ready ## Three hundred CPUs at once, and four start runs
@@ -123,13 +123,13 @@ lock: .venv/ready ## Resolve the dependencies anew
 
 .PHONY: bench
 bench: .venv/ready ## What a cycle costs, beside the article's design and bare pods: make bench [FOLDER=dir]
-	@mkdir -p $(or $(FOLDER),.bench)
+	@mkdir -p '$(or $(FOLDER),.bench)'
 	@$(RUN) -m scripts.bench.cycles \
-		--json $(or $(FOLDER),.bench)/cycles.json --picture $(or $(FOLDER),.bench)/cycles.svg
+		--json '$(or $(FOLDER),.bench)/cycles.json' --picture '$(or $(FOLDER),.bench)/cycles.svg'
 
 .PHONY: report
 report: .venv/ready ## A picture of the newest start run, or of another: make report [START=id] [FOLDER=dir]
-	@$(RUN) -m scripts.report $(START) $(if $(FOLDER),--folder $(FOLDER))
+	@$(RUN) -m scripts.report $(START) $(if $(FOLDER),--folder '$(FOLDER)')
 
 .PHONY: kind
 kind: .venv/ready .venv/helm ## All of it on a Kubernetes on this machine (Docker, kind, kubectl): make kind [PORT=n]
