@@ -24,7 +24,9 @@ def payload(message: Message) -> dict[str, Any]:
         *([_section({"type": "link", "url": message.link, "text": "DAG run"})] if message.link else []),
     ]
     blocks = [_headline(headline), *([{"type": "rich_text", "elements": below}] if below else [])]
-    return {"text": escape(str(message)), "blocks": blocks, "mrkdwn": False, "unfurl_links": False}
+    # Or else Slack would fetch what the text names: the DAG run's page, a picture in an error.
+    unfurl = {"unfurl_links": False, "unfurl_media": False}
+    return {"text": escape(str(message)), "blocks": blocks, "mrkdwn": False, **unfurl}
 
 
 def escape(text: str) -> str:

@@ -16,7 +16,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import TypeAdapter
 from sqlalchemy import exc
 
-from cpu.errors import CpuError
+from cpu.errors import CpuError, LostError
 from cpu.redis_client import patiently
 from scripts.report.picture import NO_MATPLOTLIB, draw
 from scripts.wall import memory, records
@@ -160,10 +160,10 @@ def look_at(start: str, cpu: int) -> Cpu:
 
 
 def from_redis(command: Callable[[Client], T]) -> T:
-    """Ask Redis, or answer what is wrong: 404 where nothing is kept, 503 where Redis is not to be had."""
+    """Ask Redis, or answer what is wrong: 404 where a part is not kept, 503 where it is away."""
     try:
         return patiently(redis_url(REDIS_SECONDS), command, patience=0)
-    except memory.NotKeptError as error:
+    except (memory.NotKeptError, LostError) as error:
         raise HTTPException(404, str(error)) from error
     except UnusableConnectionError as error:
         raise HTTPException(503, str(error)) from error

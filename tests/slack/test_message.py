@@ -163,6 +163,11 @@ def test_only_the_link_is_a_link(link: str) -> None:
     assert "<" not in body["text"]
 
 
+def test_slack_fetches_nothing_that_a_message_names() -> None:
+    body = payload(Message("https://evil.example/pixel.png", "https://airflow.example/"))
+    assert (body["unfurl_links"], body["unfurl_media"]) == (False, False)
+
+
 @pytest.mark.parametrize(
     ("headline", "block"),
     [("x", "header"), ("x" * 150, "header"), ("x" * 151, "rich_text"), ("a &lt; b", "rich_text")],

@@ -15,6 +15,7 @@ import pytest
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 
+from cpu.keys import Keys
 from cpu.redis_client import connect
 from scripts.report.picture import draw
 from scripts.wall.memory import Snapshot
@@ -137,6 +138,19 @@ async def test_that_matplotlib_is_missing_is_told(
     answer = await ask(visitor, "starts/here/picture.svg")
     assert answer.status_code == 501
     assert "pip install matplotlib" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_start_run_of_which_redis_has_lost_a_part_is_404_with_the_remedy(
+    visitor: httpx.AsyncClient, server: servers.Server, path: str
+) -> None:
+    with connect(server.url) as client:
+        client.delete(*client.keys("*lost*") or ["none"])
+        Trial(client, "lost").store()
+        client.delete(Keys("lost").program)
+    answer = await ask(visitor, path.replace("here", "lost"))
+    assert answer.status_code == 404
+    assert "start the program again" in answer.json()["detail"]
 
 
 async def test_what_redis_does_not_keep_is_404(visitor: httpx.AsyncClient) -> None:
