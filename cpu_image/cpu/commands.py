@@ -3,7 +3,7 @@
 Each may be run again at any time, after a crash at any point, and gives the same answer.
 """
 
-from cpu import eviction, machine
+from cpu import machine, preflight
 from cpu.errors import LostError, RefusedError
 from cpu.keys import Keys
 from cpu.program import Program
@@ -19,9 +19,9 @@ SURVEYED = 150
 def store(client: Client, start: str, program: Program, settings: Settings, ttl: int) -> Result:
     """Keep the program for the CPUs of a start run; bit N of `candidates` says that CPU N has a swap.
 
-    Raises RefusedError where Redis evicts keys.
+    Raises RefusedError where Redis may lose what it keeps, or is another kind than the address says.
     """
-    warning = eviction.check(client)
+    warning = preflight.check(client)
     StartRun(client, Keys(start), ttl).store(program, settings)
     candidates = sum(1 << cpu for cpu in program.candidates())
     stored = {"status": "stored", "start": start, "instructions": len(program), "candidates": hex(candidates)}

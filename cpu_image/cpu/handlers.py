@@ -80,7 +80,7 @@ def _answer(command: "Callable[[Client, int], result.Result]") -> int:
     if not url:
         raise PermanentError("REDIS_URL is not set: expected something like redis://host:6379")
     ttl = _ttl()
-    answer = redis_client.patiently(url, lambda client: command(client, ttl))
+    answer = redis_client.with_retries(url, lambda client: command(client, ttl))
     result.remark(words.sentence(answer))
     result.deliver(result.to_line(answer), Path(os.environ.get("RESULT_FILE", "/dev/termination-log")))
     return 0

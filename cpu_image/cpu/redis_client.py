@@ -11,7 +11,8 @@ from redis.backoff import NoBackoff
 from redis.client import Redis
 from redis.retry import Retry
 
-from cpu.errors import PermanentError, TemporaryError
+from cpu.errors import PermanentError
+from cpu.refusals import error_of, refusal_of
 
 if TYPE_CHECKING:
     from redis.cluster import RedisCluster
@@ -22,24 +23,15 @@ CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 3.0
 PATIENCE_SECONDS = 9.0  # no new attempt after this; with the last one's time outs under 15 s
 
-_REFUSED = (exceptions.AuthenticationError, exceptions.AuthorizationError)
-_AWAY = (
-    exceptions.ConnectionError,
-    exceptions.TimeoutError,
-    exceptions.ReadOnlyError,  # a failover is under way
-    exceptions.ClusterDownError,
-    exceptions.TryAgainError,
-    exceptions.RedisClusterException,
-)
-
 T = TypeVar("T")
 
 
-def patiently(url: str, command: Callable[[Client], T], patience: float = PATIENCE_SECONDS) -> T:
+def with_retries(url: str, command: Callable[[Client], T], patience: float = PATIENCE_SECONDS) -> T:
     """Run a command with a client; while Redis is away run it again, from its start, for `patience` seconds.
 
     That is safe as every command is made to be sent again, even when only its answer was lost.
-    Raises TemporaryError, which never tells the URL, as a password is in it.
+    Raises PermanentError or TemporaryError with a text of `cpu.refusals`, which never holds the URL or the
+    password in it.
     """
     deadline = time.monotonic() + patience
     pause = 0.1
@@ -47,16 +39,10 @@ def patiently(url: str, command: Callable[[Client], T], patience: float = PATIEN
         try:
             with closing(connect(url)) as client:
                 return command(client)
-        except _REFUSED:
-            raise TemporaryError("Redis refuses the user or the password in REDIS_URL") from None
-        except _AWAY as error:
-            if time.monotonic() + pause > deadline:
-                reason = f"Redis does not answer ({_reason(error)}): is it up, and does REDIS_URL lead to it?"
-                raise TemporaryError(reason) from None
-        except exceptions.InvalidResponse:
-            raise TemporaryError("what answers where REDIS_URL leads to is not Redis") from None
-        except exceptions.RedisError as error:
-            raise TemporaryError(f"Redis refuses a command: {_code(error)}") from None
+        except (exceptions.RedisError, exceptions.RedisClusterException) as error:
+            refusal = refusal_of(error, url)
+        if refusal.then != "wait" or time.monotonic() + pause > deadline:
+            raise error_of(refusal)
         time.sleep(pause)
         pause = min(2 * pause, 1.0)
 
@@ -86,22 +72,6 @@ def _options(scheme: str) -> dict[str, object]:
         "driver_info": None,  # its name and version would take two more round trips
         "protocol": 2,  # one handshake less, and old servers echo no password in an error
         "socket_timeout": ANSWER_SECONDS,
-        "retry": Retry(NoBackoff(), 0),  # the one policy is patiently()
+        "retry": Retry(NoBackoff(), 0),  # the one policy is with_retries()
     }
     return options if scheme == "unix" else {**options, "socket_connect_timeout": CONNECT_SECONDS}
-
-
-def _reason(error: BaseException) -> str:
-    """Why Redis is away, in the system's words; redis' own would tell the address."""
-    cause: BaseException | None = error
-    while cause:
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-        cause = cause.__cause__ or cause.__context__
-    return "timed out" if isinstance(error, exceptions.TimeoutError) else type(error).__name__
-
-
-def _code(error: exceptions.RedisError) -> str:
-    """The error's kind; its text may quote what was sent."""
-    word = str(error).partition(" ")[0]
-    return word if word.isupper() else type(error).__name__

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from cpu.errors import CpuError, TemporaryError
-from cpu.redis_client import Client, patiently
+from cpu.redis_client import Client, with_retries
 from scripts.local.passwords import passwords
 from scripts.local.redis import url_for_pods
 from scripts.local.settings import REPOSITORY, load
@@ -113,7 +113,7 @@ def look(options: argparse.Namespace) -> Snapshot:
     name = "the address given" if given else "the stack's address"
     remedy = "" if given else " (make up starts the stack)"
     try:
-        return patiently(url, command)
+        return with_retries(url, command)
     except memory.NotKeptError as error:
         raise ReportError(str(error)) from error
     except CpuError as error:

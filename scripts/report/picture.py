@@ -48,11 +48,11 @@ def png_of(start: str) -> bytes | None:
 
 def _look(start: str) -> Snapshot:
     """The start run as it is now, from the Redis that an Airflow connection leads to."""
-    from cpu.redis_client import patiently
+    from cpu.redis_client import with_retries
     from scripts.wall import memory
     from scripts.wall.connection import redis_url
 
-    return patiently(redis_url(), lambda client: memory.snapshot(client, start))
+    return with_retries(redis_url(), lambda client: memory.snapshot(client, start))
 
 
 def _why(error: Exception) -> str:

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import exc
 
 from cpu.errors import CpuError, LostError
-from cpu.redis_client import patiently
+from cpu.redis_client import with_retries
 from scripts.report.picture import NO_MATPLOTLIB, draw
 from scripts.wall import memory, records
 from scripts.wall.connection import CONNECTION, UnusableConnectionError, redis_url
@@ -162,7 +162,7 @@ def look_at(start: str, cpu: int) -> Cpu:
 def from_redis(command: Callable[[Client], T]) -> T:
     """Ask Redis, or answer what is wrong: 404 where a part is not kept, 503 where it is away."""
     try:
-        return patiently(redis_url(REDIS_SECONDS), command, patience=0)
+        return with_retries(redis_url(REDIS_SECONDS), command, patience=0)
     except (memory.NotKeptError, LostError) as error:
         raise HTTPException(404, str(error)) from error
     except UnusableConnectionError as error:

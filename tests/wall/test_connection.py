@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk import Connection
 
-from cpu.redis_client import connect, patiently
+from cpu.redis_client import connect, with_retries
 from scripts.wall.connection import UnusableConnectionError, redis_url, url_of
 from tests.redis import server as servers
 from tests.redis.tls import relay
@@ -118,4 +118,4 @@ async def test_tls_as_airflow_s_form_has_it_is_real(tmp_path: Path) -> None:
             authority.write_text(pem)
             extra = {"ssl": True, "ssl_cert_reqs": "required", "ssl_ca_certs": str(authority)}
             url = url_of(connection(host="127.0.0.1", port=encrypted, extra=extra), answer_seconds=10)
-            assert await asyncio.to_thread(patiently, url, lambda client: client.ping(), 0)
+            assert await asyncio.to_thread(with_retries, url, lambda client: client.ping(), 0)
