@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Param, TriggerRule, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
 
 from dags import settings
 from dags.news import AsSlackAsks, tell_failure, tell_outage_began, tell_outage_ended
@@ -52,7 +53,11 @@ log = logging.getLogger(__name__)
 
 IN_PROGRESS = ["queued", "running"]
 GIVEN_UP = "given_up"
-"""The XCom of `resume` that lists the cycles it has given up."""
+"""The XCom of `resume` that lists the cycles that are given up, and the CPUs that are lost."""
+LOST = (
+    "Redis has lost registers of {} (start the program again, and give the CPUs a Redis that does not evict: "
+    "maxmemory-policy noeviction)"
+)
 TOLD_AT_TRY = 6
 """The try of `look_again` at which people are told that it does not succeed."""
 
@@ -134,7 +139,7 @@ def next_look(context: Context) -> str:
     else:
         news = [cycle_of(params, found, cpu, number) for cpu, number in found["news"]]
         is_over = found["status"] == "over" and all(is_told(ti, cycle) for cycle in news)
-    if found and is_over and outage.began:
+    if found and is_over and outage.began and not trouble:
         tell_outage_ended(start, outage, now, context, is_gone="cycles" not in found)  # no look follows
     elif found and outage.has_ended() and posted(tell_outage_ended, start, outage, now, context):
         outage = Outage()
@@ -206,11 +211,17 @@ with DAG(
                 for cycle in pending
                 if ti.get_dr_count(dag_id="cpu", run_ids=slow_runs_of(cycle))
             )
-        if given_up:
-            trouble = GivenUp(*sorted(given_up))
-            ti.xcom_push(key=GIVEN_UP, value=sorted(given_up))
-            ti.xcom_push(key=WHY, value=str(trouble))
-            raise trouble
+        lost = [f"{params['start']}.cpu-{cpu}" for cpu in found.get("lost", ())]
+        if given_up or lost:
+            why = "; ".join(
+                [
+                    *([str(GivenUp(*sorted(given_up)))] if given_up else []),
+                    *([LOST.format(", ".join(lost))] if lost else []),
+                ]
+            )
+            ti.xcom_push(key=GIVEN_UP, value=[*lost, *sorted(given_up)])
+            ti.xcom_push(key=WHY, value=why)
+            raise AirflowFailException(why)
         return resumed
 
     # It must not end before what it is there for.

@@ -4,7 +4,7 @@ Each may be run again at any time, after a crash at any point, and gives the sam
 """
 
 from cpu import machine, preflight
-from cpu.errors import LostError, RefusedError
+from cpu.errors import RefusedError
 from cpu.keys import Keys
 from cpu.program import Program
 from cpu.redis_client import Client
@@ -84,7 +84,8 @@ def survey(client: Client, start: str, cpu: int, ttl: int) -> Result:
     `due` holds [CPU, the cycle its latest pod was asked for, the cycle due]: a pod for one of the two is at
     work, or nobody goes on with this CPU. `news` holds [CPU, the cycle whose run is to tell them].
     `cycles` is what the start run was given as cycles per pod; it is left out where nothing is left of it.
-    Both are of CPU number `cpu` and those after it; `more` is the first one that the result has no room for.
+    `lost`, where there are any, are the CPUs whose registers Redis has lost in part, or with their news.
+    All are of CPU number `cpu` and those after it; `more` is the first one that the result has no room for.
     The status is `over` where all CPUs have stopped, the start run is cancelled, or nothing is left of it.
     """
     found = StartRun(client, Keys(start), ttl).survey()
@@ -97,11 +98,12 @@ def survey(client: Client, start: str, cpu: int, ttl: int) -> Result:
     for one in page:
         pipeline.hmget(Keys(start, one).registers, "status", "first", "cycle")
     cpus = dict(zip(page, pipeline.execute(), strict=True))
-    for one, fields in cpus.items():
-        # A CPU that is not loaded has none of them; one with news expires when they cease to be news.
-        if None in fields and (any(fields) or one in found.verdicts):
-            raise LostError(f"registers of {Keys(start, one).name}")
+    # A CPU that is not loaded has none of them; one with news expires when they cease to be news.
+    lost = [one for one, fields in cpus.items() if None in fields and (any(fields) or one in found.verdicts)]
+    for one in lost:
+        del cpus[one]
     return {
+        **({"lost": lost} if lost else {}),
         "status": "running" if running else "over",
         "start": start,
         "cycles": found.cycles,

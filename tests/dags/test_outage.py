@@ -229,6 +229,12 @@ def test_the_last_look_is_tried_again_until_people_know_that_the_outage_is_over(
     assert words in watchdog.slack.posts[-1].shown
 
 
+def test_a_start_run_that_is_over_with_trouble_is_not_told_to_work_again(watchdog: Watchdog) -> None:
+    """Its last news are lost, say."""
+    assert not watchdog.look(given_up("cpu-8", status="over"))
+    assert watchdog.told() == [STUCK]
+
+
 def test_a_look_begins_and_ends_in_the_start_run_s_thread(watchdog: Watchdog) -> None:
     metadata = {"event_type": "cluster_cpu", "event_payload": {"start": START, "news": "started"}}
     root = watchdog.slack.accept("chat.postMessage", "C0CPU", {"text": "begun", "metadata": metadata})

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import ErrorType
+from airflow.sdk.exceptions import AirflowFailException, ErrorType
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import (
     DagRunResult,
@@ -160,9 +160,14 @@ def test_a_cycle_that_was_given_up_is_tried_again_ever_less_often_for_as_long_as
 
 
 def resume(
-    airflow: Airflow, monkeypatch: pytest.MonkeyPatch, at: datetime, due: int, **params: Any
+    airflow: Airflow,
+    monkeypatch: pytest.MonkeyPatch,
+    at: datetime,
+    due: int,
+    lost: Sequence[int] = (),
+    **params: Any,
 ) -> tuple[list[str], list[str]]:
-    """One look at CPU 8 whose cycle is due: what it has resumed, and what it has given up."""
+    """One look at CPU 8 whose cycle is due: what it has resumed, or its error; and what it has given up."""
     xcoms: dict[str, Any] = {}
 
     def get_dr_count(dag_id: str, run_ids: Sequence[str], states: Sequence[str] | None = None) -> int:
@@ -170,6 +175,7 @@ def resume(
         return sum(1 for state, _ in kept if states is None or state in states)
 
     found = {"status": "running", "cycles": 1, "due": [[8, due - 1, due]], "news": [], "more": None}
+    found |= {"lost": list(lost)} if lost else {}
     ti = SimpleNamespace(
         xcom_pull=lambda **_: found,
         xcom_push=lambda key, value: xcoms.update({key: value}),
@@ -181,8 +187,8 @@ def resume(
     task: Any = cpu_watch.dag.get_task("resume")
     try:
         return task.python_callable(), []
-    except runs.GivenUp:
-        return [], xcoms["given_up"]
+    except AirflowFailException as error:
+        return [str(error)], xcoms["given_up"]
 
 
 def test_a_cycle_that_was_given_up_is_well_again_only_when_its_cpu_has_come_on(
@@ -192,14 +198,23 @@ def test_a_cycle_that_was_given_up_is_well_again_only_when_its_cpu_has_come_on(
     for run in runs.runs_of(cycle(4))[: runs.AGAIN + 1]:
         airflow.runs[run] = ("failed", BEFORE)
     outage = Outage().fails("r", NOW, surveyed=True).conf()
-    assert resume(airflow, monkeypatch, NOW, 4) == ([], [OWN])
+    assert resume(airflow, monkeypatch, NOW, 4)[1] == [OWN]
     later = NOW + timedelta(days=1)
-    assert resume(airflow, monkeypatch, later, 4, **outage) == ([], [OWN])
+    assert resume(airflow, monkeypatch, later, 4, **outage)[1] == [OWN]
     [*_, latest] = airflow.runs
     assert (latest, airflow.runs[latest][0]) == (runs.slow_runs_of(cycle(4))[0], "queued")
-    assert resume(airflow, monkeypatch, later, 4, **outage) == ([], [OWN])
+    assert resume(airflow, monkeypatch, later, 4, **outage)[1] == [OWN]
     airflow.runs |= {latest: ("success", later), "s.cpu-8.cycle-5": ("running", None)}
     assert resume(airflow, monkeypatch, later, 5, **outage) == ([], [])
+
+
+def test_a_cpu_that_redis_has_lost_is_named_and_the_others_are_resumed(
+    airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [why], named = resume(airflow, monkeypatch, NOW, 4, lost=[3, 5])
+    assert "Redis has lost registers of s.cpu-3, s.cpu-5 (start the program again" in why
+    assert named == ["s.cpu-3", "s.cpu-5"]
+    assert list(airflow.runs) == [OWN]
 
 
 def test_the_slow_runs_last_for_as_long_as_redis_keeps_a_start_run_however_often_it_is_looked() -> None:
