@@ -4,6 +4,10 @@ This folder knows nothing of CPUs. Take it along for any container that ends by 
 object in its termination message (``/dev/termination-log``, at most 4,096 bytes): no sidecar, no
 shared volume, no exec.
 
+What keeps Airflow from giving the result back as it was is refused: numbers beyond 64 bits, NaN, NUL, half a
+surrogate pair, keys that begin with ``__``, more than 32 levels. Our container is ``main``: others that a
+cluster puts into the pod, such as a service mesh's, may run on after it, and go with the pod.
+
 A pod's name is its identity. A task that is tried again finds the pod of the first try and waits for
 it or takes its result; only a pod that failed is replaced. So a job must stand being run again, which
 is what the guard of a CPU cycle is for.

@@ -12,7 +12,7 @@ from airflow.sdk import BaseOperator, BranchMixIn
 from airflow.triggers.base import BaseTrigger, StartTriggerArgs, TriggerEvent
 
 from dags.pods.manifest import Manifest, manifest_of
-from dags.pods.printable import describe, printable
+from dags.pods.printable import describe, printable, quoted
 from dags.pods.result import Result
 from dags.pods.run import delete_by_name, run_pod
 from dags.pods.status import PodFailed, PodRefused
@@ -259,7 +259,14 @@ class PodOperator(BaseOperator, BranchMixIn):
             return result
         # Pushed before the branch: choosing ends the task by an exception when it skips others.
         context["ti"].xcom_push(key="return_value", value=result)
-        self.do_branch(context, self.branch(result))
+        try:
+            chosen = self.branch(result)
+        except (LookupError, TypeError) as error:
+            # Another pod would leave the same.
+            raise PodRefused(
+                f"the pod's result lacks what the task needs: {describe(error)} in {quoted(str(result), 200)}"
+            ) from error
+        self.do_branch(context, chosen)
         return result
 
     def on_kill(self) -> None:

@@ -251,6 +251,16 @@ def test_a_result_is_logged_in_words_and_then_as_it_is() -> None:
         assert logged(task, {"left": "\x9b31m\u202e"}) == [r'{"left": "\x9b31m\u202e"}']
 
 
+@pytest.mark.parametrize("result", [{}, {"status": "ok"}, {"status": "ok", "cycle": "1"}])
+def test_a_result_that_the_branch_can_t_read_is_refused(
+    monkeypatch: pytest.MonkeyPatch, result: dict[str, Any]
+) -> None:
+    context: Any = {"ti": SimpleNamespace(xcom_push=lambda **_: None)}
+    with pytest.raises(PodRefused, match="the pod's result lacks what the task needs: ") as raised:
+        in_worker(PARAMS, branch=cpu.after).resume(context, {"result": result})
+    assert str(result)[1:-1] in str(raised.value)
+
+
 def test_every_pod_of_ours_is_told_of_in_words() -> None:
     pods = [task for one in (cpu, cpu_cancel, cpu_start, cpu_watch) for task in one.dag.tasks]
     assert {task.words for task in pods if isinstance(task, PodOperator)} == {happened}

@@ -75,6 +75,14 @@ async def test_a_result_is_kept_when_the_api_goes_away_before_the_deletion(clust
     assert await run() == RESULT
 
 
+async def test_a_result_is_kept_when_the_api_does_not_answer_the_deletion(
+    cluster: KubernetesApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pods_api, "ANSWER_SECONDS", 1)
+    cluster.is_silent = lambda request: request.method == "DELETE"
+    assert await run() == RESULT
+
+
 @pytest.mark.parametrize("code", [403, 500])
 async def test_why_a_pod_can_t_start_is_told_when_its_deletion_is_refused(
     cluster: KubernetesApi, code: int
