@@ -81,9 +81,9 @@ def named(pod: V1Pod) -> str:
     return f"pod {pod.metadata.name} in namespace {pod.metadata.namespace}"
 
 
-def container(pod: V1Pod) -> V1Container:
-    """Return the definition of our container, whatever else is in the pod."""
-    return next(one for one in pod.spec.containers if one.name == MAIN)
+def container(pod: V1Pod) -> V1Container | None:
+    """Return the definition of our container, whatever else is in the pod; None in a pod that is not ours."""
+    return next((one for one in pod.spec.containers if one.name == MAIN), None)
 
 
 def state_of(pod: V1Pod) -> V1ContainerState | None:
@@ -164,7 +164,9 @@ def result_of(pod: V1Pod) -> Result:
     if pod.metadata.deletion_timestamp is not None:
         raise PodFailed(f"{named(pod)} was deleted before it left a result")
     if (end is not None and end.exit_code == 0 and not pod.status.reason) or pod.status.phase == "Succeeded":
-        raise PodRefused(f"{named(pod)} with image {container(pod).image} ended well but left {bad}")
+        main = container(pod)
+        image = f"image {main.image}" if main else f"no container {MAIN}"
+        raise PodRefused(f"{named(pod)} with {image} ended well but left {bad}")
     raise failure_of(pod)
 
 
@@ -192,9 +194,10 @@ def is_permanent(reason: str, end: V1ContainerStateTerminated | None, said: str)
 
 def sources(pod: V1Pod, said: str) -> str:
     """Return which Secrets hold the variables that the pod's words name."""
+    main = container(pod)
     refs = {
         each.name: each.value_from.secret_key_ref
-        for each in container(pod).env or []
+        for each in (main.env if main else None) or []
         if each.value_from and each.value_from.secret_key_ref and each.name in said
     }
     found = [f"{name} is key {ref.key} of Secret {ref.name}" for name, ref in refs.items()]

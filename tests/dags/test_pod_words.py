@@ -138,6 +138,13 @@ def test_the_image_that_is_named_is_our_container_s() -> None:
         status.result_of(pod)
 
 
+def test_a_pod_of_the_name_that_is_not_ours_is_refused() -> None:
+    with pytest.raises(pods.PodRefused, match="with no container main ended well but left nothing"):
+        status.result_of(of_many("Succeeded", other=LEFT))
+    with pytest.raises(pods.PodFailed, match="left no message"):
+        status.result_of(of_many("Failed", other=OTHER))
+
+
 @pytest.mark.parametrize(
     ("pod", "words"),
     [

@@ -117,15 +117,17 @@ leaves = (
     | hostile.text
     | st.sampled_from([10**30, 2.0**64, 1e300])
 )
-keys = hostile.text | st.sampled_from(
-    ["__classname__", "__version__", "__data__", "__type", "__var", "a", "b"]
-)
+meant_by_airflow = st.sampled_from(["__classname__", "__version__", "__data__", "__type", "__var", "__id__"])
+keys = hostile.text | meant_by_airflow | st.sampled_from("ab")
 values = st.recursive(
     leaves, lambda one: st.lists(one, max_size=3) | st.dictionaries(keys, one, max_size=3), max_leaves=12
 )
 nested = st.builds(lambda value, levels: _nest(value, levels), values, st.integers(0, 60))
 results = st.dictionaries(keys, values | nested, max_size=4)
-texts = st.builds(lambda value, ascii_: json.dumps(value, ensure_ascii=ascii_), results, st.booleans())
+classes = st.dictionaries(meant_by_airflow, st.sampled_from(["builtins.tuple", "dict", 1, [1]]), min_size=2)
+texts = st.builds(
+    lambda value, ascii_: json.dumps(value, ensure_ascii=ascii_), results | classes, st.booleans()
+)
 
 
 def _nest(value: Any, levels: int) -> Any:
