@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, urlencode
 
-if TYPE_CHECKING:
-    from airflow.sdk import Connection
+from airflow.sdk import BaseHook, Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
 
 CONNECTION = "redis_cpu"
 TYPES = ("redis", "rediss", "redis+cluster", "rediss+cluster", "unix")
@@ -45,9 +45,6 @@ def redis_url(answer_seconds: float | None = None) -> str:
 
     Raises UnusableConnectionError.
     """
-    from airflow.sdk import BaseHook
-    from airflow.sdk.exceptions import AirflowNotFoundException
-
     try:
         return url_of(BaseHook.get_connection(CONNECTION), answer_seconds)
     except UnusableConnectionError:
