@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import uuid
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -61,6 +61,7 @@ class Container:
         self.identity = ""
         self.live: Live | None = None
         self.log: logs.Log | None = None
+        self._stdin: int | None = None
         self._node = node
         self._store = node.store
         self._owner = owner
@@ -88,6 +89,23 @@ class Container:
                 return
             await self._wait_before_restart(back_off)
             back_off = min(max(2 * back_off, BACK_OFF_FIRST), BACK_OFF_MOST)
+
+    def take_stdin(self) -> int | None:
+        """Return a descriptor that writes to the container's stdin, for the caller to close.
+
+        None where the container has no stdin, or has `stdinOnce` and its only descriptor is already taken.
+        """
+        if self._stdin is None:
+            return None
+        descriptor = os.dup(self._stdin)
+        if self.spec.get("stdinOnce"):
+            self._close_stdin()
+        return descriptor
+
+    def _close_stdin(self) -> None:
+        if self._stdin is not None:
+            os.close(self._stdin)
+            self._stdin = None
 
     def kill(self, number: int) -> None:
         """Sends a signal to the container's processes."""
@@ -158,13 +176,19 @@ class Container:
         self._message_file.write_bytes(b"")
         self.log = logs.Log(self.log_file(self.restarts))
         self._tell("Created", f"Created container {self.name}")
+        stdin = subprocess.DEVNULL
+        if self.spec.get("stdin"):
+            stdin, self._stdin = os.pipe()
         try:
-            process = self._node.processes.start(command, stdout=self.log.writer, stderr=self.log.writer)
+            streams = {"stdin": stdin, "stdout": self.log.writer, "stderr": self.log.writer}
+            process = self._node.processes.start(command, **streams)
         except (OSError, ValueError) as problem:  # ValueError: a word has a NUL character in it
             self._cannot_start(command, problem)
             return None
         finally:
             self.log.started()
+            if stdin != subprocess.DEVNULL:
+                os.close(stdin)
         self._tell("Started", f"Started container {self.name}")
         self.state = {"running": {"startedAt": now()}}
         self.live = Live(process, command)
@@ -190,6 +214,7 @@ class Container:
         self._terminate(code, reason, message, self.state["running"]["startedAt"])
 
     def _terminate(self, code: int, reason: str, message: str, started: str) -> None:
+        self._close_stdin()
         ended = {"exitCode": code, "reason": reason, "startedAt": started, "finishedAt": now()}
         if message:
             ended["message"] = message
@@ -258,9 +283,9 @@ class Container:
         self._node.recorder.warning(self._owner.pod, reason, message, self._field)
 
 
-async def until_stopping(stopping: asyncio.Event, event: Coroutine[Any, Any, None]) -> None:
-    """Waits for something to happen or for the pod to be stopped, whichever comes first."""
-    tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(event), asyncio.ensure_future(stopping.wait())]
+async def until_stopping(stopping: asyncio.Event, event: asyncio.Future[None]) -> None:
+    """Wait for something to happen or for the pod to be stopped, whichever comes first."""
+    tasks: list[asyncio.Future[Any]] = [event, asyncio.ensure_future(stopping.wait())]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -43,6 +43,7 @@ def resources() -> Json:
     """The answer of /api/v1."""
     served = [_resource(kind) for kind in KINDS.values()]
     served += [
+        _subresource("pods/attach", "PodAttachOptions", ["create", "get"]),
         _subresource("pods/exec", "PodExecOptions", ["create", "get"]),
         _subresource("pods/log", PODS.name, ["get"]),
         _subresource("pods/status", PODS.name, ["get"]),

@@ -1,4 +1,4 @@
-"""The pods/exec subresource over websocket: channels 0 to 2 are the streams, 3 is how it ended.
+"""pods/exec and pods/attach over websocket: channels 0 to 2 are the streams, 3 is how it ended.
 
 An exec'd process is not inside its container, for there is no inside: it gets the container's environment,
 folder and paths. Two things keep it to its container all the same, because clients rely on them (Airflow's
@@ -20,6 +20,7 @@ from pathlib import Path
 
 from aiohttp import WSMsgType, web
 
+from . import logs
 from .commands import SYSTEM_PATH
 from .container import Container, Live
 from .kubelet import Kubelet
@@ -41,12 +42,8 @@ async def serve_exec(request: web.Request, pod: Json, kubelet: Kubelet) -> web.S
     if not words:
         raise bad_request("you must specify at least one command for the container")
     container, live = _running(request, pod, kubelet)
-    socket = web.WebSocketResponse(protocols=_PROTOCOLS, max_msg_size=0)
-    if not socket.can_prepare(request):
-        raise bad_request("Upgrade request required: exec is served over websocket only")
-    await socket.prepare(request)
-    if socket.ws_protocol not in _PROTOCOLS:
-        await socket.close()
+    socket = await _upgrade(request)
+    if socket.closed:
         return socket
     rewrite = _rewriter(container, live)
     try:
@@ -59,6 +56,40 @@ async def serve_exec(request: web.Request, pod: Json, kubelet: Kubelet) -> web.S
     await session.serve(socket, rewrite if len(words) == 1 else None)
     live.process.exited.remove_done_callback(session.kill)
     return socket
+
+
+async def serve_attach(request: web.Request, pod: Json, kubelet: Kubelet) -> web.StreamResponse:
+    """Connect a running container's streams: its log, from its beginning to its end, and its stdin."""
+    container, _live = _running(request, pod, kubelet)
+    log = container.log
+    assert log  # noqa: S101  (it runs)
+    socket = await _upgrade(request)
+    if socket.closed:
+        return socket
+    output = asyncio.create_task(_send_log(socket, log))
+    stdin = container.take_stdin() if flag(request, "stdin") else None
+    feeding = asyncio.create_task(_feed(socket, stdin, None, output.cancel))
+    await asyncio.wait([output])
+    feeding.cancel()
+    await asyncio.gather(feeding, return_exceptions=True)
+    await _send_end(socket, _end(0, []))
+    return socket
+
+
+async def _upgrade(request: web.Request) -> web.WebSocketResponse:
+    """Return the websocket; it is closed where the client speaks none of our protocols."""
+    socket = web.WebSocketResponse(protocols=_PROTOCOLS, max_msg_size=0)
+    if not socket.can_prepare(request):
+        raise bad_request("Upgrade request required: exec and attach are served over websocket only")
+    await socket.prepare(request)
+    if socket.ws_protocol not in _PROTOCOLS:
+        await socket.close()
+    return socket
+
+
+async def _send_log(socket: web.WebSocketResponse, log: logs.Log) -> None:
+    async for piece in logs.read(log.file, logs.LogOptions(follow=True), log):
+        await socket.send_bytes(bytes([_STDOUT]) + piece)
 
 
 class _Session:
@@ -97,7 +128,7 @@ class _Session:
     async def serve(self, socket: web.WebSocketResponse, rewrite: Callable[[str], str] | None) -> None:
         """Moves bytes until the process has ended, then says how."""
         stdin = self._ours.pop(_STDIN, None)
-        feeding = asyncio.create_task(self._feed(socket, stdin, rewrite))
+        feeding = asyncio.create_task(_feed(socket, stdin, rewrite, self.kill))
         outputs = [asyncio.create_task(_pump(socket, *item)) for item in self._ours.items()]
         code = await self.process.exited
         # What the process left running may hold the pipes open: it is no longer waited for.
@@ -107,27 +138,31 @@ class _Session:
         await asyncio.gather(*outputs, feeding, return_exceptions=True)
         await _send_end(socket, _end(code, self._words))
 
-    async def _feed(
-        self, socket: web.WebSocketResponse, stdin: int | None, rewrite: Callable[[str], str] | None
-    ) -> None:
-        """Writes what the client sends into stdin; ends the process when the client leaves."""
-        loop = asyncio.get_running_loop()
-        pipe = None
-        if stdin is not None:
-            pipe, _ = await loop.connect_write_pipe(asyncio.Protocol, os.fdopen(stdin, "wb", 0))
-        try:
-            async for message in socket:
-                data = message.data if message.type == WSMsgType.BINARY else str(message.data).encode()
-                if pipe is None or not data:
-                    continue
-                if data[0] == _STDIN:
-                    pipe.write(_rewritten(data[1:], rewrite))
-                elif data[0] == _CLOSE and data[1:2] == b"\x00":
-                    pipe.close()
-            self.kill()
-        finally:
-            if pipe is not None:
-                pipe.abort()
+
+async def _feed(
+    socket: web.WebSocketResponse,
+    stdin: int | None,
+    rewrite: Callable[[str], str] | None,
+    client_left: Callable[[], object],
+) -> None:
+    """Write what the client sends into stdin; call `client_left` when it leaves."""
+    loop = asyncio.get_running_loop()
+    pipe = None
+    if stdin is not None:
+        pipe, _ = await loop.connect_write_pipe(asyncio.Protocol, os.fdopen(stdin, "wb", 0))
+    try:
+        async for message in socket:
+            data = message.data if message.type == WSMsgType.BINARY else str(message.data).encode()
+            if pipe is None or not data:
+                continue
+            if data[0] == _STDIN:
+                pipe.write(_rewritten(data[1:], rewrite))
+            elif data[0] == _CLOSE and data[1:2] == b"\x00":
+                pipe.close()
+        client_left()
+    finally:
+        if pipe is not None:
+            pipe.abort()
 
 
 def _rewritten(data: bytes, rewrite: Callable[[str], str] | None) -> bytes:

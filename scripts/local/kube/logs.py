@@ -66,9 +66,10 @@ class Log:
         self.closed = True
         self._announce()
 
-    async def grown(self) -> None:
-        """Returns when there is more to read, or the log is closed."""
-        await self._grown.wait()
+    @property
+    def grown(self) -> asyncio.Event:
+        """What is set once there is more to read than now, or the log is closed."""
+        return self._grown
 
     def _read(self) -> bool:
         try:
@@ -103,7 +104,7 @@ async def read(file: Path, options: LogOptions, log: Log | None) -> AsyncIterato
     tail = options.tail
     while True:
         closed = log is None or log.closed
-        grown = asyncio.ensure_future(log.grown()) if log is not None and options.follow else None
+        grown = log.grown if log is not None and options.follow else None
         records, offset = _records(file, offset)
         text = _text(records if tail is None else iter(deque(records, maxlen=tail)), options)
         tail = None
@@ -113,10 +114,8 @@ async def read(file: Path, options: LogOptions, log: Log | None) -> AsyncIterato
             if piece:
                 yield piece
         if grown is None or closed or left == 0:
-            if grown is not None:
-                grown.cancel()
             return
-        await grown
+        await grown.wait()
 
 
 def last_lines(file: Path, lines: int, limit: int) -> str:

@@ -94,19 +94,17 @@ class Store:
         """Ends a subscription."""
         self._listeners[kind.plural].discard(listener)
 
-    async def next_change(self, kind: Kind) -> None:
-        """Returns once any object of the resource has changed."""
-        changed = asyncio.get_running_loop().create_future()
+    def next_change(self, kind: Kind) -> asyncio.Future[None]:
+        """Return what is done once any object of the resource has changed from now on."""
+        changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def listener(_change: Change) -> None:
             if not changed.done():
                 changed.set_result(None)
 
         self.subscribe(kind, listener)
-        try:
-            await changed
-        finally:
-            self.unsubscribe(kind, listener)
+        changed.add_done_callback(lambda _: self.unsubscribe(kind, listener))
+        return changed
 
     def since(self, version: int) -> Iterator[Change] | None:
         """The changes after a version; None when the history does not reach that far back."""
