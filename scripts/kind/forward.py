@@ -63,7 +63,7 @@ def wait_for_dags(forward: Forward, api: Api, say: Callable[[str], None]) -> Non
         forward.keep()
         with suppress(httpx.TransportError, AirflowError):
             for error in api.import_errors():
-                raise KindError(why_not_imported(error))
+                raise KindError(why_not_imported(error["filename"], error["stack_trace"]))
             if {dag["dag_id"] for dag in api.dags()} >= DAGS:
                 return
         time.sleep(1)

@@ -40,6 +40,21 @@ def migration(settings: Settings) -> Component:
     return airflow(settings, "migrate", command=("db", "migrate"))
 
 
+def discovery(settings: Settings) -> Component:
+    """Finds out which DAGs are in the folder; run to its end."""
+    return Component(
+        "discovery",
+        [sys.executable, "-m", "scripts.local.dag_files", str(settings.dags), str(found_file(settings))],
+        folder=settings.airflow_home,
+        environment=environment(settings),
+    )
+
+
+def found_file(settings: Settings) -> Path:
+    """Where ``discovery`` leaves what it has found."""
+    return settings.airflow_home / "dags.json"
+
+
 def airflow(
     settings: Settings,
     name: str,

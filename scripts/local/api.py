@@ -111,9 +111,9 @@ def log_lines(line: str | JSON) -> list[str]:
     return [str(line.get("event", "")), *errors]
 
 
-def why_not_imported(error: JSON) -> str:
-    """One of ``import_errors`` in one line: the file, and the last line of what Python says."""
-    return f"{error['filename']} can't be imported: {error['stack_trace'].strip().splitlines()[-1]}"
+def why_not_imported(file: str, trace: str) -> str:
+    """Return one line: the DAG file, and the last line of what Python says."""
+    return f"{file} can't be imported: {trace.strip().splitlines()[-1]}"
 
 
 def message(answer: httpx.Response) -> str:

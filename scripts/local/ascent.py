@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 
 import httpx
 
-from scripts.local import airflow, cluster, ports, postgres, processes, redis, supervisor
+from scripts.local import airflow, cluster, dag_files, ports, postgres, processes, redis, supervisor
 from scripts.local.alias import make_alias
 from scripts.local.api import Api, why_not_imported
 from scripts.local.component import Component, environment
@@ -24,7 +22,6 @@ from scripts.local.waiting import wait_until
 
 PATIENCE_SECONDS = 300.0  # for any one thing of ours: a slow, busy machine must do
 CLUSTER_PATIENCE_SECONDS = 30.0  # for a cluster that is said to be there
-DEFINES_A_DAG = re.compile(r"^\s*(@dag\b|with DAG\(|\w+ = DAG\()", re.MULTILINE)
 
 
 class Ascent:
@@ -133,25 +130,45 @@ class Ascent:
     def start_airflow(self, secrets: Passwords) -> None:
         """Start Airflow's processes at once (the scheduler itself waits for the API) and wait for each."""
         names = [component.name for component in airflow.components(self.settings)]
-        self.start(*names, "housekeeping")
-        with Api(self.settings.api_url, airflow.ADMIN, secrets.admin) as api:
-            self.wait("Airflow's API", lambda: answers(api), *names)
-            self.wait("the DAGs", lambda: self.dags_are_parsed(api), *names)
-            for name in ("scheduler", "triggerer"):
-                self.wait(f"the {name}", lambda name=name: self.beats(api, name), *names)  # type: ignore[misc]
+        discovery = self.begin_errand(airflow.discovery(self.settings))
+        try:
+            self.start(*names, "housekeeping")
+            with Api(self.settings.api_url, airflow.ADMIN, secrets.admin) as api:
+                self.wait("Airflow's API", lambda: answers(api), *names)
+                self.wait_for_dags(api, self.found(discovery), *names)
+                for name in ("scheduler", "triggerer"):
+                    self.wait(f"the {name}", lambda name=name: self.beats(api, name), *names)  # type: ignore[misc]
+        finally:
+            end_errand(discovery)
 
-    def dags_are_parsed(self, api: Api) -> bool:
-        """Whether this DAG processor has read every DAG file; raise StackError for one that can't be."""
+    def found(self, discovery: subprocess.Popen[bytes]) -> dict[str, str]:
+        """Return the file of each DAG in the folder; raise StackError for a file that can't be imported."""
+        self.wait_for_errand("discovery", discovery)
+        found = dag_files.load(airflow.found_file(self.settings))
+        for file, trace in found.errors.items():
+            raise StackError(why_not_imported(file, trace))
+        return found.dags
+
+    def wait_for_dags(self, api: Api, files: dict[str, str], *depends_on: str) -> None:
+        """Wait until this DAG processor has read every DAG; raise StackError for a broken file."""
         since = self.started("dag-processor")
-        for error in api.import_errors():
-            if datetime.fromisoformat(error["timestamp"]) >= since:
-                raise StackError(why_not_imported(error))
-        parsed = {
-            Path(dag["fileloc"]).name
-            for dag in api.dags()
-            if dag["last_parsed_time"] and datetime.fromisoformat(dag["last_parsed_time"]) >= since
-        }
-        return dag_files(self.settings.dags) <= parsed
+        unread = dict(files)
+
+        def are_read() -> bool:
+            for error in api.import_errors():
+                if datetime.fromisoformat(error["timestamp"]) >= since:
+                    raise StackError(why_not_imported(error["filename"], error["stack_trace"]))
+            for dag in api.dags():
+                if dag["last_parsed_time"] and datetime.fromisoformat(dag["last_parsed_time"]) >= since:
+                    unread.pop(dag["dag_id"], None)
+            return not unread
+
+        self.wait(
+            "the DAGs",
+            are_read,
+            *depends_on,
+            missing=lambda: ", ".join(f"{dag} of {file}" for dag, file in unread.items()),
+        )
 
     def beats(self, api: Api, name: str) -> bool:
         """Whether this one of Airflow's processes has reported since it was started."""
@@ -173,9 +190,14 @@ class Ascent:
         what: str,
         predicate: Callable[[], bool],
         *depends_on: str,
-        seconds: float = PATIENCE_SECONDS,
+        seconds: float | None = None,
+        missing: Callable[[], str] = str,
     ) -> None:
-        """Wait until something works; raise StackError when a component it depends on ends instead."""
+        """Wait until something works; raise StackError when a component it depends on ends instead.
+
+        When the time is up, the error ends with what is ``missing``.
+        """
+        seconds = PATIENCE_SECONDS if seconds is None else seconds
         self.say(f"waiting for {what}")
 
         def works() -> bool:
@@ -186,7 +208,8 @@ class Ascent:
 
         if not wait_until(works, seconds):
             component = depends_on[0] if depends_on else None
-            raise StackError(f"{what} did not come up within {seconds:.0f} seconds", component)
+            still = f": {missing()}" if missing() else ""
+            raise StackError(f"{what} did not come up within {seconds:.0f} seconds{still}", component)
 
     def require_alive(self, *names: str) -> None:
         """Raise StackError for a component that has ended, also when supervisord started it again."""
@@ -207,8 +230,3 @@ def end_errand(process: subprocess.Popen[bytes] | None) -> None:
 def answers(api: Api) -> bool:
     """Whether Airflow's API works and lets us in."""
     return bool(api.health()["metadatabase"]["status"] == "healthy")
-
-
-def dag_files(folder: Path) -> set[str]:
-    """The names of the files in a DAGs folder that define a DAG."""
-    return {path.name for path in folder.glob("*.py") if DEFINES_A_DAG.search(path.read_text())}

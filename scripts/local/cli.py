@@ -204,7 +204,10 @@ def settings_for_up(options: argparse.Namespace) -> Settings:
     state, asked = state_folder(options), given(options)
     current = stack.remembered(state)
     if not supervisor.states(current):
-        return Settings(state=state, **asked)
+        settings = Settings(state=state, **asked)
+        if not settings.dags.is_dir():
+            raise StackError(f"the folder of DAGs {settings.dags} is not there: name another with --dags")
+        return settings
     for name, value in asked.items():
         if getattr(current, name) != value:
             now = getattr(current, name)

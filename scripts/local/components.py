@@ -35,7 +35,7 @@ def stopping_stages(settings: Settings) -> list[list[Component]]:
 
 def errands(settings: Settings) -> list[Component]:
     """What is run to its end on the way up."""
-    return [postgres.initdb(settings), airflow.migration(settings)]
+    return [postgres.initdb(settings), airflow.migration(settings), airflow.discovery(settings)]
 
 
 def housekeeping(settings: Settings) -> Component:

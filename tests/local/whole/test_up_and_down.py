@@ -81,6 +81,11 @@ def stack(settings: Settings, tmp_path: Path) -> Iterator[Stack]:
     dags = tmp_path / "dags"
     dags.mkdir()
     (dags / "told.py").write_text(DAG)
+    (dags / "never_called.py").write_text(
+        "from airflow.sdk import dag\n@dag\ndef never_called():\n    pass\n"
+    )
+    (dags / "ignored.py").write_text("from airflow.sdk import DAG\nraise ValueError\n")
+    (dags / ".airflowignore").write_text("ignored.py\n")
     made = Stack(settings, dags)
     try:
         yield made
