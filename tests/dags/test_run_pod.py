@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
@@ -249,5 +250,16 @@ async def test_a_plugin_that_waits_for_something_is_given_up(
     user = {"exec": {"apiVersion": "v1", "command": "sleep", "args": ["60"]}}
     connect(monkeypatch, kubeconfig("http://127.0.0.1:9", user))
     monkeypatch.setattr(pods_api, "OPEN_SECONDS", 0.2)
+    begun: list[asyncio.subprocess.Process] = []
+    create = asyncio.create_subprocess_exec
+
+    async def remember(*arguments: str, **options: Any) -> asyncio.subprocess.Process:
+        begun.append(await create(*arguments, **options))
+        return begun[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", remember)
     with pytest.raises(pods.PodFailed, match="gave no credentials within"):
         await run()
+    for process in begun:  # the client leaves it running, to the next test's loss
+        process.kill()
+        await process.communicate()

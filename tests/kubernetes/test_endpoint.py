@@ -184,8 +184,9 @@ def test_the_log_of_a_cycle_is_a_sentence_and_then_its_result(tmp_path: Path) ->
         endpoint(tmp_path, "--image", image) as running,
         speaking(running) as cluster,
     ):
-        variable = {"name": "REDIS_URL", "value": redis.url}
-        container = {"name": "main", "image": "cpu:dev", "args": arguments, "env": [variable]}
+        values = {"REDIS_URL": redis.url, "RESULT_FILE": "/dev/termination-log"}
+        variables = [{"name": name, "value": value} for name, value in values.items()]
+        container = {"name": "main", "image": "cpu:dev", "args": arguments, "env": variables}
         pod = cluster.finished(containers=[container])
         sentence, line = cluster.log(pod.metadata.name).splitlines()
     assert sentence == "stored 9 instructions for start run s, 4 with a swap to try"

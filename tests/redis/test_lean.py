@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote
@@ -21,17 +22,20 @@ STORE = ["store", "--start", "lean", "--encoded", ENCODED]
 
 
 def command(url: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as the image's entrypoint does."""
-    environment = servers.environment(REDIS_URL=url, PYTHONPATH=str(LIBRARIES))
-    return subprocess.run(
-        [sys.executable, "-S", *options, "-m", "cpu", *STORE],
-        cwd=CPU_IMAGE,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    """Run a command as the image's entrypoint does, but not as the whole machine's pod."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = servers.environment(
+            REDIS_URL=url, PYTHONPATH=str(LIBRARIES), RESULT_FILE=f"{folder}/result"
+        )
+        return subprocess.run(
+            [sys.executable, "-S", *options, "-m", "cpu", *STORE],
+            cwd=CPU_IMAGE,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
 
 
 def stored(done: subprocess.CompletedProcess[str]) -> None:

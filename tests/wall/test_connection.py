@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
 from airflow.sdk import Connection
@@ -39,7 +40,7 @@ def connection(**fields: Any) -> Connection:
         ({"conn_type": "rediss", "extra": {"ssl_cert_reqs": "none"}}, "rediss://h:6379/0?ssl_cert_reqs=none"),
         (
             {"extra": {"ssl": True, "ssl_check_hostname": False, "ssl_ca_certs": __file__}},
-            f"rediss://h:6379/0?ssl_check_hostname=False&ssl_ca_certs={__file__.replace('/', '%2F')}",
+            f"rediss://h:6379/0?ssl_check_hostname=False&ssl_ca_certs={quote_plus(__file__)}",
         ),
         ({"conn_type": "unix", "host": "", "schema": "run/redis"}, "unix:///run/redis?db=0"),
         (
