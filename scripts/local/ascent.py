@@ -133,9 +133,10 @@ class Ascent:
         discovery = self.begin_errand(airflow.discovery(self.settings))
         try:
             self.start(*names, "housekeeping")
+            found = self.found(discovery)
             with Api(self.settings.api_url, airflow.ADMIN, secrets.admin) as api:
                 self.wait("Airflow's API", lambda: answers(api), *names)
-                self.wait_for_dags(api, self.found(discovery), *names)
+                self.wait_for_dags(api, found, *names)
                 for name in ("scheduler", "triggerer"):
                     self.wait(f"the {name}", lambda name=name: self.beats(api, name), *names)  # type: ignore[misc]
         finally:
