@@ -12,7 +12,8 @@ from cpu.program import MAX_INSTRUCTIONS
 DESCRIPTION = "One CPU, some cycles at a time: its memory is Redis, its clock is whoever starts it."
 ENVIRONMENT = """\
 environment (all commands but run):
-  REDIS_URL    redis://, rediss:// or unix:// URL; redis+cluster://host:port for Redis Cluster
+  REDIS_URL    redis://, rediss:// or unix:// URL; redis+cluster://host:port for Redis Cluster;
+               it must never evict (maxmemory-policy noeviction)
   CPU_TTL      seconds after which what is not used any more expires (default 604800, 7 days)
   RESULT_FILE  where the result is left beside standard output (default /dev/termination-log)
 

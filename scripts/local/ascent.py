@@ -49,6 +49,8 @@ class Ascent:
         try:
             if "redis" in self.names:
                 self.wait("Redis", lambda: redis.is_ready(self.settings, secrets), "redis")
+            else:
+                self.check_redis()
             self.prepare_cluster(secrets)
             self.finish_migration(migration)
         finally:
@@ -105,6 +107,24 @@ class Ascent:
             raise StackError(f"{name} is not done after {PATIENCE_SECONDS:.0f} seconds", name)
         if process.returncode:
             raise StackError(f"{name} failed", name)
+
+    def check_redis(self) -> None:
+        """Refuse a Redis of the user's own that may lose the CPUs' memory, and warn where it could.
+
+        Perhaps only the pods reach it: then `store` checks it.
+        """
+        from cpu import preflight
+        from cpu.errors import PermanentError, TemporaryError
+        from cpu.redis_client import with_retries
+
+        try:
+            warning = with_retries(self.settings.redis_url or "", preflight.check, patience=0)
+        except PermanentError as error:
+            raise StackError(str(error).replace("REDIS_URL", "--redis-url")) from error
+        except TemporaryError as error:
+            warning = str(error).replace("REDIS_URL", "--redis-url")
+        if warning:
+            self.say(f"warning: {warning}")
 
     def begin_migration(self) -> subprocess.Popen[bytes] | None:
         """Begin to make Airflow's tables, unless they are there."""

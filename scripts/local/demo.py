@@ -9,18 +9,19 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import httpx
-import redis
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
 from cpu import source
-from cpu.errors import CpuError, ProgramError
+from cpu.errors import CpuError, PermanentError, ProgramError, TemporaryError
 from cpu.program import parse
+from cpu.redis_client import with_retries
 from cpu.reference import FACTS
 from scripts.local.airflow import ADMIN
 from scripts.local.api import AirflowError, Api
-from scripts.local.passwords import Passwords, passwords
+from scripts.local.passwords import passwords
+from scripts.local.redis import url_for_pods
 from scripts.local.settings import Settings
 from scripts.observe import VERDICTS, Overview, overview
 
@@ -230,7 +231,15 @@ def describe(view: Overview, rate: float) -> str:
     return f"{of} · {view.cycles} cycles, {rate:.1f} per second · {states}"
 
 
-def watch(run: StartRun, client: redis.Redis) -> Answers:
+def look(run: StartRun, url: str) -> Overview:
+    """Return what Redis has of the run; raises TemporaryError, or DemoError where waiting is no use."""
+    try:
+        return with_retries(url, lambda client: overview(client, run.start, run.cpus), patience=0)
+    except PermanentError as error:
+        raise DemoError(str(error).replace("REDIS_URL", "--redis-url")) from error
+
+
+def watch(run: StartRun, redis_url: str) -> Answers:
     """Show the run's progress until nothing of it is under way; return what it has answered."""
     trouble, asked = "", 0.0
     with Board() as board:
@@ -246,7 +255,7 @@ def watch(run: StartRun, client: redis.Redis) -> Answers:
                     board.show(f"storing the program{trouble}")
                 else:
                     is_over = ask_airflow and run.is_over()
-                    view = overview(client, run.start, run.cpus)
+                    view = look(run, redis_url)
                     board.count(view, trouble)
                     if is_over:
                         return run.answers(view)
@@ -254,21 +263,20 @@ def watch(run: StartRun, client: redis.Redis) -> Answers:
                 board.show("Airflow's API is away: waiting for it")
             except AirflowError as error:
                 board.show(f"Airflow can't tell how it stands: {error}")
-            except (redis.ConnectionError, redis.TimeoutError):
-                board.show("Redis is away: waiting for it")
+            except TemporaryError as error:
+                board.show(str(error).replace("REDIS_URL", "--redis-url"))
             time.sleep(max(0.0, now + LOOK_SECONDS - time.monotonic()))
 
 
 def demo(settings: Settings, program: str | None, cycles: int) -> Answers | None:
     """Run the job on a stack that is up; what it has answered, or None, and standard error says why."""
     secrets = passwords(settings.state)
-    client = redis.from_url(settings.redis_url) if settings.redis_url else local_redis(settings, secrets)
-    with Api(settings.api_url, ADMIN, secrets.admin) as api, client:
+    with Api(settings.api_url, ADMIN, secrets.admin) as api:
         run = StartRun.trigger(api, program, cycles)
         url = f"{settings.ui_url}/dags/cpu_start/runs/{run.run}"
         print(f"Watch it: {wall_url(settings.ui_url, run.run)}", file=sys.stderr)
         try:
-            return {"run": url, **watch(run, client)}
+            return {"run": url, **watch(run, url_for_pods(settings, secrets))}
         except DemoError as error:
             print(f"error: {error}", file=sys.stderr)
             return None
@@ -281,7 +289,3 @@ def wall_url(airflow: str, run: str) -> str:
     """Return the address of the CPU wall inside of Airflow's UI: behind its route the wall's whole path."""
     path = urlsplit(airflow).path
     return f"{airflow}/plugin/cpu-wall{path}/cpu-wall/?run={quote(run, safe='')}"
-
-
-def local_redis(settings: Settings, secrets: Passwords) -> redis.Redis:
-    return redis.Redis(port=settings.redis_port, password=secrets.redis)
