@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ import redis
 
 from cpu.errors import TemporaryError
 from cpu.redis_client import connect
+from scripts.local import demo
 from scripts.local.ascent import Ascent
 from scripts.local.demo import DemoError, StartRun, look
 from scripts.local.errors import StackError
@@ -76,3 +77,29 @@ def test_the_demo_watches_a_redis_cluster_too(cluster_url: str, run: StartRun) -
         trial.store()
         trial.run(8)
     assert look(run, cluster_url).states == {"end": 1, "waiting": 1}
+
+
+def test_the_demo_shows_what_redis_refuses_and_waits_until_it_answers(
+    port: int, run: StartRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with redis.Redis(port=port) as admin:
+        Trial(admin, "s").store()
+        Trial(admin, "s").run(8)
+        admin.config_set("requirepass", "s3cret")
+
+        def put_right() -> str:
+            admin.config_set("requirepass", "")
+            return ""
+
+        monkeypatch.setattr(demo, "PLAIN_SECONDS", 0)
+        monkeypatch.setattr(demo, "LOOK_SECONDS", 0.05)
+        monkeypatch.setattr(demo, "AIRFLOW_SECONDS", 0.02)
+        troubles: Iterator[Callable[[], str]] = iter([str, put_right])
+        monkeypatch.setattr(StartRun, "raise_if_failed", lambda _: None)
+        monkeypatch.setattr(StartRun, "trouble", lambda _: next(troubles, str)())
+        monkeypatch.setattr(StartRun, "is_over", lambda _: True)
+        monkeypatch.setattr(StartRun, "answers", lambda _, view: {"cycles": view.cycles})
+        assert demo.watch(run, f"redis://127.0.0.1:{port}") == {"cycles": 6}
+    said = capsys.readouterr().err
+    assert "Redis wants a password, and --redis-url has none" in said
+    assert "1 of 2 CPUs stopped" in said
