@@ -92,7 +92,4 @@ def _status(pod: Json, name: str) -> Json:
 
 def _waiting_reason(status: Json) -> str:
     reason: str = status.get("state", {}).get("waiting", {}).get("reason", "ContainerCreating")
-    return {
-        "ErrImagePull": "image can't be pulled",
-        "ImagePullBackOff": "trying and failing to pull image",
-    }.get(reason, reason)
+    return _WORDS.get(reason, reason)
