@@ -10,8 +10,7 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, Param, TriggerRule, get_current_context, task
+from airflow.sdk import DAG, Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from dags import settings
@@ -39,7 +38,6 @@ until all CPUs have stopped, one run of this DAG looks for such CPUs.
 | `survey` | a pod tells which cycle is due of each CPU that has not stopped, or has an answer to tell |
 | `resume` | triggers a run of `cpu` for each due cycle that no run is in progress for: `….again-1` |
 | `look_again` | triggers the next look, unless the start run is over |
-| `complete` | nothing of this look has failed |
 
 Where a look fails, the next one follows all the same, for as long as Redis keeps the start run (CPU_TTL).
 Slack is told once when looks begin to fail, and once when they work again.
@@ -225,11 +223,7 @@ with DAG(
         return resumed
 
     # It must not end before what it is there for.
-    @task(
-        trigger_rule=TriggerRule.ALL_DONE,
-        retries=settings.TRIES_FOR_A_TTL,
-        retry_policy=AsSlackAsks(),
-    )
+    @task(retries=settings.TRIES_FOR_A_TTL, retry_policy=AsSlackAsks())
     def look_again() -> str:
         """Trigger the next look; the XCom is its id, empty when the start run is over and all is told."""
         context = get_current_context()
@@ -240,7 +234,6 @@ with DAG(
                 posted(tell_failure, context["params"]["start"], {**context, "exception": error})
             raise
 
-    resumed = resume()
-    survey >> resumed >> look_again()
-    # The state of a run is that of its last tasks: without this one, a look that failed would be a success.
-    resumed >> EmptyOperator(task_id="complete")
+    # As a teardown it follows whatever became of the others, even where somebody marks the run as failed; and
+    # the state of the run is theirs.
+    survey >> resume() >> look_again().as_teardown()

@@ -139,7 +139,15 @@ def test_a_look_whose_pod_is_refused_is_followed_by_another_and_told_until_one_w
         start = stack.start_id(run)
         with no_secret(stack):
             failed = trigger(stack, {"start": start})
+            marked = stack.api.trigger("cpu_watch", {"start": start})["dag_run_id"]
+            path = f"/dags/cpu_watch/dagRuns/{marked}"
+            assert wait_until(lambda: stack.api.run("cpu_watch", marked)["state"] == "running", 60)
+            stack.api.request("PATCH", path, json={"state": "failed"})
+            over = ("success", "failed")  # Airflow judges by what it has skipped
+            assert wait_until(lambda: stack.api.run("cpu_watch", marked)["state"] in over, 60)
         assert stack.api.run("cpu_watch", failed)["state"] == "failed"
+        assert "CreateContainerConfigError" in stack.api.run("cpu_watch", failed)["note"]
+        assert stack.api.xcom("cpu_watch", marked, "look_again")
         # Its time is not come: it was triggered by this look, or by cpu_start before.
         following = stack.api.xcom("cpu_watch", failed, "look_again")
         assert stack.api.run("cpu_watch", following)["conf"]["start"] == start

@@ -48,7 +48,7 @@ def test_cpu_start_stores_the_program_before_it_starts_cpus() -> None:
 
 
 def test_cpu_watch_looks_before_it_resumes_and_looks_again_after() -> None:
-    assert edges(cpu_watch.dag) == {("survey", "resume"), ("resume", "look_again"), ("resume", "complete")}
+    assert edges(cpu_watch.dag) == {("survey", "resume"), ("resume", "look_again")}
 
 
 def test_old_pods_are_deleted_once_a_day_and_not_when_the_dag_is_first_seen() -> None:
