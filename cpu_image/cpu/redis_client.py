@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 # By its modules, as in a pod the package itself is not run: see cpu.lean.
-from redis import exceptions
+from redis import connection, exceptions
 from redis.backoff import NoBackoff
 from redis.client import Redis
 from redis.retry import Retry
@@ -69,7 +69,13 @@ def connect(url: str) -> Client:
 
 def _options(scheme: str) -> dict[str, object]:
     options: dict[str, object] = {
-        "driver_info": None,  # its name and version would take two more round trips
+        # Its name and version would take two more round trips. Airflow's image has an older redis than ours,
+        # for Celery's sake, with other names for the option.
+        **(
+            {"driver_info": None}
+            if hasattr(connection, "DriverInfo")
+            else {"lib_name": None, "lib_version": None}
+        ),
         "protocol": 2,  # one handshake less, and old servers echo no password in an error
         "socket_timeout": ANSWER_SECONDS,
         "retry": Retry(NoBackoff(), 0),  # the one policy is with_retries()

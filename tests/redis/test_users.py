@@ -11,6 +11,7 @@ import pytest
 import redis
 import yaml
 
+from cpu import redis_client
 from cpu.redis_client import connect
 from scripts.kind.redis_users import USERS, acl_file
 from scripts.local.settings import REPOSITORY
@@ -149,3 +150,13 @@ def test_the_server_of_make_kind_starts_with_its_users_and_never_evicts(tmp_path
             assert settings == {"maxmemory-policy": "noeviction", "appendfsync": "always"}
         with connect(f"redis://cpu:{PASSWORDS['cpu']}@127.0.0.1:{port}") as client:
             Trial(client).store()
+
+
+def test_a_redis_library_as_old_as_the_one_in_airflow_s_image_is_not_given_options_it_lacks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Celery holds it at version 6.4, which has `lib_name` and `lib_version` for `driver_info`."""
+    monkeypatch.delattr("redis.connection.DriverInfo")
+    options = redis_client._options("redis")
+    assert "driver_info" not in options
+    assert (options["lib_name"], options["lib_version"]) == (None, None)
