@@ -51,7 +51,7 @@ def test_numbers_beyond_64_bits_pass_workers_and_triggerer_and_come_to_their_exa
     ]
     last = f"{start}.cpu-0.cycle-3"
     assert stack.api.xcom("cpu", last, "read")["acc"] == "27670116110564327421"
-    note = "cycles 3–4: jmp -3 → loop: acc 27670116110564327421, pc 0"
+    note = "`cycles 3–4: jmp -3 → loop: acc 27670116110564327421, pc 0`"
     assert stack.api.run("cpu", last)["note"] == note
     assert_every_cpu_is_right(stack, start, BEYOND_64_BITS)
     assert_no_cycle_ran_twice(stack, start)
