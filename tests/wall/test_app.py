@@ -55,6 +55,8 @@ async def visitor(
     """Somebody who may see the wall, at an API server that has a route of its own in the shared threads."""
     monkeypatch.setenv("AIRFLOW_CONN_REDIS_CPU", server.url)
     monkeypatch.setitem(walls.app.dependency_overrides, walls.MAY_SEE, may_see)
+    # The answer is the reason then, however slow this machine is. Late looks are tested in test_looks.py.
+    monkeypatch.setattr(walls.LOOKS, "_wait_seconds", 60)
     airflow = FastAPI()
     airflow.mount("/cpu-wall", walls.app)
 
