@@ -74,15 +74,12 @@ def is_looked_after(count: Callable[[Sequence[str], Sequence[str]], int], last: 
 
 
 def is_told(ti: RuntimeTaskInstanceProtocol, cycle: Cycle) -> bool:
-    """Whether a run of the cycle has told the news: a task that was only marked so left no XCom."""
+    """Return whether a run of the cycle has posted its answer: a task that was only marked left no XCom."""
     return any(ti.xcom_pull(task_ids="notify", dag_id="cpu", run_id=run) for run in runs_of(cycle))
 
 
 def cycle_of(params: Mapping[str, Any], found: Mapping[str, Any], cpu: int, number: int) -> Cycle:
-    """Return a cycle that a survey has found; its pods execute as many as the start run was given.
-
-    Unless this look was asked for another number of cycles per pod.
-    """
+    """Return a cycle that a survey has found, with this look's cycles per pod, or else the start run's."""
     cycles = params["cycles"] or found.get("cycles") or 1
     return Cycle(start=params["start"], cpu=cpu, cycle=number, cycles=int(cycles))
 
@@ -146,7 +143,7 @@ def next_look(context: Context) -> str:
 
 with DAG(
     dag_id="cpu_watch",
-    description="Goes on with CPUs whose runs have failed. Triggered by cpu_start, or by hand.",
+    description="Resumes CPUs whose DAG runs have failed. Triggered by cpu_start, or by hand.",
     doc_md=DOC,
     max_active_runs=16,
     **settings.TRIGGERED,
@@ -160,7 +157,7 @@ with DAG(
             description="Cycles per pod; as the start run was given them, where empty",
         ),
         "cpu": Param(0, type="integer", minimum=0, maximum=10_000, description="The first CPU to look at"),
-        "outage": Param({}, **SCHEMA, description="What the look before tells of trouble. Leave it so."),
+        "outage": Param({}, **SCHEMA, description="The trouble that earlier looks found. Leave it empty."),
     },
 ) as dag:
     survey = PodOperator(
@@ -176,7 +173,7 @@ with DAG(
 
     @task
     def resume() -> list[str]:
-        """Trigger a run for each cycle that is due and that nobody sees to; their ids are the XCom."""
+        """Trigger a run for each due cycle that has no run in progress; the XCom lists their ids."""
         context = get_current_context()
         ti, params, since = context["ti"], context["params"], context["dag_run"].run_after
         found = ti.xcom_pull(task_ids="survey")
@@ -222,7 +219,7 @@ with DAG(
             raise AirflowFailException(why)
         return resumed
 
-    # It must not end before what it is there for.
+    # It keeps trying for as long as Redis keeps the start run.
     @task(retries=settings.TRIES_FOR_A_TTL, retry_policy=AsSlackAsks())
     def look_again() -> str:
         """Trigger the next look; the XCom is its id, empty when the start run is over and all is told."""

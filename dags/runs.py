@@ -19,7 +19,7 @@ SLOWLY = 16
 
 
 class GivenUp(AirflowFailException):
-    """These cycles are due, and so many of their runs came to nothing that people must look at them."""
+    """These cycles are due, and so many of their runs have failed that people must look at them."""
 
     def __str__(self) -> str:
         return (
@@ -62,9 +62,9 @@ def pause_before(number: int) -> timedelta:
 
 
 def trigger(cycle: Cycle, run_after: datetime | None = None, run: str = "") -> bool:
-    """Trigger the cycle's run of ``cpu``, to start now or later; False when it exists already: as good.
+    """Trigger the cycle's run of ``cpu``, to start now or later. Returns False if the run already exists.
 
-    ``run`` is the run's id where it is to be another one.
+    ``run`` is the run's id, if it is not the cycle's first run.
     """
     return trigger_run("cpu", run or run_id(cycle), dict(cycle), run_after)
 
@@ -72,9 +72,9 @@ def trigger(cycle: Cycle, run_after: datetime | None = None, run: str = "") -> b
 def go_on(cycle: Cycle, since: datetime) -> str:
     """Trigger a run of a cycle that is due since then; return its id, or "" if another run is at it already.
 
-    A run that ended before has come to nothing: it has failed, somebody marked it as a success, or Redis has
-    lost since what it did there. Then it is the turn of the next one. Raises GivenUp where it is one of those
-    that follow ever more slowly, and its time has not come.
+    A run that ended before then did not execute the cycle: it failed, somebody marked it as a success, or
+    Redis has lost the cycle since. Then the next run in the list is triggered. Raises GivenUp when that run
+    follows only after a pause, and the pause is not over.
 
     Both times are Airflow's own. A run taken for an earlier one all the same does no harm: its pod finds the
     cycle's kept result, or is refused.
