@@ -239,9 +239,14 @@ def state(pod: Any, container: str = "main") -> Any:
     return states[0] if states else kubernetes.client.V1ContainerState()
 
 
-def waits(reason: str) -> Callable[[Any], bool]:
-    """Whether a pod's main container waits for that reason."""
-    return lambda pod: bool(state(pod).waiting and state(pod).waiting.reason == reason)
+def waits(reason: str, message: str = "") -> Callable[[Any], bool]:
+    """Return a predicate: whether a pod's main container waits for this reason, with this message if given."""
+
+    def is_waiting(pod: Any) -> bool:
+        waiting = state(pod).waiting
+        return bool(waiting and waiting.reason == reason and message in (waiting.message or ""))
+
+    return is_waiting
 
 
 def terminated(pod: Any, container: str = "main") -> Any:
