@@ -11,10 +11,10 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Label, Param, TriggerRule, get_current_context, task
 
 from dags import settings
-from dags.news import TRIES, AsSlackAsks, tell
+from dags.dag_runs import START_PATTERN, Cycle, go_on, is_triggered
+from dags.describe import happened
+from dags.notifications import TRIES, AsSlackAsks, tell
 from dags.pods import PodOperator
-from dags.runs import START_PATTERN, Cycle, go_on, is_triggered
-from dags.words import happened
 
 DOC = """
 ### One run is one clock cycle of one CPU

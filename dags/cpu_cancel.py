@@ -10,9 +10,9 @@ import asyncio
 from airflow.sdk import DAG, Param, get_current_context, task
 
 from dags import settings
+from dags.dag_runs import START_PATTERN
+from dags.describe import happened
 from dags.pods import PodOperator, delete_all
-from dags.runs import START_PATTERN
-from dags.words import happened
 
 DOC = """
 ### Stop all CPUs of a start run

@@ -17,10 +17,10 @@ from airflow.sdk import DAG, Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from dags import settings
-from dags.news import TRIES, AsSlackAsks, tell, tell_failure, tell_start
+from dags.dag_runs import Cycle, trigger, watch
+from dags.describe import happened
+from dags.notifications import TRIES, AsSlackAsks, tell, tell_failure, tell_start
 from dags.pods import PodOperator
-from dags.runs import Cycle, trigger, watch
-from dags.words import happened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,11 +14,11 @@ from airflow.sdk import DAG, Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from dags import settings
-from dags.news import AsSlackAsks, tell_failure, tell_outage_began, tell_outage_ended
+from dags.dag_runs import START_PATTERN, Cycle, GivenUp, go_on, run_id, runs_of, slow_runs_of, watch
+from dags.describe import happened
+from dags.notifications import AsSlackAsks, tell_failure, tell_outage_began, tell_outage_ended
 from dags.outage import SCHEMA, Outage
 from dags.pods import WHY, PodOperator
-from dags.runs import START_PATTERN, Cycle, GivenUp, go_on, run_id, runs_of, slow_runs_of, watch
-from dags.words import happened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -39,10 +39,10 @@ from secrets import token_hex
 from typing import Literal, TypedDict
 
 from scripts.command import ended
-from scripts.messages import Mark, Message, visible
-from scripts.slack.calls import Place, attach, find, post
+from scripts.slack.api import Place, attach, find, post
 from scripts.slack.connection import CONNECTION, Bot, Connection, Webhook, destination
 from scripts.slack.errors import SlackError, SlackRefused
+from scripts.slack.messages import Mark, Message, visible
 
 log = logging.getLogger(__name__)
 

@@ -17,6 +17,8 @@ settings.load_profile("ordinary")
 # Importing Airflow makes its home folder: not the user's own.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
 
+pytest_plugins = ["tests.support.kubernetes_fixtures", "tests.support.redis_fixtures"]
+
 TESTS = Path(__file__).parent
 FOLDERS = {
     "airflow": ("airflow", 900),
@@ -25,7 +27,8 @@ FOLDERS = {
     "cluster": ("cluster", None),
     "faults": ("faults", 1800),
     "load": ("load", 1800),
-    "local/whole": ("airflow", 900),
+    "scripts/bench/whole": ("airflow", 900),
+    "scripts/local/whole": ("airflow", 900),
 }
 """The mark of a folder's tests, and how many seconds each may take, where that is more than others."""
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from scripts.command import ended
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ["tests/unit", "tests/redis", "tests/slack", "tests/dags", "tests/kubernetes"]
+FOLDERS = ["tests/cpu_image", "tests/dags", "tests/scripts"]
 
 
 def main() -> int:

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from cpu import lean
-from cpu.arguments import parse
+from cpu import fast_imports
+from cpu.cli import parse
 from cpu.errors import CpuError, TemporaryError
 
 LONGEST_COMPLAINT = 1000
@@ -55,5 +55,5 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _interrupted)
     signal.signal(signal.SIGINT, _interrupted)
     gc.disable()  # a tenth of the imports' time, in a process that is too short to leave much
-    lean.prepare(tls=os.environ.get("REDIS_URL", "").strip().startswith("rediss"))
+    fast_imports.prepare(tls=os.environ.get("REDIS_URL", "").strip().startswith("rediss"))
     sys.exit(main())

@@ -8,7 +8,7 @@ from cpu.errors import RefusedError
 from cpu.keys import Keys
 from cpu.program import Program
 from cpu.redis_client import Client
-from cpu.redis_memory import CpuState, RedisCpu, RedisMemory
+from cpu.redis_cpu import CpuState, RedisCpu, RedisMemory
 from cpu.result import Result, Status
 from cpu.start_run import Settings, StartRun, View
 

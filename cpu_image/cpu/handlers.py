@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cpu import program, reference, result, source, words
+from cpu import describe, program, reference, result, source
 from cpu.errors import PermanentError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _answer(command: "Callable[[Client, int], result.Result]") -> int:
         raise PermanentError("REDIS_URL is not set: expected something like redis://host:6379")
     ttl = _ttl()
     answer = redis_client.with_retries(url, lambda client: command(client, ttl))
-    result.remark(words.sentence(answer))
+    result.remark(describe.sentence(answer))
     result.deliver(result.to_line(answer), Path(os.environ.get("RESULT_FILE", "/dev/termination-log")))
     return 0
 

@@ -7,7 +7,7 @@ from redis.client import Redis
 
 from cpu.errors import RefusedError
 from cpu.redis_client import Client
-from cpu.refusals import CLUSTER
+from cpu.redis_errors import CLUSTER
 
 SAFE_POLICY = "noeviction"
 

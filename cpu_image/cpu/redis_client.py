@@ -5,14 +5,14 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-# By its modules, as in a pod the package itself is not run: see cpu.lean.
+# By its modules, as in a pod the package itself is not run: see cpu.fast_imports.
 from redis import connection, exceptions
 from redis.backoff import NoBackoff
 from redis.client import Redis
 from redis.retry import Retry
 
 from cpu.errors import PermanentError
-from cpu.refusals import error_of, refusal_of
+from cpu.redis_errors import error_of, refusal_of
 
 if TYPE_CHECKING:
     from redis.cluster import RedisCluster
@@ -30,8 +30,8 @@ def with_retries(url: str, command: Callable[[Client], T], patience: float = PAT
     """Run a command with a client; while Redis is away run it again, from its start, for `patience` seconds.
 
     That is safe as every command is made to be sent again, even when only its answer was lost.
-    Raises PermanentError or TemporaryError with a text of `cpu.refusals`, which never holds the URL or the
-    password in it.
+    Raises PermanentError or TemporaryError with a text of `cpu.redis_errors`, which never holds the URL or
+    the password in it.
     """
     deadline = time.monotonic() + patience
     pause = 0.1

@@ -20,7 +20,7 @@ tables: TROUBLES in status.py, REFUSALS in api.py.
 from dags.pods.manifest import Manifest, manifest_of
 from dags.pods.operator import WHY, PodOperator, PodTrigger
 from dags.pods.result import Result
-from dags.pods.run import delete_all, ended_before, run_pod
+from dags.pods.runner import delete_all, ended_before, run_pod
 from dags.pods.status import PodFailed, PodRefused
 
 __all__ = [

@@ -14,7 +14,7 @@ from airflow.triggers.base import BaseTrigger, StartTriggerArgs, TriggerEvent
 from dags.pods.manifest import Manifest, manifest_of
 from dags.pods.printable import describe, printable, quoted
 from dags.pods.result import Result
-from dags.pods.run import delete_by_name, run_pod
+from dags.pods.runner import delete_by_name, run_pod
 from dags.pods.status import PodFailed, PodRefused
 from dags.pods.templates import needs_worker, render
 

@@ -36,15 +36,15 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
+from scripts.airflow_api import Api
 from scripts.bench import bare
 from scripts.bench.picture import draw
 from scripts.bench.stacks import cpu_seconds, stack, until
 from scripts.bench.watcher import Cycle, Watcher, watching
 from scripts.command import ended
-from scripts.local import postgres
-from scripts.local.airflow import ADMIN
-from scripts.local.api import Api
 from scripts.local.passwords import passwords
+from scripts.local.services import postgres
+from scripts.local.services.airflow import ADMIN
 from scripts.local.settings import REPOSITORY, Settings
 
 COUNTED = ("api-server", "dag-processor", "scheduler", "triggerer", "postgres")

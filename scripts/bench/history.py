@@ -20,14 +20,14 @@ from datetime import datetime
 from itertools import pairwise
 from statistics import median
 
+from scripts.airflow_api import Api
 from scripts.bench.stacks import cpu_seconds, stack, until
 from scripts.command import ended
-from scripts.local import postgres
-from scripts.local.airflow import ADMIN
-from scripts.local.api import Api
 from scripts.local.passwords import passwords
-from scripts.local.progress import counted
+from scripts.local.services import postgres
+from scripts.local.services.airflow import ADMIN
 from scripts.local.settings import Settings
+from scripts.progress import counted
 
 COPIED = ("dag_run", "task_instance", "xcom", "log")
 """The tables that keep rows of a finished run, each after those it refers to: rendered fields are kept of a

@@ -38,10 +38,10 @@ from redis import Redis
 
 from scripts.bench.pods import Pods, namespace
 from scripts.command import ended
-from scripts.local.progress import counted
-from scripts.local.redis import binary
+from scripts.local.services.redis import binary
 from scripts.local.settings import write_private
-from scripts.local.waiting import wait_until
+from scripts.progress import counted
+from scripts.waiting import wait_until
 
 PYTHON = "/usr/local/bin/python"
 PROGRAM = base64.b64encode(zlib.compress(b"acc +1")).decode()

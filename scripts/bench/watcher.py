@@ -12,7 +12,7 @@ import urllib3.exceptions
 from kubernetes import watch
 from kubernetes.client.exceptions import ApiException
 
-from scripts.local.cluster import core_api
+from scripts.local.services.kubernetes import core_api
 from scripts.local.settings import Settings
 
 Cycle = tuple[str, int, int]

@@ -10,15 +10,15 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from scripts.airflow_api import Api
 from scripts.command import ended
 from scripts.kind import helm, laptop, passwords
 from scripts.kind.deploy import Commit, deploy
 from scripts.kind.forward import forwarded, wait_for_dags
 from scripts.kind.kubectl import KindError, Kubectl
-from scripts.local.airflow import ADMIN
-from scripts.local.api import Api
-from scripts.local.progress import Progress
+from scripts.local.services.airflow import ADMIN
 from scripts.local.settings import REPOSITORY
+from scripts.progress import Progress
 
 CHART_FOLDER = REPOSITORY / ".chart"
 CHART_HELP = "download the chart from there, if it is not there yet (default: %(default)s)"

@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 
 import httpx
 
+from scripts.airflow_api import AirflowError, Api, why_not_imported
 from scripts.kind.kubectl import KindError, Kubectl
-from scripts.local.api import AirflowError, Api, why_not_imported
 
 DAGS = {"cpu_start", "cpu", "cpu_watch"}
 PATIENCE_SECONDS = 300

@@ -21,9 +21,9 @@ from typing import Any
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-from scripts.local import airflow, cluster, postgres
-from scripts.local.component import environment
 from scripts.local.errors import StackError
+from scripts.local.services import airflow, kubernetes, postgres
+from scripts.local.services.component import environment
 from scripts.local.settings import Settings
 
 # Airflow's tables that grow by themselves, and what it counts their rows' age from. What belongs to a DAG run
@@ -151,7 +151,7 @@ def is_old(folder: Path, before: float) -> bool:
 
 def remove_pods(settings: Settings, before: datetime) -> int:
     """Remove the pods of CPUs that have ended and were made before; how many."""
-    api = cluster.core_api(settings)
+    api = kubernetes.core_api(settings)
     namespace = settings.namespace
     try:
         pods = api.list_namespaced_pod(namespace, label_selector="app=cluster-cpu").items

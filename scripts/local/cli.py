@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from scripts.local import logs, pods, stack, status, supervisor
-from scripts.local.airflow import ADMIN
 from scripts.local.errors import StackError
 from scripts.local.passwords import passwords
-from scripts.local.progress import Progress
+from scripts.local.services.airflow import ADMIN
 from scripts.local.settings import REPOSITORY, Settings
+from scripts.progress import Progress
 
 # How every command may end; the others are told by those that have them.
 EXIT_CODES = "exit code: 0 done, 1 it failed, and standard error says why and what helps, 130 interrupted"

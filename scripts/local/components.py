@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from scripts.local import airflow, postgres, redis
-from scripts.local.component import Component
+from scripts.local.services import airflow, postgres, redis
+from scripts.local.services.component import Component
 from scripts.local.settings import REPOSITORY, Settings
 
 # What the image has beside Python and its own code, installed from cpu_image/requirements.txt. In here
@@ -53,7 +53,7 @@ def kubernetes_endpoint(settings: Settings) -> Component:
     return Component(
         "kubernetes",
         [
-            *(sys.executable, "-m", "scripts.local.kube"),
+            *(sys.executable, "-m", "scripts.kube"),
             *("--port", str(settings.kube_port)),
             *("--state", str(settings.kube)),
             *("--image", f"{repository_of_image}={REPOSITORY / 'cpu_image'}:{LIBRARIES}"),

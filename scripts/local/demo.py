@@ -18,10 +18,10 @@ from cpu.errors import CpuError, PermanentError, ProgramError, TemporaryError
 from cpu.program import parse
 from cpu.redis_client import with_retries
 from cpu.reference import FACTS
-from scripts.local.airflow import ADMIN
-from scripts.local.api import AirflowError, Api
+from scripts.airflow_api import AirflowError, Api
 from scripts.local.passwords import passwords
-from scripts.local.redis import url_for_pods
+from scripts.local.services.airflow import ADMIN
+from scripts.local.services.redis import url_for_pods
 from scripts.local.settings import Settings
 from scripts.observe import VERDICTS, Overview, overview
 

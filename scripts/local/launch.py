@@ -14,10 +14,10 @@ import stat
 import sys
 from pathlib import Path
 
-from scripts.local.component import environment
 from scripts.local.components import components, errands
 from scripts.local.errors import StackError
 from scripts.local.processes import end_group, note_group
+from scripts.local.services.component import environment
 from scripts.local.settings import load
 
 # From linux/prctl.h, linux/securebits.h and linux/capability.h.

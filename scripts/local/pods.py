@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
-from dags.words import happened
+from dags.describe import happened
 from scripts.local import supervisor
 from scripts.local.errors import StackError
 from scripts.local.settings import REPOSITORY, Settings

@@ -7,8 +7,8 @@ from contextlib import suppress
 
 import psutil
 
-from scripts.local import redis
 from scripts.local.errors import StackError
+from scripts.local.services import redis
 from scripts.local.settings import Settings
 
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import psutil
 
-from scripts.local.component import COMPONENT_MARK, STACK_MARK, Component
+from scripts.local.services.component import COMPONENT_MARK, STACK_MARK, Component
 from scripts.local.settings import Settings, write_private
-from scripts.local.waiting import wait_until
+from scripts.waiting import wait_until
 
 
 class Session(NamedTuple):

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from scripts.local import supervisor
 from scripts.local.alias import remove_alias
-from scripts.local.ascent import Ascent
 from scripts.local.components import components
-from scripts.local.descent import take_down
 from scripts.local.errors import StackError
 from scripts.local.settings import Settings, load
+from scripts.local.shutdown import take_down
+from scripts.local.startup import Ascent
 
 Say = Callable[[str], None]
 INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from scripts.local import processes, supervisor
-from scripts.local.airflow import ADMIN
 from scripts.local.components import components
 from scripts.local.passwords import passwords
+from scripts.local.services.airflow import ADMIN
 from scripts.local.settings import Settings
 
 NOT_ALL_UP = 3

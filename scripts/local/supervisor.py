@@ -16,8 +16,8 @@ from xmlrpc.client import Fault, ServerProxy
 from supervisor.xmlrpc import SupervisorTransport
 
 from scripts.local import processes
-from scripts.local.component import Component, environment
 from scripts.local.errors import StackError
+from scripts.local.services.component import Component, environment
 from scripts.local.settings import REPOSITORY, Settings, write_private
 
 LOG_BYTES = "10MB"

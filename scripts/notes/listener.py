@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
 
+from dags.describe import happened
 from dags.pods import WHY
-from dags.words import happened
 from scripts.notes.markdown import literal
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from typing import Literal, cast
 
 from cpu.errors import CpuError, TemporaryError
 from cpu.redis_client import Client, with_retries
+from scripts import snapshot
 from scripts.local.passwords import passwords
-from scripts.local.redis import url_for_pods
+from scripts.local.services.redis import url_for_pods
 from scripts.local.settings import REPOSITORY, load
 from scripts.report.picture import NO_MATPLOTLIB, draw
-from scripts.wall import memory
-from scripts.wall.memory import Snapshot
+from scripts.snapshot import Snapshot
 
 EPILOG = """\
 environment:
@@ -103,10 +103,10 @@ def look(options: argparse.Namespace) -> Snapshot:
     """The start run that is asked for. Raises ReportError."""
 
     def command(client: Client) -> Snapshot:
-        start = options.start or memory.newest(client)
+        start = options.start or snapshot.newest(client)
         if start is None:
             raise ReportError("Redis keeps no start run: make demo runs one")
-        return memory.snapshot(client, start)
+        return snapshot.snapshot(client, start)
 
     given = options.redis_url or os.environ.get("STACK_REDIS_URL")
     url = given or url_of_stack(options)
@@ -114,7 +114,7 @@ def look(options: argparse.Namespace) -> Snapshot:
     remedy = "" if given else " (make up starts the stack)"
     try:
         return with_retries(url, command)
-    except memory.NotKeptError as error:
+    except snapshot.NotKeptError as error:
         raise ReportError(str(error)) from error
     except CpuError as error:
         remedy = remedy if isinstance(error, TemporaryError) else ""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from scripts.messages import duration
+from scripts.slack.messages import duration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.patches import PathPatch
 
-    from scripts.wall.memory import Snapshot
+    from scripts.snapshot import Snapshot
     from scripts.wall.models import Answer, State
 
 COLOURS: dict[State, str] = {

@@ -8,7 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from scripts.wall.memory import Snapshot
+    from scripts.snapshot import Snapshot
 
 # At the top nothing of matplotlib, Redis or the CPU: whoever does without pictures needs none of them.
 NO_MATPLOTLIB = "matplotlib is not installed here, and draws the picture: pip install matplotlib"
@@ -49,10 +49,10 @@ def png_of(start: str) -> bytes | None:
 def _look(start: str) -> Snapshot:
     """The start run as it is now, from the Redis that an Airflow connection leads to."""
     from cpu.redis_client import with_retries
-    from scripts.wall import memory
-    from scripts.wall.connection import redis_url
+    from scripts import snapshot
+    from scripts.redis_connection import redis_url
 
-    return with_retries(redis_url(), lambda client: memory.snapshot(client, start))
+    return with_retries(redis_url(), lambda client: snapshot.snapshot(client, start))
 
 
 def _why(error: Exception) -> str:
@@ -60,6 +60,6 @@ def _why(error: Exception) -> str:
     if isinstance(error, ImportError):
         missing = (error.name or "").partition(".")[0]
         return NO_MATPLOTLIB if missing == "matplotlib" else f"{missing} cannot be imported: install it here"
-    if type(error).__module__ in ("cpu.errors", "scripts.wall.connection", "scripts.wall.memory"):
+    if type(error).__module__ in ("cpu.errors", "scripts.redis_connection", "scripts.snapshot"):
         return str(error).replace("REDIS_URL", "the Airflow connection redis_cpu")
     return f"{type(error).__name__}, which is unexpected"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from scripts.messages import Message
+from scripts.slack.messages import Message
 
 
 def payload(message: Message) -> dict[str, Any]:

@@ -18,9 +18,10 @@ from sqlalchemy import exc
 
 from cpu.errors import CpuError, LostError
 from cpu.redis_client import with_retries
+from scripts import snapshot
+from scripts.redis_connection import CONNECTION, UnusableConnectionError, redis_url
 from scripts.report.picture import NO_MATPLOTLIB, draw
-from scripts.wall import memory, records
-from scripts.wall.connection import CONNECTION, UnusableConnectionError, redis_url
+from scripts.wall import records
 from scripts.wall.looks import Looks
 from scripts.wall.models import Cpu, Line, Start, Tile, Wall
 
@@ -86,7 +87,7 @@ async def one(start: StartId, cpu: CpuNumber) -> Response:
 async def picture(start: StartId, kind: Literal["svg", "png"]) -> Response:
     """All CPUs of a start run over time, as an image."""
     seen = await shared(
-        LOOKS, f"snapshot/{start}", lambda: from_redis(lambda client: memory.snapshot(client, start))
+        LOOKS, f"snapshot/{start}", lambda: from_redis(lambda client: snapshot.snapshot(client, start))
     )
 
     def drawn() -> bytes:
@@ -124,7 +125,7 @@ app.mount("/static", StaticFiles(directory=STATIC))
 
 def look(start: str) -> Wall:
     """A start run as it is now."""
-    seen = from_redis(lambda client: memory.snapshot(client, start))
+    seen = from_redis(lambda client: snapshot.snapshot(client, start))
     return Wall(
         start=start,
         stored=seen.stored,
@@ -146,11 +147,11 @@ def look_at(start: str, cpu: int) -> Cpu:
     """One CPU of it as it is now."""
 
     def read(client: Client) -> tuple[Tile, list[Line]]:
-        seen = memory.snapshot(client, start)
+        seen = snapshot.snapshot(client, start)
         tile = next((tile for tile in seen.tiles if tile.cpu == cpu), None)
         if tile is None:
-            raise memory.NotKeptError(f"start run {start} has no CPU {cpu}")
-        return tile, memory.listing(client, start, cpu, seen.program)
+            raise snapshot.NotKeptError(f"start run {start} has no CPU {cpu}")
+        return tile, snapshot.listing(client, start, cpu, seen.program)
 
     tile, program = from_redis(read)
     history, runs = from_database(
@@ -163,7 +164,7 @@ def from_redis(command: Callable[[Client], T]) -> T:
     """Ask Redis, or answer what is wrong: 404 where a part is not kept, 503 where it is away."""
     try:
         return with_retries(redis_url(REDIS_SECONDS), command, patience=0)
-    except (memory.NotKeptError, LostError) as error:
+    except (snapshot.NotKeptError, LostError) as error:
         raise HTTPException(404, str(error)) from error
     except UnusableConnectionError as error:
         raise HTTPException(503, str(error)) from error

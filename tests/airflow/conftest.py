@@ -17,14 +17,14 @@ from pathlib import Path
 
 import pytest
 
+from scripts.airflow_api import Api
 from scripts.bench.stacks import free_ports
-from scripts.local import cluster
-from scripts.local.airflow import ADMIN
-from scripts.local.api import Api
 from scripts.local.passwords import passwords
+from scripts.local.services import kubernetes
+from scripts.local.services.airflow import ADMIN
 from scripts.local.settings import REPOSITORY, load
-from tests.airflow.stack import Stack
-from tests.slack.server import TOKEN, SlackServer
+from tests.support.slack.server import TOKEN, SlackServer
+from tests.support.stack import Stack
 
 
 @pytest.fixture(scope="session")
@@ -84,6 +84,6 @@ def stack_in(state: Path, slack: SlackServer, options: list[str]) -> Iterator[St
         with Api(settings.api_url, ADMIN, passwords(state).admin) as api:
             yield Stack(settings, api, slack, environment, tuple(every))
         if settings.kubeconfig:
-            cluster.core_api(settings).delete_namespace(settings.namespace)
+            kubernetes.core_api(settings).delete_namespace(settings.namespace)
     finally:
         subprocess.run([*command, "down"], cwd=REPOSITORY, env=environment, check=True)

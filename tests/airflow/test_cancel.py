@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from scripts.local import cluster
-from scripts.local.waiting import wait_until
-from tests.airflow.stack import PATIENCE_SECONDS, Stack
+from scripts.local.services import kubernetes
+from scripts.waiting import wait_until
+from tests.support.stack import PATIENCE_SECONDS, Stack
 
 LONG = "acc +1\n" * 400 + "jmp -400\n"
 
@@ -23,7 +23,7 @@ def test_its_cpus_stop_its_pods_go_and_nothing_is_told(stack: Stack) -> None:
     assert {one["state"] for one in stack.runs(start)} == {"success"}
     assert [stack.registers(start, cpu).status for cpu in (0, 401)] == ["stopped", "stopped"]
     assert stack.told(start) == []
-    pods = cluster.core_api(stack.settings).list_namespaced_pod
+    pods = kubernetes.core_api(stack.settings).list_namespaced_pod
     ours = {"namespace": stack.settings.namespace, "label_selector": f"start={start}"}
     # A node takes its time to let one go.
     assert wait_until(lambda: pods(**ours).items == [], PATIENCE_SECONDS)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from cpu import program as programs
-from scripts.local import postgres
+from scripts.local.services import postgres
 from scripts.local.settings import REPOSITORY
-from scripts.local.waiting import wait_until
-from tests.airflow.stack import PATIENCE_SECONDS, Stack, reference
+from scripts.waiting import wait_until
+from tests.support.stack import PATIENCE_SECONDS, Stack, reference
 
 AGE = "10 days"
 AGE_SECONDS = 10 * 86_400

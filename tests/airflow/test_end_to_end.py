@@ -10,8 +10,8 @@ import pytest
 from cpu import program as programs
 from cpu import reference as solver
 from dags.cpu_start import EXAMPLE
-from tests.airflow.stack import Stack, reference
-from tests.programs import thirty_lines_with_faulting_swaps
+from tests.support.programs import thirty_lines_with_faulting_swaps
+from tests.support.stack import Stack, reference
 
 NO_SWAP_HELPS = "acc +1\njmp -1\nacc +5\njmp -3\n"
 

@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from scripts.local import processes, supervisor
-from scripts.local.waiting import wait_until
-from tests.airflow.stack import PATIENCE_SECONDS, Stack
+from scripts.waiting import wait_until
+from tests.support.stack import PATIENCE_SECONDS, Stack
 
 
 def scheduler(stack: Stack) -> psutil.Process:

@@ -6,11 +6,11 @@ import pytest
 
 from cpu import program as programs
 from cpu import reference as solver
-from scripts.local.waiting import wait_until
-from tests.airflow.stack import PATIENCE_SECONDS, Stack
+from scripts.waiting import wait_until
 from tests.airflow.test_end_to_end import assert_every_cpu_is_right, assert_no_cycle_ran_twice
-from tests.numbers import BEYOND_64_BITS
-from tests.programs import random_program
+from tests.support.numbers import BEYOND_64_BITS
+from tests.support.programs import random_program
+from tests.support.stack import PATIENCE_SECONDS, Stack
 
 
 def a_program_with_forty_candidates() -> str:

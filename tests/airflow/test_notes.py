@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from scripts.local.waiting import wait_until
-from tests.airflow.stack import Stack
-from tests.unit.solver import EXAMPLE
+from scripts.waiting import wait_until
+from tests.support.solver import EXAMPLE
+from tests.support.stack import Stack
 
 NOTES_OF_CPU_8 = [
     "`loaded: line 8, jmp -4 → nop -4`",

@@ -17,12 +17,12 @@ import pytest
 import yaml
 from kubernetes.watch import Watch
 
-from scripts.local import cluster
-from scripts.local.api import JSON
+from scripts.airflow_api import JSON
 from scripts.local.passwords import passwords
+from scripts.local.services import kubernetes
 from scripts.local.settings import REPOSITORY
-from tests.airflow.stack import Stack
-from tests.slack.server import TOKEN
+from tests.support.slack.server import TOKEN
+from tests.support.stack import Stack
 
 IN_A_KUBECONFIG = ("token", "password", "client-key-data")
 HOLD_SECRETS = {
@@ -76,7 +76,7 @@ class Told(NamedTuple):
 @pytest.fixture(scope="module")
 def told(stack: Stack) -> dict[str, Told]:
     """What is seen of a job that comes to its answers and of one that is refused, by where it is seen."""
-    core, namespace = cluster.core_api(stack.settings), stack.settings.namespace
+    core, namespace = kubernetes.core_api(stack.settings), stack.settings.namespace
     before = core.list_namespaced_pod(namespace).metadata.resource_version
     with commands_seen() as commands:
         run = stack.start(cycles=3)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from scripts.local.waiting import wait_until
-from tests.airflow.stack import PATIENCE_SECONDS, Stack
-from tests.slack.server import Fault
+from scripts.waiting import wait_until
+from tests.support.slack.server import Fault
+from tests.support.stack import PATIENCE_SECONDS, Stack
 
 
 def start(stack: Stack, trouble: Callable[[], object]) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from scripts.local.waiting import wait_until
-from tests.airflow.stack import PATIENCE_SECONDS, Stack
+from scripts.waiting import wait_until
+from tests.support.stack import PATIENCE_SECONDS, Stack
 
 
 def test_the_answers_come_to_the_thread_that_the_start_begins(stack: Stack) -> None:

@@ -8,12 +8,13 @@ from contextlib import suppress
 import pytest
 from kubernetes.client import ApiException
 
-from scripts.local import cluster, processes
-from scripts.local.api import AirflowError
-from scripts.local.waiting import wait_until
-from tests.airflow.stack import PATIENCE_SECONDS, Stack
+from scripts.airflow_api import AirflowError
+from scripts.local import processes
+from scripts.local.services import kubernetes
+from scripts.waiting import wait_until
 from tests.airflow.test_end_to_end import assert_every_cpu_is_right
 from tests.airflow.test_watch import LONG, look, runs_in_progress
+from tests.support.stack import PATIENCE_SECONDS, Stack
 
 CPUS = (0, 401)
 ANSWERS = ["Part 1: 400", "Part 2: 400 (line 401: jmp -400 → nop -400)"]
@@ -147,7 +148,7 @@ def test_pods_that_are_deleted_at_work_cost_a_try_and_no_more(
     stack: Stack, under_way: tuple[str, str]
 ) -> None:
     run, start = under_way
-    api, namespace = cluster.core_api(stack.settings), stack.settings.namespace
+    api, namespace = kubernetes.core_api(stack.settings), stack.settings.namespace
     deleted: set[str] = set()
 
     def are_deleted() -> bool:

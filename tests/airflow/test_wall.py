@@ -8,11 +8,11 @@ import httpx
 import pytest
 
 from cpu import program as programs
-from scripts.local.airflow import ADMIN
 from scripts.local.passwords import passwords
-from scripts.local.waiting import wait_until
-from tests.airflow.stack import Stack, reference
-from tests.unit.solver import EXAMPLE
+from scripts.local.services.airflow import ADMIN
+from scripts.waiting import wait_until
+from tests.support.solver import EXAMPLE
+from tests.support.stack import Stack, reference
 
 
 class AsksAgain(httpx.HTTPTransport):

@@ -11,11 +11,11 @@ from kubernetes import client
 from cpu import commands
 from cpu import program as programs
 from cpu.start_run import Settings
-from scripts.local import cluster
-from scripts.local.api import JSON, AirflowError
+from scripts.airflow_api import JSON, AirflowError
+from scripts.local.services import kubernetes
 from scripts.local.settings import SECRET
-from scripts.local.waiting import wait_until
-from tests.airflow.stack import PATIENCE_SECONDS, Stack, reference
+from scripts.waiting import wait_until
+from tests.support.stack import PATIENCE_SECONDS, Stack, reference
 
 LOOKS = 50
 LONG = "acc +1\n" * 400 + "jmp -400\n"
@@ -61,7 +61,7 @@ def trigger(stack: Stack, conf: JSON) -> str:
 @contextmanager
 def no_secret(stack: Stack) -> Iterator[None]:
     """Pods do not find Redis' address meanwhile."""
-    api, namespace = cluster.core_api(stack.settings), stack.settings.namespace
+    api, namespace = kubernetes.core_api(stack.settings), stack.settings.namespace
     kept = api.read_namespaced_secret(SECRET, namespace)
     api.delete_namespaced_secret(SECRET, namespace)
     kept.metadata = client.V1ObjectMeta(name=SECRET)

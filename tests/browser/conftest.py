@@ -11,9 +11,9 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
 from tests.airflow.conftest import stack_in
-from tests.airflow.stack import Stack
 from tests.browser.ui import Ui
-from tests.slack.server import SlackServer
+from tests.support.slack.server import SlackServer
+from tests.support.stack import Stack
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 

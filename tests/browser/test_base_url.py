@@ -11,12 +11,12 @@ from selenium import webdriver
 
 from scripts.bench.stacks import free_ports
 from scripts.local.demo import wall_url
-from scripts.local.waiting import wait_until
+from scripts.waiting import wait_until
 from tests.airflow.conftest import stack_in
-from tests.airflow.stack import Stack
 from tests.browser.ui import WALL, Ui
-from tests.slack.server import SlackServer
-from tests.unit.solver import EXAMPLE
+from tests.support.slack.server import SlackServer
+from tests.support.solver import EXAMPLE
+from tests.support.stack import Stack
 
 CPU_8 = "CPU 8: line 8"
 

@@ -8,8 +8,8 @@ from threading import Thread
 
 import pytest
 
-from tests.airflow.stack import Stack
 from tests.browser.ui import Ui
+from tests.support.stack import Stack
 
 LINES = [
     "![x](http://{host}/pixel)",

@@ -12,11 +12,11 @@ from cpu import program as programs
 from cpu import reference as solver
 from cpu.commands import load, store
 from cpu.start_run import Settings
-from scripts.local.waiting import wait_until
-from tests.airflow.stack import Stack, reference
+from scripts.waiting import wait_until
 from tests.browser.ui import WALL, Ui
-from tests.numbers import BEYOND_64_BITS
-from tests.unit.solver import EXAMPLE
+from tests.support.numbers import BEYOND_64_BITS
+from tests.support.solver import EXAMPLE
+from tests.support.stack import Stack, reference
 
 MINE = "nop +2\nacc +7\njmp +3\nacc -4\njmp -3\nacc +1\njmp -5\nacc +9\n"
 PATIENCE_SECONDS = 300

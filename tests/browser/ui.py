@@ -14,10 +14,10 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
 
-from scripts.local.airflow import ADMIN
 from scripts.local.passwords import passwords
-from scripts.local.waiting import wait_until
-from tests.airflow.stack import Stack
+from scripts.local.services.airflow import ADMIN
+from scripts.waiting import wait_until
+from tests.support.stack import Stack
 
 PATIENCE_SECONDS = 30
 WALL = "a[href$='/plugin/cpu-wall']"

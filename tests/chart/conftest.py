@@ -17,14 +17,14 @@ from pathlib import Path
 
 import pytest
 
+from scripts.airflow_api import Api
 from scripts.bench.stacks import free_ports
 from scripts.kind.passwords import SLACK
-from scripts.local.api import Api
 from scripts.local.settings import REPOSITORY
 from tests.chart.network import network
-from tests.deploy.chart import CHART
-from tests.kubernetes.cluster import Cluster
-from tests.slack.server import TOKEN, SlackServer
+from tests.support.chart import CHART
+from tests.support.cluster import Cluster
+from tests.support.slack.server import TOKEN, SlackServer
 
 FOLDER = Path(__file__).parent
 REGISTRY = "127.0.0.1:50500"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.kubernetes.cluster import Cluster
+from tests.support.cluster import Cluster
 
 CHAIN = "CLUSTER-CPU-TEST"
 DNS_PORT = 5354

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from cpu import program as programs
 from cpu import reference as solver
-from scripts.local.waiting import wait_until
+from scripts.waiting import wait_until
 from tests.chart.conftest import PATIENCE_SECONDS, Deployed
-from tests.programs import thirty_lines_with_faulting_swaps
+from tests.support.programs import thirty_lines_with_faulting_swaps
 
 
 def run(deployed: Deployed, **conf: object) -> list[str]:

@@ -17,8 +17,8 @@ import yaml
 
 from scripts.bench.pods import until_it_takes_pods
 from tests.cluster.image import Image
-from tests.deploy.manifests import FOLDER
-from tests.kubernetes.cluster import PATIENCE, Cluster
+from tests.support.cluster import PATIENCE, Cluster
+from tests.support.manifests import FOLDER
 
 ACCOUNT = "airflow"
 

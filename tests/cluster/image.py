@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from dags import pods
-from tests.kubernetes.cluster import Cluster, ended, terminated
+from tests.support.cluster import Cluster, ended, terminated
 
 PYTHON = "/usr/local/bin/python"
 

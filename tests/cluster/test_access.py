@@ -10,11 +10,11 @@ import kubernetes
 import pytest
 
 from dags import pods
-from dags.pods import run
-from dags.pods.api import connect
+from dags.pods import runner
+from dags.pods.client import connect
 from tests.cluster.conftest import ACCOUNT, status_of
 from tests.cluster.pods import LEAVE_A_RESULT, RESULT, manifest
-from tests.kubernetes.cluster import Cluster
+from tests.support.cluster import Cluster
 
 FORBIDDEN: dict[str, Callable[[Any, str], Any]] = {
     "list pods": lambda api, ours: api.list_namespaced_pod(ours),
@@ -92,8 +92,8 @@ async def test_the_account_deletes_the_pod_of_a_task_that_is_ended(
 ) -> None:
     made = manifest(account.namespace, account.image, "sleep 60")
     async with connect(connection) as api:
-        await run.created(api, made)
-    await run.delete_by_name(connection, made)
+        await runner.created(api, made)
+    await runner.delete_by_name(connection, made)
     await asyncio.to_thread(cluster.until_gone, made["metadata"]["name"])
 
 

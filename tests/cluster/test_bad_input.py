@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from dags import pods
-from dags.pods import api, status
+from dags.pods import client, status
 from tests.cluster.conftest import until_counted
 from tests.cluster.pods import LEAVE_A_RESULT, RESULT, manifest
-from tests.kubernetes.cluster import Cluster, runs
+from tests.support.cluster import Cluster, runs
 
 EXCEEDED = r"403 .*exceeded quota: few, .*\("
 
@@ -101,7 +101,7 @@ async def test_a_full_quota_is_waited_for_and_then_told_and_tried_again(
         cluster.api.create_namespaced_pod(cluster.namespace, other)
         await asyncio.to_thread(cluster.until, other["metadata"]["name"], runs)
         with monkeypatch.context() as hasty:
-            hasty.setattr(api, "PATIENCE_SECONDS", 1)
+            hasty.setattr(client, "PATIENCE_SECONDS", 1)
             with pytest.raises(pods.PodFailed, match=EXCEEDED + "wait for pods to end"):
                 await pods.run_pod(connection, made)
         waiting = asyncio.create_task(pods.run_pod(connection, made))

@@ -6,8 +6,8 @@ import kubernetes
 import pytest
 import yaml
 
-from tests.deploy.chart import CHART, rendered, values
-from tests.kubernetes.cluster import Cluster
+from tests.support.chart import CHART, rendered, values
+from tests.support.cluster import Cluster
 
 # Kubernetes before 1.21 has no CronJob of version 1: what needs it is left out there.
 WITHOUT_CRON_JOBS = {"databaseCleanup": {"enabled": False}}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.cluster.image import PYTHON, Image
-from tests.kubernetes.cluster import terminated
-from tests.unit.solver import EXAMPLE
+from tests.support.cluster import terminated
+from tests.support.solver import EXAMPLE
 
 LIST_PROGRAMS = """
 import os

@@ -12,9 +12,9 @@ import pytest
 
 from scripts.bench import start_time
 from tests.cluster.image import Image
-from tests.redis import server as servers
-from tests.redis import tls
-from tests.redis.test_processes import ENCODED
+from tests.cpu_image.test_main import ENCODED
+from tests.support import redis_server as servers
+from tests.support import tls
 
 STORE = ["store", "--start", "image", "--encoded", ENCODED]
 

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from scripts.kind import laptop
-from tests.kubernetes.cluster import Cluster
+from tests.support.cluster import Cluster
 
 
 def test_the_server_takes_redis_and_postgresql(cluster: Cluster) -> None:

@@ -10,7 +10,7 @@ import pytest
 from dags import pods
 from tests.cluster.conftest import status_of
 from tests.cluster.pods import manifest
-from tests.kubernetes.cluster import Cluster
+from tests.support.cluster import Cluster
 
 
 def test_applied_again_nothing_changes(cluster: Cluster, overlay: Path) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from dags import cpu_watch, runs, settings
+from dags import cpu_watch, dag_runs, settings
 from dags.outage import Outage
 from scripts.slack.errors import SlackAway
-from tests.slack.server import TOKEN, Fault, SlackServer
-from tests.slack.ways import WEBHOOK
+from tests.support.slack.server import TOKEN, Fault, SlackServer
+from tests.support.slack.ways import WEBHOOK
 
 START = "20261122-084725-a1b2c3"
 BEGIN = datetime(2026, 11, 22, 8, 50, tzinfo=UTC)
@@ -93,7 +93,7 @@ def watchdog(slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> Watchdog:
         watchdog.chain.append((run, conf, run_after))
         return True
 
-    monkeypatch.setattr(runs, "trigger_run", trigger_run)
+    monkeypatch.setattr(dag_runs, "trigger_run", trigger_run)
     return watchdog
 
 
@@ -259,7 +259,7 @@ def test_a_look_that_cannot_trigger_the_next_one_is_told_once(
     def refuse(*_: Any) -> bool:
         raise RuntimeError("run r of DAG cpu_watch could not be triggered: no such DAG")
 
-    monkeypatch.setattr(runs, "trigger_run", refuse)
+    monkeypatch.setattr(dag_runs, "trigger_run", refuse)
     run = SimpleNamespace(dag_id="cpu_watch", run_id="r", run_after=BEGIN)
     task: Any = cpu_watch.dag.get_task("look_again")
     for number in range(1, 20):

@@ -21,8 +21,8 @@ from airflow.timetables.trigger import CronTriggerTimetable
 from cpu import program as programs
 from cpu import reference
 from dags import cpu, cpu_cancel, cpu_clean_up, cpu_start, cpu_watch, settings
+from dags.dag_runs import Cycle, run_id
 from dags.pods import PodOperator
-from dags.runs import Cycle, run_id
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,8 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from scripts.bench.stacks import free_ports
-from tests.deploy.chart import ROOT
 from tests.deploy.test_gitlab_ci import PIPELINE
+from tests.support.chart import ROOT
 
 ADVISORY = {
     "id": "TEST-1",

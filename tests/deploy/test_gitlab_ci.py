@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from tests.deploy.chart import ROOT
+from tests.support.chart import ROOT
 
 
 class Loader(yaml.SafeLoader):

@@ -19,11 +19,12 @@ from airflow.models.dagrun import DagRun
 
 from dags import settings as dag_settings
 from scripts.kind import helm
-from scripts.local import airflow, clean_up
+from scripts.local import clean_up
 from scripts.local.passwords import passwords
 from scripts.local.preload.airflow_local_settings import NEEDED_BY_TASKS
+from scripts.local.services import airflow
 from scripts.local.settings import Settings
-from tests.deploy.chart import ROOT, SCHEMA, values
+from tests.support.chart import ROOT, SCHEMA, values
 
 VALUES = values()
 BARE = ROOT / "tests/chart/bare.yaml"

@@ -12,9 +12,9 @@ from kubernetes.utils import parse_quantity
 from kubernetes_asyncio.client import ApiException
 
 from dags import cpu, cpu_cancel, cpu_start, cpu_watch, pods, settings
-from dags.pods import PodOperator, run
-from dags.pods.api import api_trouble
-from tests.deploy.manifests import FOLDER, kustomization, manifest
+from dags.pods import PodOperator, runner
+from dags.pods.client import api_trouble
+from tests.support.manifests import FOLDER, kustomization, manifest
 
 # As the Kubernetes clients name a call → as a Role names it.
 VERBS = {"create": "create", "read": "get", "patch": "patch", "replace": "update", "delete": "delete"}
@@ -48,7 +48,7 @@ def test_the_namespace_is_the_one_the_dags_use_unless_told_otherwise() -> None:
 
 
 def test_the_role_has_the_verbs_of_the_operator_s_calls_and_no_other() -> None:
-    source = Path(run.__file__).read_text()
+    source = Path(runner.__file__).read_text()
     calls = re.findall(r"\bapi\.([a-z]+)_namespaced_(\w+)", source)
     # A list is only ever watched, and what one begins with is as good as a list.
     listed = source.count("api.list_namespaced_pod")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.chart import CHART, ROOT, Manifest, rendered, values
-from tests.deploy.manifests import manifest
+from tests.support.chart import CHART, ROOT, Manifest, rendered, values
+from tests.support.manifests import manifest
 
 pytestmark = pytest.mark.skipif(not CHART, reason="AIRFLOW_CHART names no chart to render")
 

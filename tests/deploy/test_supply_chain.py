@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from tests.deploy.chart import ROOT
+from tests.support.chart import ROOT
 
 
 def commands_of_the_set_up() -> list[str]:

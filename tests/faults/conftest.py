@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.airflow.conftest import of_cluster, stack_in
-from tests.airflow.stack import Stack
 from tests.faults.report import Report
-from tests.slack.server import SlackServer
+from tests.support.slack.server import SlackServer
+from tests.support.stack import Stack
 
 REPORT = pytest.StashKey[Report]()
 

@@ -16,9 +16,10 @@ import psutil
 from kubernetes.client import ApiException
 from redis import RedisError
 
-from scripts.local import cluster, supervisor
-from tests.airflow.stack import Stack
-from tests.slack.server import Fault as SlackFault
+from scripts.local import supervisor
+from scripts.local.services import kubernetes
+from tests.support.slack.server import Fault as SlackFault
+from tests.support.stack import Stack
 
 AIRFLOW = ("scheduler", "triggerer", "api-server", "dag-processor")
 SERVERS = ("postgres", "redis", "kubernetes")
@@ -115,7 +116,7 @@ def is_commit(command: dict[str, Any], since: float) -> bool:
 def delete_pod(chaos: Chaos) -> bool:
     """As somebody with kubectl might."""
     namespace = chaos.stack.settings.namespace
-    api = cluster.core_api(chaos.stack.settings)
+    api = kubernetes.core_api(chaos.stack.settings)
     with suppress(ApiException, OSError):
         if there := api.list_namespaced_pod(namespace).items:
             api.delete_namespaced_pod(chaos.choice.choice(there).metadata.name, namespace)

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from cpu.keys import Keys
-from tests.airflow.stack import Stack
+from tests.support.stack import Stack
 
 
 @dataclass

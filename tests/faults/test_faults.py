@@ -15,12 +15,12 @@ import redis
 from cpu import program as programs
 from cpu import reference as solver
 from cpu.program import Program
-from scripts.local.api import AirflowError
-from scripts.local.waiting import wait_until
-from tests.airflow.stack import Stack, reference
+from scripts.airflow_api import AirflowError
+from scripts.waiting import wait_until
 from tests.faults.faults import AIRFLOW, FAULTS, NODE, SERVERS, Chaos, injecting, there_are
 from tests.faults.report import Report
-from tests.programs import thirty_lines_with_faulting_swaps
+from tests.support.programs import thirty_lines_with_faulting_swaps
+from tests.support.stack import Stack, reference
 
 PATIENCE_SECONDS = 900
 AWAY = (AirflowError, httpx.TransportError, redis.RedisError, KeyError, OSError)

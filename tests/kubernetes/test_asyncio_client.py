@@ -9,7 +9,7 @@ import kubernetes_asyncio
 import pytest
 from kubernetes_asyncio.client.exceptions import ApiException
 
-from tests.kubernetes.cluster import PATIENCE, Cluster, ended, terminated
+from tests.support.cluster import PATIENCE, Cluster, ended, terminated
 
 
 @pytest.fixture

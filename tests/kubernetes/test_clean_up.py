@@ -10,7 +10,7 @@ import pytest
 from scripts.local.clean_up import remove_pods
 from scripts.local.errors import StackError
 from scripts.local.settings import Settings
-from tests.kubernetes.cluster import Cluster
+from tests.support.cluster import Cluster
 
 OURS = {"app": "cluster-cpu"}
 

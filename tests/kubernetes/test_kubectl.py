@@ -11,8 +11,8 @@ import pytest
 
 from scripts.local.pods import COLUMNS, get_pods, in_words
 from scripts.local.settings import Settings
-from tests.kubernetes.cluster import PATIENCE, ROOT, Cluster
-from tests.processes import running
+from tests.support.cluster import PATIENCE, ROOT, Cluster
+from tests.support.processes import running
 
 KUBECTLS = {"distribution": "kubectl", "newest": str(ROOT / ".venv/kubectl/bin/kubectl")}
 """The kubectl on the PATH, and the one of pyproject.toml's group kubectl."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kubernetes.client.exceptions import ApiException
 
-from tests.kubernetes.cluster import Cluster, ended
+from tests.support.cluster import Cluster, ended
 
 
 def refusal(error: pytest.ExceptionInfo[ApiException]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.kubernetes.cluster import ROOT, Cluster
+from tests.support.cluster import ROOT, Cluster
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.kubernetes.cluster import Cluster, ended, runs, state, terminated, waits
+from tests.support.cluster import Cluster, ended, runs, state, terminated, waits
 
 
 def test_a_pod_is_pending_then_runs_then_succeeds(cluster: Cluster) -> None:

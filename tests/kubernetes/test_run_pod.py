@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from dags import pods
-from dags.pods import api, status
-from dags.pods import run as runs_pods
-from tests.kubernetes.cluster import Cluster, ended, runs, waits
+from dags.pods import client as api
+from dags.pods import runner as runs_pods
+from dags.pods import status
+from tests.support.cluster import Cluster, ended, runs, waits
 
 LEAVE_A_RESULT = """echo '{"acc": 5}' > "$RESULT_FILE" """
 RESULT = {"acc": 5}

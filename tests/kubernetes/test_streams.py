@@ -12,7 +12,7 @@ import kubernetes
 import pytest
 from kubernetes.client.exceptions import ApiException
 
-from tests.kubernetes.cluster import PATIENCE, Cluster, ended, terminated
+from tests.support.cluster import PATIENCE, Cluster, ended, terminated
 
 
 def changes(cluster: Cluster, **options: Any) -> Any:

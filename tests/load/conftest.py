@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.airflow.conftest import stack_in
-from tests.airflow.stack import Stack
-from tests.slack.server import SlackServer
+from tests.support.slack.server import SlackServer
+from tests.support.stack import Stack
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,9 @@ from itertools import islice
 
 from cpu import program as programs
 from cpu import reference as solver
-from tests.airflow.stack import Stack
 from tests.airflow.test_end_to_end import assert_every_cpu_is_right, assert_no_cycle_ran_twice
-from tests.programs import random_program
+from tests.support.programs import random_program
+from tests.support.stack import Stack
 
 PATIENCE_SECONDS = 1500
 # The first with 300 candidates of which just one ends it; most run for 22 cycles. It takes minutes to find.

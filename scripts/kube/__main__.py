@@ -1,0 +1,85 @@
+"""Starts the endpoint: `python -m scripts.kube --state DIR --image cpu=cpu_image`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from scripts.kube.images import Source
+from scripts.kube.server import ADDRESS, Settings, serve
+
+_DESCRIPTION = f"""\
+A stand-in for Kubernetes, for trying and testing on one machine: the part of core/v1 that pods need, on
+https://{ADDRESS}, each container run as a local process of yours. It isolates nothing: run only images that
+you would run as programs. DIR/kubeconfig is there once it listens, for kubectl and every other client.
+"""
+
+
+def main() -> int:
+    """Runs until SIGTERM or SIGINT; 0 then, 1 when it could not start."""
+    settings = _settings()
+    try:
+        asyncio.run(serve(settings))
+    except BlockingIOError:
+        print(f"{settings.state} is in use by another endpoint: stop that one first", file=sys.stderr)
+        return 1
+    except OSError as problem:
+        remedy = "choose another --port or --state"
+        where = f"{ADDRESS}:{settings.port} with {settings.state}"
+        print(f"Cannot serve on {where}: {problem}: {remedy}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _settings() -> Settings:
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.kube",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--port", type=int, default=16443, help="port on loopback, 0 for any free one (%(default)s)"
+    )
+    parser.add_argument(
+        "--state", type=Path, required=True, metavar="DIR", help="folder for everything it keeps"
+    )
+    parser.add_argument(
+        "--image",
+        type=_image,
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER[:LIBRARIES]",
+        help="run FOLDER's package for every image NAME, whatever its registry and tag, with the packages "
+        "in LIBRARIES instead of this process's own; may be repeated",
+    )
+    parser.add_argument(
+        "--starting",
+        type=int,
+        default=4 * (os.cpu_count() or 1),
+        metavar="N",
+        help="containers that may be starting at once; the others wait as Pending (%(default)s)",
+    )
+    given = parser.parse_args()
+    if given.starting < 1:
+        parser.error("--starting must be at least 1")
+    return Settings(given.port, given.state, dict(given.image), given.starting)
+
+
+def _image(text: str) -> tuple[str, Source]:
+    name, equals, places = text.partition("=")
+    folder, _, libraries = places.partition(":")
+    source = Source(Path(folder).resolve(), Path(libraries).resolve() if libraries else None)
+    if not name or not equals or len(list(source.folder.glob("*/__main__.py"))) != 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: give NAME=FOLDER, where FOLDER holds one package with a __main__.py"
+        )
+    if source.libraries and not source.libraries.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r}: {libraries} is no folder: install its packages there")
+    return name, source
+
+
+if __name__ == "__main__":
+    sys.exit(main())

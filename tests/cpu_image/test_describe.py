@@ -1,0 +1,109 @@
+"""A result in words, for people."""
+
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cpu.describe import sentence
+from cpu.result import remark
+
+CYCLE = {
+    "status": "ok", "start": "s", "cpu": 8, "first": 3, "cycle": 3, "instruction": "jmp +4", "line": 3,
+    "pc": "6", "acc": "1", "swap": {"line": 8, "before": "jmp -4", "after": "nop -4"},
+}  # fmt: skip
+LOADED = {"status": "ok", "start": "s", "cpu": 8, "cycle": 0, "pc": "0", "acc": "0", "swap": CYCLE["swap"]}
+STOPPED = {"status": "stopped", "cycle": 2, "instruction": None, "line": None}
+ACCOUNT = {"seconds": 12.3, "cpus": 4, "stopped": 2, "ended": 1}
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        (
+            {"status": "stored", "start": "s", "instructions": 9, "candidates": "0x12a"},
+            "stored 9 instructions for start run s, 4 with a swap to try",
+        ),
+        (
+            {"status": "stored", "start": "s", "instructions": 1, "candidates": "0x0"},
+            "stored 1 instruction for start run s, 0 with a swap to try",
+        ),
+        (LOADED, "CPU 8 loaded: line 8, jmp -4 → nop -4"),
+        (LOADED | {"cpu": 0, "swap": None}, "CPU 0 loaded: the program as written"),
+        (
+            LOADED | {"status": "invalid", "cpu": 2, "swap": None},
+            "CPU 2 has nothing to swap: it runs no cycle",
+        ),
+        (CYCLE, "CPU 8, cycle 3: jmp +4 → acc 1, pc 6"),
+        (CYCLE | {"first": 1, "cycle": 100}, "CPU 8, cycles 1 to 100: jmp +4 → acc 1, pc 6"),
+        (
+            CYCLE | {"status": "loop"},
+            "CPU 8, cycle 3: jmp +4 → acc 1, pc 6, where it has been before: loop",
+        ),
+        (CYCLE | {"status": "end"}, "CPU 8, cycle 3: jmp +4 → acc 1, pc 6, past the last instruction: end"),
+        (
+            CYCLE | {"status": "fault", "pc": "-1"},
+            "CPU 8, cycle 3: jmp +4 → acc 1, pc -1, outside of the program: fault",
+        ),
+        (CYCLE | STOPPED, "CPU 8 was told to stop after cycle 2: acc 1, pc 6"),
+        (
+            CYCLE | {"status": "end", "verdict": "part2"} | ACCOUNT,
+            "CPU 8, cycle 3: jmp +4 → acc 1, pc 6, past the last instruction: end; this answers part 2; "
+            "2 of 4 swaps stopped after 12.3 s, 1 at the end",
+        ),
+        (
+            CYCLE | STOPPED | {"verdict": "none"},
+            "CPU 8 was told to stop after cycle 2: acc 1, pc 6; no swap ends this program",
+        ),
+        (
+            {"status": "cancelled", "start": "s"},
+            "start run s is cancelled: its CPUs stop at their next cycle",
+        ),
+        (
+            {"status": "running", "start": "s", "due": [[0, 1, 2]], "news": [], "more": None},
+            "start run s goes on: 1 CPU due, 0 with an answer",
+        ),
+        (
+            {"status": "over", "start": "s", "due": [], "news": [[0, 3], [8, 1]], "more": None},
+            "start run s is over: 2 CPUs with an answer",
+        ),
+    ],
+)
+def test_a_result_is_told_in_one_sentence(result: dict[str, Any], words: str) -> None:
+    assert sentence(result) == words
+
+
+@pytest.mark.parametrize("missing", sorted(CYCLE))
+def test_a_result_of_another_version_is_told_as_far_as_it_is_known(missing: str) -> None:
+    assert "\n" not in sentence({name: value for name, value in CYCLE.items() if name != missing})
+
+
+def test_a_result_that_is_not_known_is_not_told_of(capfd: pytest.CaptureFixture[str]) -> None:
+    assert sentence({}) == sentence({"status": "asleep"}) == ""
+    remark(sentence({}))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("utf-8", "a → b\n"), ("ascii", "a -> b\n")])
+def test_a_sentence_is_printed_as_the_terminal_can(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, shown: str
+) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    remark("a → b")
+    terminal.seek(0)
+    assert terminal.read() == shown
+
+
+def test_a_sentence_that_cannot_be_printed_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    for closed in (None, (tmp_path / "file").open()):
+        if closed:
+            closed.close()
+        monkeypatch.setattr(sys, "stderr", closed)
+        remark("a → b")
+    assert capfd.readouterr() == ("", "")

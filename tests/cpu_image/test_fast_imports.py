@@ -1,0 +1,93 @@
+"""The commands as they run in a pod: with redis imported lean, on what the image has and nothing else."""
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import redis
+
+from tests.cpu_image.test_main import CPU_IMAGE, ENCODED
+from tests.support import redis_server as servers
+from tests.support import tls
+
+LIBRARIES = Path(sys.prefix) / "cpu-image"
+STORE = ["store", "--start", "lean", "--encoded", ENCODED]
+
+
+def command(url: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as the image's entrypoint does, but not as the whole machine's pod."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = servers.environment(
+            REDIS_URL=url, PYTHONPATH=str(LIBRARIES), RESULT_FILE=f"{folder}/result"
+        )
+        return subprocess.run(
+            [sys.executable, "-S", *options, "-m", "cpu", *STORE],
+            cwd=CPU_IMAGE,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+
+def stored(done: subprocess.CompletedProcess[str]) -> None:
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["status"] == "stored"
+
+
+def imported(url: str) -> set[str]:
+    """The modules that a command runs."""
+    done = command(url, "-X", "importtime")
+    stored(done)
+    return set(re.findall(r"^import time:.*\| +(\S+)$", done.stderr, re.MULTILINE))
+
+
+def test_no_command_waits_for_what_it_does_not_use(server: servers.Server, client: redis.Redis) -> None:
+    modules = imported(server.url)
+    assert {"redis.client", "redis.connection", "cpu.commands"} <= modules
+    unneeded = {"redis", "redis.asyncio", "redis.asyncio.client", "redis.sentinel", "redis.cluster"}
+    assert not modules & {*unneeded, "asyncio", "_ssl", "email", "importlib.metadata", "concurrent.futures"}
+
+
+def test_a_unix_socket_is_reached(server: servers.Server, client: redis.Redis) -> None:
+    stored(command(server.url))
+    assert client.exists("cpu:{lean}:start")
+
+
+def test_a_port_is_reached_with_a_password_and_a_database() -> None:
+    port = servers.free_port()
+    with servers.running("--requirepass", "secret", port=port):
+        url = f"redis://:secret@127.0.0.1:{port}/3"
+        stored(command(url))
+        with redis.Redis.from_url(url) as client:
+            assert client.exists("cpu:{lean}:start")
+
+
+def test_a_redis_cluster_is_reached(redis_cluster_url: str) -> None:
+    stored(command(redis_cluster_url))
+
+
+@pytest.fixture
+async def tls_url(tmp_path: Path) -> AsyncIterator[str]:
+    port = servers.free_port()
+    with servers.running("--requirepass", "secret", port=port):
+        async with tls.relay("127.0.0.1", port, tmp_path) as (tls_port, certificate):
+            yield f"rediss://:secret@127.0.0.1:{tls_port}/0?ssl_ca_data={quote(certificate)}"
+
+
+async def test_tls_is_spoken(tls_url: str) -> None:
+    stored(await asyncio.to_thread(command, tls_url))
+
+
+async def test_a_certificate_that_is_not_trusted_is_refused(tls_url: str) -> None:
+    done = await asyncio.to_thread(command, tls_url.partition("?")[0])
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Redis' TLS certificate is not trusted" in done.stderr

@@ -1,0 +1,51 @@
+"""Commands with any numbers, in any order: answered in one line, or refused with nothing changed."""
+
+from __future__ import annotations
+
+import io
+import json
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cpu.__main__ import main
+from cpu.describe import sentence
+from tests.support.redis_server import Server
+from tests.support.trial import Trial
+
+near = st.integers(0, 10)
+numbers = near | near | near | st.integers(-2, 10**13) | st.sampled_from([10_000, 10**6, 10**12, 10**30])
+calls = st.tuples(
+    st.sampled_from(["load", "exec", "exec", "exec", "read"]), numbers, numbers, numbers, st.booleans()
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(calls, min_size=1, max_size=8))
+def test_whatever_is_asked_is_answered_or_refused_with_nothing_changed(
+    server: Server, client: redis.Redis, tmp_path: Path, asked: list[tuple[str, int, int, int, bool]]
+) -> None:
+    client.flushall()
+    trial = Trial(client)
+    trial.store()
+    trial.load(8)
+    for command, cpu, cycle, cycles, once in asked:
+        own = {"exec": [f"--cycle={cycle}", f"--cycles={cycles}"], "load": ["--once"] * once, "read": []}
+        before, out, errors = trial.dump(), io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as environment, redirect_stdout(out), redirect_stderr(errors):
+            environment.setenv("REDIS_URL", server.url)
+            environment.setenv("RESULT_FILE", str(tmp_path / "result"))
+            code = main([command, f"--start={trial.start}", f"--cpu={cpu}", *own[command]])
+        if code == 0:
+            result = json.loads((tmp_path / "result").read_text())
+            assert (result["start"], result["cpu"]) == (trial.start, cpu)
+            assert errors.getvalue() == f"{sentence(result)}\n"
+            assert errors.getvalue().startswith(f"CPU {cpu}")
+            assert json.loads(out.getvalue()) == result
+        else:
+            assert (code, out.getvalue(), errors.getvalue().count("\n")) == (2, "", 1)
+            assert trial.dump() == before

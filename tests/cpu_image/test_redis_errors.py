@@ -1,0 +1,373 @@
+"""What Redis refuses with: each row of the table, from a real server wherever one can be made to say it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from redis._parsers.base import BaseParser
+
+from cpu.errors import CpuError, PermanentError, RefusedError, TemporaryError
+from cpu.redis_client import Client, with_retries
+from cpu.redis_errors import REFUSALS, refusal_of
+from cpu.result import Result
+from tests.support import redis_server as servers
+from tests.support import tls
+from tests.support.trial import Trial
+
+Command = Callable[[Client], object]
+SECRET = "s3cret"
+
+
+error_reply: Callable[[str], redis.RedisError] = BaseParser.parse_error
+"""What redis-py makes of an error that Redis answers with."""
+
+
+def store(client: Client) -> Result:
+    return Trial(client, "s").store()
+
+
+def load(client: Client) -> Result:
+    return Trial(client, "s").load(1)
+
+
+def refused(url: str, command: Command) -> CpuError:
+    """The error of a command that is not tried again; it tells no secret and no address."""
+    with pytest.raises(CpuError) as caught:
+        with_retries(url, command, patience=0)
+    error = caught.value
+    assert not isinstance(error, RefusedError)
+    assert "\n" not in str(error)
+    assert ": " in str(error)
+    assert not {SECRET, "127.0.0.1"} & set(str(error).replace(":", " ").split())
+    assert error.__cause__ is error.__context__ is None  # nor does a traceback
+    return error
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    port = servers.free_port()
+    with servers.running("--databases", "4", "--enable-protected-configs", "yes", port=port):
+        yield port
+
+
+@pytest.fixture
+def admin(port: int) -> Iterator[redis.Redis]:
+    with redis.Redis(port=port) as client:
+        client.flushall()
+        client.script_flush()
+        yield client
+
+
+@contextmanager
+def configured(admin: redis.Redis, **settings: str) -> Iterator[None]:
+    names = {name.replace("_", "-"): value for name, value in settings.items()}
+    before: Any = {name: admin.config_get(name)[name] for name in names}
+    for name, value in names.items():
+        admin.config_set(name, value)
+    yield
+    for name, value in before.items():
+        admin.config_set(name, value)
+
+
+@pytest.mark.parametrize("who", ["", f":{SECRET}@", f"somebody:{SECRET}@"])
+def test_a_password_that_is_missing_or_wrong_says_so_and_may_be_put_right_meanwhile(
+    admin: redis.Redis, port: int, who: str
+) -> None:
+    with configured(admin, requirepass="right"):
+        error = refused(f"redis://{who}127.0.0.1:{port}", store)
+    assert isinstance(error, TemporaryError)
+    expected = "refuses the user or the password" if who else "wants a password, and REDIS_URL has none"
+    assert expected in str(error)
+
+
+def test_a_password_for_a_redis_that_has_none_says_so(admin: redis.Redis, port: int) -> None:
+    error = refused(f"redis://:{SECRET}@127.0.0.1:{port}", store)
+    assert "REDIS_URL has a password, and Redis has none" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("rights", "keys", "command"),
+    [
+        ("-evalsha", "*", store),
+        ("-script", "*", store),
+        ("-hset", "*", store),
+        ("-hmget", "*", load),
+        ("-multi", "*", load),
+        ("+get", "another", load),
+        ("+get", "another", store),
+    ],
+)
+def test_a_user_without_a_right_is_told_where_the_rights_are_listed(
+    admin: redis.Redis, port: int, rights: str, keys: str, command: Command
+) -> None:
+    admin.acl_setuser("cpu", enabled=True, passwords=[f"+{SECRET}"], keys=[keys], commands=["+@all", rights])
+    error = refused(f"redis://cpu:{SECRET}@127.0.0.1:{port}", command)
+    admin.acl_deluser("cpu")
+    assert isinstance(error, PermanentError)
+    assert "lacks the right" in str(error)
+    assert "scripts/cluster/redis-users.acl" in str(error)
+
+
+@pytest.mark.parametrize("command", [store, load])
+@pytest.mark.parametrize("database", ["9", "4"])
+def test_a_database_that_is_not_there_says_so(
+    admin: redis.Redis, port: int, command: Command, database: str
+) -> None:
+    error = refused(f"redis://127.0.0.1:{port}/{database}", command)
+    assert isinstance(error, PermanentError)
+    assert "no database of the number at the end of REDIS_URL" in str(error)
+
+
+@pytest.mark.parametrize("command", [store, load])
+def test_a_key_that_is_no_cpu_s_says_so(admin: redis.Redis, port: int, command: Command) -> None:
+    admin.set("cpu:{s}:start", "something else")
+    error = refused(f"redis://127.0.0.1:{port}", command)
+    assert isinstance(error, PermanentError)
+    assert "holds something that is not a CPU's" in str(error)
+
+
+def test_a_full_redis_says_so_and_may_have_room_later(admin: redis.Redis, port: int) -> None:
+    with configured(admin, maxmemory="1"):
+        error = refused(f"redis://127.0.0.1:{port}", store)
+    assert isinstance(error, TemporaryError)
+    assert "no memory left: raise its maxmemory" in str(error)
+
+
+@pytest.mark.parametrize("command", [store, load])
+@pytest.mark.parametrize("stale", ["yes", "no"])
+def test_a_replica_says_so(admin: redis.Redis, port: int, stale: str, command: Command) -> None:
+    with configured(admin, replica_serve_stale_data=stale):
+        admin.replicaof("127.0.0.1", servers.free_port())
+        try:
+            error = refused(f"redis://127.0.0.1:{port}", command)
+        finally:
+            admin.replicaof("NO", "ONE")
+    assert isinstance(error, TemporaryError)
+    assert "REDIS_URL must lead to the primary" in str(error)
+
+
+def test_a_primary_with_too_few_replicas_says_so(admin: redis.Redis, port: int) -> None:
+    with configured(admin, min_replicas_to_write="1"):
+        error = refused(f"redis://127.0.0.1:{port}", store)
+    assert isinstance(error, TemporaryError)
+    assert "min-replicas-to-write" in str(error)
+
+
+def test_a_redis_that_cannot_save_says_so(admin: redis.Redis, port: int, tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    with configured(admin, save="1000 1000"):
+        with configured(admin, dir=str(folder)):
+            folder.rmdir()
+            admin.bgsave()
+            servers.wait_until(lambda: saved(admin) == "err", 10)
+            error = refused(f"redis://127.0.0.1:{port}", store)
+        admin.bgsave()
+        servers.wait_until(lambda: saved(admin) == "ok", 10)
+    assert isinstance(error, TemporaryError)
+    assert "cannot save its data and takes no writes" in str(error)
+
+
+def saved(admin: redis.Redis) -> str:
+    found: Any = admin.info("persistence")
+    return str(found["rdb_last_bgsave_status"])
+
+
+def test_a_redis_that_is_busy_with_a_script_says_so(admin: redis.Redis, port: int) -> None:
+    def loop() -> None:
+        with redis.Redis(port=port) as busy, pytest.raises(redis.ResponseError):
+            busy.eval("while true do end", 0)
+
+    with configured(admin, lua_time_limit="1"):
+        thread = threading.Thread(target=loop)
+        thread.start()
+        try:
+            servers.wait_until(lambda: not answers(admin), 10)
+            error = refused(f"redis://127.0.0.1:{port}", store)
+        finally:
+            admin.script_kill()
+            thread.join(10)
+    assert isinstance(error, TemporaryError)
+    assert "busy with somebody's script" in str(error)
+
+
+def answers(admin: redis.Redis) -> bool:
+    try:
+        return bool(admin.ping())
+    except redis.ResponseError:
+        return False
+
+
+def test_a_redis_with_too_many_clients_says_so(admin: redis.Redis, port: int) -> None:
+    with configured(admin, maxclients="1"):
+        error = refused(f"redis://127.0.0.1:{port}", store)
+    assert isinstance(error, TemporaryError)
+    assert "raise its maxclients" in str(error)
+
+
+def test_a_redis_without_a_command_says_so() -> None:
+    port = servers.free_port()
+    with servers.running("--rename-command", "EVALSHA", "", port=port):
+        error = refused(f"redis://127.0.0.1:{port}", store)
+    assert isinstance(error, PermanentError)
+    assert "no command renamed or left out" in str(error)
+
+
+def test_a_redis_that_is_no_cluster_says_so(admin: redis.Redis, port: int) -> None:
+    error = refused(f"redis+cluster://127.0.0.1:{port}", store)
+    assert isinstance(error, PermanentError)
+    assert "Redis is no cluster: REDIS_URL must begin with redis://" in str(error)
+
+
+@pytest.mark.parametrize("scheme", ["redis", "redis+cluster"])
+def test_a_cluster_that_serves_no_slots_says_so(scheme: str) -> None:
+    port, bus = servers.free_port(), servers.free_port()
+    with servers.running("--cluster-enabled", "yes", "--cluster-port", str(bus), port=port):
+        error = refused(f"{scheme}://127.0.0.1:{port}", store)
+        database = refused(f"{scheme}://127.0.0.1:{port}/3", store)
+    assert isinstance(error, TemporaryError)
+    assert "each needs a primary that is up" in str(error)
+    assert isinstance(database, PermanentError)
+    assert "0 is always there, and all that a cluster has" in str(database)
+
+
+def test_keys_in_several_slots_are_told_of(redis_cluster_url: str) -> None:
+    error = refused(redis_cluster_url.replace("redis+cluster", "redis"), lambda client: client.mget("a", "b"))
+    assert isinstance(error, PermanentError)
+    assert "in several slots" in str(error)
+
+
+@pytest.fixture(scope="module")
+def two_nodes() -> Iterator[list[str]]:
+    """A Redis Cluster of two nodes, each with half of the slots."""
+    ports = [servers.free_port() for _ in range(4)]
+    options = ["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1", "--cluster-port"]
+    with (
+        servers.running(*options, str(ports[2]), port=ports[0]) as one,
+        servers.running(*options, str(ports[3]), port=ports[1]) as other,
+        redis.Redis(port=ports[0], decode_responses=True) as first,
+        redis.Redis(port=ports[1], decode_responses=True) as second,
+    ):
+        ask: list[Any] = [first.execute_command, second.execute_command]
+        ask[0]("CLUSTER", "ADDSLOTSRANGE", 0, 8191)
+        ask[1]("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
+        ask[0]("CLUSTER", "MEET", "127.0.0.1", ports[1], ports[3])
+        servers.wait_until(
+            lambda: all(
+                (found["cluster_state"], found["cluster_size"]) == ("ok", "2")
+                for found in (tell("CLUSTER INFO") for tell in ask)
+            ),
+            30,
+        )
+        yield [one.url, other.url]
+
+
+def test_store_knows_a_cluster_behind_an_address_of_a_single_redis_whatever_the_slot(
+    two_nodes: list[str],
+) -> None:
+    for url in two_nodes:
+        for name in ("a", "b", "c", "d"):
+            with pytest.raises(RefusedError, match=r"Redis is a cluster: .* redis\+cluster://"):
+                with_retries(url, lambda client, name=name: Trial(client, name).store(), patience=0)  # type: ignore[misc]
+
+
+def test_a_key_of_another_node_names_the_remedy_too(two_nodes: list[str]) -> None:
+    slot_owner, other = two_nodes[::-1]  # "a" is in slot 15495
+    assert with_retries(slot_owner, lambda client: client.exists("a"), patience=0) == 0
+    error = refused(other, lambda client: client.exists("a"))
+    assert isinstance(error, PermanentError)
+    assert "REDIS_URL must begin with redis+cluster://" in str(error)
+
+
+def test_the_whole_job_runs_on_two_nodes(two_nodes: list[str]) -> None:
+    def job(client: Client) -> list[object]:
+        trial = Trial(client, "two-nodes")
+        trial.store()
+        results = [trial.run(cpu) for cpu in (0, 8)]
+        return [trial.survey()["status"], *(result["acc"] for result in results)]
+
+    assert with_retries(two_nodes[0].replace("redis:", "redis+cluster:"), job) == ["running", "5", "8"]
+
+
+@pytest.fixture
+async def tls_port(admin: redis.Redis, port: int, tmp_path: Path) -> Any:
+    async with tls.relay("127.0.0.1", port, tmp_path) as (listens, _):
+        yield listens
+
+
+async def test_a_redis_that_wants_tls_says_so(tls_port: int) -> None:
+    error = await asyncio.to_thread(refused, f"redis://:{SECRET}@127.0.0.1:{tls_port}", store)
+    assert isinstance(error, TemporaryError)
+    assert "where it wants TLS, it must begin with rediss://" in str(error)
+
+
+@pytest.mark.parametrize("scheme", ["rediss", "rediss+cluster"])
+async def test_a_certificate_that_is_not_trusted_says_so(tls_port: int, scheme: str) -> None:
+    error = await asyncio.to_thread(refused, f"{scheme}://127.0.0.1:{tls_port}", store)
+    assert isinstance(error, TemporaryError)
+    assert "certificate is not trusted: name its authority in REDIS_URL" in str(error)
+
+
+def test_a_redis_without_tls_says_so(admin: redis.Redis, port: int) -> None:
+    url = f"rediss://127.0.0.1:{port}?socket_timeout=0.3&socket_connect_timeout=0.3"
+    error = refused(url, store)
+    assert isinstance(error, TemporaryError)
+    assert "where Redis has no TLS, it must begin with redis://" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("says", "then", "text"),
+    [
+        ("LOADING Redis is loading the dataset in memory", "wait", "still loading its data"),
+        ("NOSCRIPT No matching script. Please use EVAL.", "wait", "forgotten the CPUs' script"),
+        ("TRYAGAIN Multiple keys request during rehashing of slot", "wait", "moving slots"),
+        ("ERR max number of clients reached", "wait", "maxclients"),
+        (
+            "ERR Error running script (call to f_1): @user_script:7: WRONGTYPE Operation",
+            "never",
+            "not a CPU's",
+        ),
+        (
+            "ERR Error running script (call to f_1): @user_script: 7: -OOM command not allowed",
+            "later",
+            "maxmemory",
+        ),
+        (
+            "ERR unknown command `EVALSHA`, with args beginning with: `WRONGTYPE`",
+            "never",
+            "not know a command",
+        ),
+        ("NOPERM User OOM has no permissions to run the 'get' command", "never", "lacks the right"),
+    ],
+)
+def test_refusals_that_no_server_makes_on_demand_have_their_row_too(says: str, then: str, text: str) -> None:
+    row = refusal_of(error_reply(says), "redis://host")
+    assert (row.then, text in row.text) == (then, True)
+
+
+@pytest.mark.parametrize("says", ["MOVED 5 10.0.0.7:6379", "ASK 5 10.0.0.7:6379"])
+def test_a_slot_that_moves_is_a_mistake_in_the_address_only_without_cluster(says: str) -> None:
+    error = error_reply(says)
+    assert refusal_of(error, f"rediss://:{SECRET}@host").then == "never"
+    assert refusal_of(error, f"rediss+cluster://:{SECRET}@host").then == "wait"
+
+
+def test_a_refusal_that_is_in_no_row_is_told_by_its_code_and_not_its_text() -> None:
+    row = refusal_of(error_reply(f"STRANGE {SECRET} something"), "redis://host")
+    assert row.then == "later"
+    assert "STRANGE" in row.text
+    assert SECRET not in row.text
+
+
+def test_every_row_tells_the_cause_and_after_a_colon_the_remedy() -> None:
+    for row in REFUSALS:
+        cause, _, remedy = row.text.partition(": ")
+        assert cause, row
+        assert len(remedy) > 10, row

@@ -1,0 +1,265 @@
+"""One pod from create to clean-up, on an API that refuses and expires what the test wants."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+
+from dags import pods
+from dags.pods import client as pods_api
+from dags.pods.runner import delete_by_name
+from tests.support.kubernetes_api import KubernetesApi, finished, kubeconfig, serving, statuses, terminated
+
+CONNECTION = "kubernetes_default"
+RESULT = {"acc": 5}
+RUNNING: dict[str, Any] = {"running": {}}
+
+
+def manifest(name: str = "cpu-1") -> pods.Manifest:
+    return pods.manifest_of(name, "cpu-jobs", "cpu:1", ["exec"], {}, {}, {}, 60)
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, config: str) -> None:
+    connection = {"conn_type": "kubernetes", "extra": {"kube_config": config}}
+    monkeypatch.setenv("AIRFLOW_CONN_KUBERNETES_DEFAULT", json.dumps(connection))
+
+
+@pytest_asyncio.fixture
+async def cluster(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KubernetesApi]:
+    """An API that the connection leads to. Nothing is tried again for long."""
+    monkeypatch.setattr(pods_api, "PATIENCE_SECONDS", 0)
+    api = KubernetesApi()
+    async with serving(api) as server:
+        connect(monkeypatch, kubeconfig(server))
+        yield api
+
+
+def refuse(method: str, code: int) -> Any:
+    return lambda request: code if request.method == method else 0
+
+
+async def run() -> pods.Result:
+    return await pods.run_pod(CONNECTION, manifest())
+
+
+async def test_a_pod_is_deleted_once_its_result_is_taken(cluster: KubernetesApi) -> None:
+    assert await run() == RESULT
+    assert cluster.pods == {}
+
+
+@pytest.mark.parametrize("code", [401, 403, 405, 422, 500])
+async def test_a_result_is_kept_when_the_pod_s_deletion_is_refused(
+    cluster: KubernetesApi, caplog: pytest.LogCaptureFixture, code: int
+) -> None:
+    cluster.refuses = refuse("DELETE", code)
+    with caplog.at_level(logging.WARNING, "dags.pods"):
+        assert await run() == RESULT
+    assert f"cpu-1 in namespace cpu-jobs is left there, as it could not be deleted: {code}" in caplog.text
+
+
+async def test_a_result_is_kept_when_the_api_goes_away_before_the_deletion(cluster: KubernetesApi) -> None:
+    def cut(request: web.Request) -> int:
+        if request.method == "DELETE" and request.transport:
+            request.transport.abort()
+        return 0
+
+    cluster.refuses = cut
+    assert await run() == RESULT
+
+
+async def test_a_result_is_kept_when_the_api_does_not_answer_the_deletion(
+    cluster: KubernetesApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pods_api, "ANSWER_SECONDS", 1)
+    cluster.is_silent = lambda request: request.method == "DELETE"
+    assert await run() == RESULT
+
+
+@pytest.mark.parametrize("code", [403, 500])
+async def test_why_a_pod_can_t_start_is_told_when_its_deletion_is_refused(
+    cluster: KubernetesApi, code: int
+) -> None:
+    waiting = {"waiting": {"reason": "InvalidImageName", "message": "no such name"}}
+    cluster.comes_to = {"phase": "Pending", "containerStatuses": statuses(main=waiting)}
+    cluster.refuses = refuse("DELETE", code)
+    with pytest.raises(pods.PodRefused, match="can't start: InvalidImageName: no such name"):
+        await run()
+
+
+async def test_a_failed_pod_that_can_t_be_deleted_to_be_replaced_is_named(cluster: KubernetesApi) -> None:
+    cluster.add(manifest(), {**finished(main=terminated("broken", 1)), "phase": "Failed"})
+    cluster.refuses = refuse("DELETE", 405)
+    with pytest.raises(pods.PodRefused, match=r"refused to delete the failed pod cpu-1 .*405.*by hand"):
+        await run()
+
+
+@pytest.mark.parametrize("code", [401, 403, 404, 500])
+async def test_the_pod_of_an_ended_task_is_deleted_or_the_log_says_why_not(
+    cluster: KubernetesApi, caplog: pytest.LogCaptureFixture, code: int
+) -> None:
+    cluster.refuses = refuse("DELETE", code)
+    with caplog.at_level(logging.WARNING, "dags.pods"):
+        await delete_by_name(CONNECTION, manifest())
+    assert ("could not be deleted" in caplog.text) is (code != 404)
+
+
+async def test_a_pod_is_done_once_our_container_has_ended_though_a_sidecar_runs_on(
+    cluster: KubernetesApi,
+) -> None:
+    cluster.comes_to = {**finished(istio=RUNNING, main=terminated()), "phase": "Running"}
+    assert await run() == RESULT
+    assert cluster.pods == {}
+
+
+async def test_a_pod_whose_container_failed_beside_a_running_sidecar_is_replaced_by_the_next_try(
+    cluster: KubernetesApi,
+) -> None:
+    failed = {**finished(istio=RUNNING, main=terminated("broken", 1)), "phase": "Running"}
+    cluster.add(manifest(), failed)
+    assert await run() == RESULT
+    assert cluster.seen["DELETE", 200] == 2
+
+
+async def test_a_pod_without_a_usable_result_is_refused_and_left_and_replaced_when_the_task_is_cleared(
+    cluster: KubernetesApi,
+) -> None:
+    cluster.comes_to = finished(main=terminated('{"acc": 1e999}'))
+    with pytest.raises(pods.PodRefused, match="number 1e999"):
+        await run()
+    assert list(cluster.pods) == ["cpu-1"]
+    cluster.comes_to = finished()
+    assert await run() == RESULT
+
+
+async def test_all_pods_that_failed_are_deleted_though_a_sidecar_runs_on(cluster: KubernetesApi) -> None:
+    cluster.add(manifest("failed"), {})
+    cluster.comes_to = {**finished(istio=RUNNING, main=terminated("broken", 1)), "phase": "Running"}
+    cluster.watched_as = "ADDED"
+    assert await pods.delete_all(CONNECTION, "cpu-jobs", {"start": "s"}) == ["failed"]
+
+
+class Plugin:
+    """An exec plugin, as kubeconfigs name it: each time it is run, it gives another token."""
+
+    def __init__(self, folder: Path) -> None:
+        self._runs = folder / "runs"
+        self._script = folder / "plugin.py"
+        self._script.write_text(
+            "import json, pathlib, sys\n"
+            f"runs = pathlib.Path({str(self._runs)!r})\n"
+            "number = int(runs.read_text()) + 1 if runs.exists() else 1\n"
+            "runs.write_text(str(number))\n"
+            "print(json.dumps({'apiVersion': 'client.authentication.k8s.io/v1', 'kind': 'ExecCredential',\n"
+            "                  'status': {'token': f'token-{number}'}}))\n"
+        )
+
+    @property
+    def user(self) -> dict[str, Any]:
+        """The user of a kubeconfig."""
+        version = "client.authentication.k8s.io/v1"
+        return {"exec": {"apiVersion": version, "command": sys.executable, "args": [str(self._script)]}}
+
+    @property
+    def token(self) -> str:
+        """The token that it gave last."""
+        return f"Bearer token-{self.runs}"
+
+    @property
+    def runs(self) -> int:
+        return int(self._runs.read_text())
+
+
+@pytest_asyncio.fixture
+async def plugin(
+    cluster: KubernetesApi, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> AsyncIterator[Plugin]:
+    """The exec plugin that gives the connection its credentials."""
+    async with serving(cluster) as server:
+        plugin = Plugin(tmp_path)
+        connect(monkeypatch, kubeconfig(server, plugin.user))
+        yield plugin
+
+
+@pytest.mark.parametrize("call", ["POST", "WATCH", "GET", "DELETE"])
+async def test_credentials_that_expire_before_any_call_are_renewed(
+    cluster: KubernetesApi, plugin: Plugin, call: str
+) -> None:
+    def expire(request: web.Request) -> int:
+        return (
+            401
+            if cluster.method(request) == call and request.headers["Authorization"] == "Bearer token-1"
+            else 0
+        )
+
+    if call == "GET":
+        cluster.add(manifest(), finished())  # found, and read
+    cluster.refuses = expire
+    assert await run() == RESULT
+    assert plugin.runs == 2
+    assert cluster.seen[call, 401] == 1
+    assert cluster.pods == {}
+
+
+async def test_a_token_that_serves_for_one_call_only_is_renewed_for_each(
+    cluster: KubernetesApi, plugin: Plugin
+) -> None:
+    used = set()
+
+    def once(request: web.Request) -> int:
+        token = request.headers["Authorization"]
+        is_used = token in used
+        used.add(token)
+        return 401 if is_used else 0
+
+    cluster.refuses = once
+    assert await run() == RESULT
+
+
+async def test_when_fresh_credentials_are_refused_too_the_task_fails_with_the_remedy(
+    cluster: KubernetesApi, plugin: Plugin
+) -> None:
+    cluster.refuses = lambda _: 401
+    with pytest.raises(pods.PodRefused, match=r"401 .*\(the connection's credentials .* nor are fresh ones"):
+        await run()
+    assert plugin.runs == 1 + pods_api.MAX_RENEWALS
+
+
+async def test_a_plugin_that_fails_is_tried_again_and_one_that_is_missing_is_not(
+    cluster: KubernetesApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = "client.authentication.k8s.io/v1"
+    for command, kind in (("false", pods.PodFailed), ("no-such-plugin", pods.PodRefused)):
+        user = {"exec": {"apiVersion": version, "command": command}}
+        connect(monkeypatch, kubeconfig("http://127.0.0.1:9", user))
+        with pytest.raises(kind, match=f"{CONNECTION} leads to no cluster: .*(exec|{command})"):
+            await run()
+
+
+async def test_a_plugin_that_waits_for_something_is_given_up(
+    cluster: KubernetesApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = {"exec": {"apiVersion": "v1", "command": "sleep", "args": ["60"]}}
+    connect(monkeypatch, kubeconfig("http://127.0.0.1:9", user))
+    monkeypatch.setattr(pods_api, "OPEN_SECONDS", 0.2)
+    begun: list[asyncio.subprocess.Process] = []
+    create = asyncio.create_subprocess_exec
+
+    async def remember(*arguments: str, **options: Any) -> asyncio.subprocess.Process:
+        begun.append(await create(*arguments, **options))
+        return begun[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", remember)
+    with pytest.raises(pods.PodFailed, match="gave no credentials within"):
+        await run()
+    for process in begun:  # the client leaves it running, to the next test's loss
+        process.kill()
+        await process.communicate()

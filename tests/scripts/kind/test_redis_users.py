@@ -1,0 +1,162 @@
+"""The users in scripts/cluster/redis-users.acl: the whole job works with them, and they may do no more."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import yaml
+
+from cpu import redis_client
+from cpu.redis_client import connect
+from scripts import snapshot
+from scripts.kind.redis_users import USERS, acl_file
+from scripts.local.settings import REPOSITORY
+from scripts.observe import overview
+from tests.support import redis_server as servers
+from tests.support.trial import Trial
+
+PASSWORDS = {"cpu": "of-the-pods", "wall": "of-the-wall"}
+OF_THE_CONNECTION = {"auth"}
+"""What every user may do, as it is how it becomes one."""
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    """A server with these users, and an administrator to see what they did."""
+    users = tmp_path / "users.acl"
+    users.write_text(acl_file(**PASSWORDS) + "user admin on >admin ~* +@all\n")
+    port = servers.free_port()
+    with servers.running("--aclfile", str(users), port=port):
+        yield f"127.0.0.1:{port}"
+
+
+@pytest.fixture
+def admin(url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(f"redis://admin:admin@{url}") as client:
+        yield client
+
+
+@pytest.fixture
+def cpu(url: str) -> Iterator[Trial]:
+    """The pods' commands, as the user cpu."""
+    with connect(f"redis://cpu:{PASSWORDS['cpu']}@{url}") as client:
+        yield Trial(client)
+
+
+@pytest.fixture
+def wall(url: str) -> Iterator[redis.Redis]:
+    with connect(f"redis://wall:{PASSWORDS['wall']}@{url}") as client:
+        assert isinstance(client, redis.Redis)
+        yield client
+
+
+def run(client: Any, *command: str) -> None:
+    client.execute_command(*command)
+
+
+def allowed(user: str) -> set[str]:
+    [line] = [line for line in USERS.read_text().splitlines() if line.startswith(f"user {user} ")]
+    return set(re.findall(r" \+(\S+)", line))
+
+
+def used(admin: redis.Redis) -> set[str]:
+    """Every command that was run since the last look, by a script or not."""
+    found = {name.removeprefix("cmdstat_") for name in admin.info("commandstats")}
+    admin.config_resetstat()
+    return found - OF_THE_CONNECTION - {"info", "config|resetstat", "client|setinfo", "hello"}
+
+
+def whole_job(trial: Trial) -> None:
+    trial.store()
+    for number in (0, 1, 3, 5, 8):
+        trial.run(number)
+    assert trial.read(0)["acc"] == "5"
+    assert trial.read(8)["acc"] == "8"
+    trial.survey()
+    trial.load(1, once=True)
+    cancelled = Trial(trial.client)
+    cancelled.store("jmp +0\nnop -1\n", keep_going=True)
+    cancelled.cancel()
+    assert cancelled.run(0)["status"] == "stopped"
+    hopeless = Trial(trial.client)
+    hopeless.store("acc +1\njmp -1\njmp -2\n")
+    assert [hopeless.run(number)["status"] for number in (2, 3)] == ["loop", "loop"]
+
+
+def test_the_whole_job_works_as_the_user_cpu_who_needs_all_that_it_may(
+    cpu: Trial, admin: redis.Redis
+) -> None:
+    used(admin)
+    whole_job(cpu)
+    assert used(admin) == allowed("cpu")
+
+
+def test_the_wall_and_the_report_work_as_the_user_wall_who_needs_every_right_it_has(
+    cpu: Trial, wall: redis.Redis, admin: redis.Redis
+) -> None:
+    whole_job(cpu)
+    used(admin)
+    start = snapshot.newest(wall)
+    assert start is not None
+    snapshot.snapshot(wall, start)
+    program = snapshot.snapshot(wall, cpu.start).program
+    assert sum(line.visited for line in snapshot.listing(wall, cpu.start, 8, program)) == 6
+    overview(wall, cpu.start, [0, 8])
+    assert used(admin) == allowed("wall")
+
+
+def test_the_user_cpu_can_touch_no_key_but_a_cpu_s(cpu: Trial, admin: redis.Redis) -> None:
+    admin.set("celery", "not yours")
+    for command in ("HGETALL celery", "DEL celery", "EXPIRE celery 1", "HSET celery a b"):
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            run(cpu.client, *command.split())
+    assert admin.get("celery") == b"not yours"
+
+
+@pytest.mark.parametrize("command", ["FLUSHALL", "KEYS *", "CONFIG GET requirepass", "ACL LIST", "EVAL 1 0"])
+def test_neither_user_can_run_another_command(command: str, cpu: Trial, wall: redis.Redis) -> None:
+    for client in (cpu.client, wall):
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            run(client, *command.split())
+
+
+def test_the_user_wall_can_write_nothing(cpu: Trial, wall: redis.Redis) -> None:
+    cpu.store()
+    for command in (["DEL"], ["HSET", "a", "b"], ["EXPIRE", "1"]):
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            run(wall, command[0], f"cpu:{{{cpu.start}}}:start", *command[1:])
+
+
+def test_nobody_gets_in_without_a_password(url: str) -> None:
+    with connect(f"redis://{url}") as client, pytest.raises(redis.exceptions.AuthenticationError):
+        run(client, "PING")
+
+
+def test_the_server_of_make_kind_starts_with_its_users_and_never_evicts(tmp_path: Path) -> None:
+    texts = (REPOSITORY / "scripts/kind/redis.yaml").read_text()
+    [workload] = [one for one in yaml.safe_load_all(texts) if one["kind"] == "StatefulSet"]
+    [container] = workload["spec"]["template"]["spec"]["containers"]
+    (tmp_path / "users.acl").write_text(acl_file(**PASSWORDS) + "user admin on >admin ~* +@all\n")
+    places = {"/etc/redis/users.acl": str(tmp_path / "users.acl"), "/data": str(tmp_path)}
+    port = servers.free_port()
+    with servers.running(*(places.get(word, word) for word in container["args"]), port=port):
+        with redis.Redis.from_url(f"redis://admin:admin@127.0.0.1:{port}", decode_responses=True) as client:
+            settings = client.config_get("maxmemory-policy", "appendfsync")
+            assert settings == {"maxmemory-policy": "noeviction", "appendfsync": "always"}
+        with connect(f"redis://cpu:{PASSWORDS['cpu']}@127.0.0.1:{port}") as client:
+            Trial(client).store()
+
+
+def test_a_redis_library_as_old_as_the_one_in_airflow_s_image_is_not_given_options_it_lacks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Celery holds it at version 6.4, which has `lib_name` and `lib_version` for `driver_info`."""
+    monkeypatch.delattr("redis.connection.DriverInfo")
+    options = redis_client._options("redis")
+    assert "driver_info" not in options
+    assert (options["lib_name"], options["lib_version"]) == (None, None)

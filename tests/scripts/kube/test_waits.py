@@ -1,0 +1,34 @@
+"""What the stand-in waits for inside: nothing is missed that happens just before a wait begins."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from scripts.kube import logs
+from scripts.kube.container import until_stopping
+from scripts.kube.database import Database
+from scripts.kube.kinds import SECRETS
+from scripts.kube.logs import Log, LogOptions
+from scripts.kube.store import Store
+from tests.support.cluster import PATIENCE
+
+
+async def test_a_log_that_is_closed_while_it_is_read_ends_for_its_reader(tmp_path: Path) -> None:
+    log = Log(tmp_path / "log")
+    (tmp_path / "log").write_bytes(b"2026-01-01T00:00:00.000000000Z F said\n")
+    async with asyncio.timeout(PATIENCE):
+        async for piece in logs.read(log.file, LogOptions(follow=True), log):
+            assert piece == b"said\n"
+            log.drain()
+            log.close()
+
+
+async def test_a_secret_that_comes_before_the_wait_for_it_begins_is_not_missed(tmp_path: Path) -> None:
+    database = Database(tmp_path / "objects.sqlite")
+    store = Store(database)
+    change = store.next_change(SECRETS)
+    store.create(SECRETS, {"metadata": {"name": "s", "namespace": "default"}})
+    async with asyncio.timeout(PATIENCE):
+        await until_stopping(asyncio.Event(), change)
+    database.close()

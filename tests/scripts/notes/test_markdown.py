@@ -1,0 +1,48 @@
+"""A run's note is Markdown to Airflow's page: what it holds must be shown as it is."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from scripts.notes.markdown import LONGEST, LONGEST_TEXT, literal
+from scripts.slack.messages import visible
+from tests.support import hostile
+
+MARKDOWN = [
+    *("![x](http://127.0.0.1/pixel)", "[a](http://127.0.0.1/)", "<img src=http://127.0.0.1/>", "**bold**"),
+    *("`", "``", "```", " `", "` ", " ", "  ", "\\", "\\`", "&amp;", "www.example.org", "a@example.org"),
+    *("\n", "\n\n", "\r\n\r\n", "\r", "\x0b", "\u2028", "# ", "- ", "> ", "    ", "| a |\n|---|", "[^1]: a"),
+]
+texts = st.lists(st.sampled_from(MARKDOWN) | hostile.text, max_size=12).map("".join)
+
+
+def shown(note: str) -> list[str]:
+    """What a page shows as code, if it shows nothing else."""
+    blocks = [token.type for token in MarkdownIt("commonmark").parse(note)]
+    assert blocks == ["paragraph_open", "inline", "paragraph_close"], blocks
+    (inline,) = [token for token in MarkdownIt("commonmark").parse(note) if token.type == "inline"]
+    return [
+        token.content if token.type == "code_inline" else f"<{token.type}>" for token in inline.children or ()
+    ]
+
+
+@given(texts)
+def test_whatever_a_note_holds_is_shown_as_it_is(text: str) -> None:
+    expected = visible(" ".join(text.splitlines()))
+    assert shown(literal(text)) == [expected] if expected.strip() else literal(text) == ""
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 5000, "`" * 5000, " ".join("`" * count for count in range(1, 60)), "a`" * 2500]
+)
+def test_a_long_text_is_cut_to_what_a_note_may_hold(text: str) -> None:
+    note = literal(text)
+    assert len(note) <= LONGEST
+    assert shown(note) == [text[: LONGEST_TEXT - 1] + "…"]
+
+
+def test_what_a_cycle_did_can_be_read_in_the_api_too() -> None:
+    assert literal("jmp +4 → acc 1, pc 6") == "`jmp +4 → acc 1, pc 6`"

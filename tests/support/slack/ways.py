@@ -1,0 +1,28 @@
+"""The two ways to Slack's stand-in, as Airflow would store them."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tests.support.slack.server import TOKEN, WEBHOOK_PATH, SlackServer
+
+WEBHOOK = f"https://hooks.slack.com{WEBHOOK_PATH}"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An Airflow connection, as far as it is used."""
+
+    password: str | None = field(repr=False)
+    extra: str | None = None
+
+
+def bot(slack: SlackServer, channel: str = "#cpu", token: str = TOKEN) -> Stored:
+    return Stored(token, json.dumps({"channel": channel, "base_url": slack.api}))
+
+
+def webhook(slack: SlackServer, address: str = WEBHOOK) -> Stored:
+    return Stored(address, json.dumps({"base_url": slack.url}))
+
+
+Way = Callable[[SlackServer], Stored]

@@ -1,0 +1,64 @@
+"""A start run to try things with: the pods' commands, called in this process."""
+
+from dataclasses import dataclass, field
+from itertools import count
+
+from cpu import commands
+from cpu.program import parse
+from cpu.redis_client import Client
+from cpu.result import Result
+from cpu.start_run import Settings
+from tests.support.solver import EXAMPLE
+
+_names = count(1)
+
+
+@dataclass
+class Trial:
+    """One start run under a name of its own."""
+
+    client: Client
+    start: str = field(default_factory=lambda: f"trial-{next(_names)}")
+    ttl: int = 60
+
+    def store(
+        self, text: str = EXAMPLE, parts: str = "12", *, keep_going: bool = False, cycles: int = 1
+    ) -> Result:
+        settings = Settings(parts, keep_going, cycles)
+        return commands.store(self.client, self.start, parse(text), settings, self.ttl)
+
+    def load(self, cpu: int, *, once: bool = False) -> Result:
+        return commands.load(self.client, self.start, cpu, once=once, ttl=self.ttl)
+
+    def execute(self, cpu: int, first: int, cycles: int = 1) -> Result:
+        return commands.execute(self.client, self.start, cpu, first, cycles, self.ttl)
+
+    def read(self, cpu: int) -> Result:
+        return commands.read(self.client, self.start, cpu, self.ttl)
+
+    def cancel(self) -> Result:
+        return commands.cancel(self.client, self.start, self.ttl)
+
+    def survey(self, cpu: int = 0) -> Result:
+        return commands.survey(self.client, self.start, cpu, self.ttl)
+
+    def run(self, cpu: int) -> Result:
+        """Load a CPU, and run it until it stops."""
+        loaded = self.load(cpu)
+        return self.execute(cpu, 1, 10**6) if loaded["status"] == "ok" else loaded
+
+    def dump(self) -> dict[str, object]:
+        """Everything in Redis, times left out."""
+        contents: dict[str, object] = {}
+        for key in sorted(self.client.scan_iter()):
+            name = key.decode()
+            kind = self.client.type(key)
+            if kind == b"hash":
+                fields = {str(field): str(value) for field, value in self.client.hgetall(key).items()}
+                for time in (b"stored", b"loaded"):
+                    fields.pop(str(time), None)
+                stops = name.endswith(":stops")
+                contents[name] = {f: v.partition(":")[0] if stops else v for f, v in fields.items()}
+            else:
+                contents[name] = self.client.lrange(key, 0, -1) if kind == b"list" else self.client.get(key)
+        return contents
