@@ -60,7 +60,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for folder in folders.values():
         (folder / "teller").mkdir()
         (folder / "teller" / "__main__.py").write_text(_PROGRAM)
-    (folders["warm-teller"] / "teller" / "warm.py").touch()
+    (folders["warm-teller"] / "teller" / "preload.py").touch()
     return folders
 
 
