@@ -42,7 +42,8 @@ from scripts.command import ended
 from scripts.slack.api import Place, attach, find, post
 from scripts.slack.connection import CONNECTION, Bot, Connection, Webhook, destination
 from scripts.slack.errors import SlackError, SlackRefused
-from scripts.slack.messages import Mark, Message, visible
+from scripts.slack.messages import Mark, Message
+from scripts.text import visible
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from scripts.slack.messages import visible
+from scripts.text import visible
 
 LONGEST = 1000  # characters, as Airflow's column for notes
 # A text of that length has runs of at most 41 different lengths: a fence of 42 and a blank fit on both sides.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from scripts.slack.messages import duration
+from scripts.text import duration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

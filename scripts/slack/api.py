@@ -25,7 +25,8 @@ from scripts.slack.errors import (
     not_posted,
     refusal,
 )
-from scripts.slack.messages import STARTED, Mark, Message, visible
+from scripts.slack.messages import STARTED, Mark, Message
+from scripts.text import visible
 
 if TYPE_CHECKING:
     from slack_sdk import WebClient

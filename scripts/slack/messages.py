@@ -9,6 +9,8 @@ from itertools import islice
 from typing import Any, Literal
 from urllib.parse import quote
 
+from scripts.text import duration, visible
+
 STARTED = "started"
 """The news that begin a start run's thread."""
 SHOWN_LINES, SHOWN_OF_A_LINE = 20, 100
@@ -192,23 +194,9 @@ def details(news: News) -> str:
     return " · ".join(facts)
 
 
-def duration(seconds: float) -> str:
-    """`12.3 s`, `2 min 5 s`, `3 h 0 min 5 s`."""
-    if round(seconds, 1) < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min {rest} s" if hours else f"{minutes} min {rest} s"
-
-
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def visible(text: str) -> str:
-    """`text` on one line: what would move, hide or reverse the text around it is written out (`\\n`)."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

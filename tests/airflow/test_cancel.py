@@ -22,7 +22,7 @@ def test_its_cpus_stop_its_pods_go_and_nothing_is_told(stack: Stack) -> None:
     assert stack.finish(run) == ("success", start)
     assert {one["state"] for one in stack.runs(start)} == {"success"}
     assert [stack.registers(start, cpu).status for cpu in (0, 401)] == ["stopped", "stopped"]
-    assert stack.told(start) == []
+    assert stack.answers(start) == []
     pods = kubernetes.core_api(stack.settings).list_namespaced_pod
     ours = {"namespace": stack.settings.namespace, "label_selector": f"start={start}"}
     # A node takes its time to let one go.

@@ -112,7 +112,7 @@ def test_what_is_old_goes_while_a_cpu_is_at_work(stack: Stack) -> None:
 
     assert stack.finish(run) == ("success", start)
     assert stack.registers(start, 0) == reference(programs.parse(LONG), 0)
-    assert stack.told(start) == ["Part 1: 60"]
+    assert stack.answers(start) == ["Part 1: 60"]
     assert {one["state"] for one in stack.runs(start)} == {"success"}
     assert "removed what is older than" in clean_up(stack)
 
@@ -148,7 +148,7 @@ def test_what_was_in_progress_before_a_long_rest_comes_to_its_end(stack: Stack) 
         assert kept(stack, in_progress) == {**before, "left": 0}
     assert stack.finish(run) == ("success", start)
     assert stack.registers(start, 0) == reference(programs.parse(LONG), 0)
-    assert stack.told(start) == ["Part 1: 60"]
+    assert stack.answers(start) == ["Part 1: 60"]
 
 
 def test_all_that_is_in_redis_expires(stack: Stack) -> None:

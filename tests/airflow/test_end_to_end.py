@@ -47,7 +47,7 @@ def assert_no_cycle_ran_twice(stack: Stack, start: str) -> None:
 def test_the_article_s_example_gives_5_and_8(stack: Stack) -> None:
     state, start = stack.finish(stack.start())
     assert state == "success"
-    assert sorted(stack.told(start)) == ["Part 1: 5", "Part 2: 8 (line 8: jmp -4 → nop -4)"]
+    assert sorted(stack.answers(start)) == ["Part 1: 5", "Part 2: 8 (line 8: jmp -4 → nop -4)"]
     assert_every_cpu_is_right(stack, start, EXAMPLE)
     assert_no_cycle_ran_twice(stack, start)
 
@@ -74,7 +74,7 @@ def test_thirty_lines_with_faulting_swaps_give_the_reference_s_answers(stack: St
     text = thirty_lines_with_faulting_swaps()
     program = programs.parse(text)
     _, start = stack.finish(stack.start(program=text, cycles=5, stop_at_first_answer=False))
-    assert sorted(stack.told(start)) == [
+    assert sorted(stack.answers(start)) == [
         f"Part 1: {solver.part1(program)}",
         f"Part 2: {solver.part2(program)}",
     ]
@@ -85,13 +85,13 @@ def test_thirty_lines_with_faulting_swaps_give_the_reference_s_answers(stack: St
 
 def test_a_program_no_swap_can_end_says_so_once(stack: Stack) -> None:
     _, start = stack.finish(stack.start(program=NO_SWAP_HELPS, cycles=3))
-    assert sorted(stack.told(start)) == ["Part 1: 1", "Part 2: no swap ends this program"]
+    assert sorted(stack.answers(start)) == ["Part 1: 1", "Part 2: no swap ends this program"]
     assert_every_cpu_is_right(stack, start, NO_SWAP_HELPS)
 
 
 def test_a_program_with_nothing_to_swap_is_told_of_too(stack: Stack) -> None:
     _, start = stack.finish(stack.start(program="acc +7\n"))
-    assert sorted(stack.told(start)) == [
+    assert sorted(stack.answers(start)) == [
         "Part 1: the program does not loop: it ends with 7",
         "Part 2: no swap ends this program",
     ]
@@ -112,8 +112,8 @@ def test_a_refused_program_fails_with_the_parser_s_words_and_leaves_nothing(stac
 def test_two_start_runs_at_once_do_not_touch_one_another(stack: Stack) -> None:
     runs = [stack.start(cycles=2), stack.start(program=NO_SWAP_HELPS, cycles=2)]
     starts = [stack.finish(run)[1] for run in runs]
-    assert sorted(stack.told(starts[0])) == ["Part 1: 5", "Part 2: 8 (line 8: jmp -4 → nop -4)"]
-    assert sorted(stack.told(starts[1])) == ["Part 1: 1", "Part 2: no swap ends this program"]
+    assert sorted(stack.answers(starts[0])) == ["Part 1: 5", "Part 2: 8 (line 8: jmp -4 → nop -4)"]
+    assert sorted(stack.answers(starts[1])) == ["Part 1: 1", "Part 2: no swap ends this program"]
     for start, text in zip(starts, (EXAMPLE, NO_SWAP_HELPS), strict=True):
         assert_every_cpu_is_right(stack, start, text)
         assert_no_cycle_ran_twice(stack, start)

@@ -33,4 +33,4 @@ def test_a_scheduler_and_its_workers_begin_anew_when_one_of_them_is_killed(
     assert wait_until(lambda: not any(map(processes.is_alive, all_before)), PATIENCE_SECONDS)
     state, start = stack.finish(stack.start(parts="part 1"))
     assert state == "success"
-    assert stack.told(start) == ["Part 1: 5"]
+    assert stack.answers(start) == ["Part 1: 5"]

@@ -28,7 +28,7 @@ def test_forty_cpus_at_once_are_waited_for_in_the_triggerer(wide_stack: Stack, s
     run = wide_stack.start(program=text, cycles=30)
     assert wait_until(lambda: len(wide_stack.api.tasks("cpu", state="deferred")) > 1, seconds=120)
     _, start = wide_stack.finish(run)
-    assert sorted(wide_stack.told(start)) == [
+    assert sorted(wide_stack.answers(start)) == [
         f"Part 1: {solver.part1(program)}",
         f"Part 2: {solver.part2(program)}",
     ]
@@ -45,7 +45,7 @@ def test_numbers_beyond_64_bits_pass_workers_and_triggerer_and_come_to_their_exa
     stack: Stack = request.getfixturevalue(waiting)
     state, start = stack.finish(stack.start(program=BEYOND_64_BITS, cycles=2))
     assert state == "success"
-    assert sorted(stack.told(start)) == [
+    assert sorted(stack.answers(start)) == [
         "Part 1: 27670116110564327421",
         "Part 2: 27670116110564327421 (line 4: jmp -3 → nop -3)",
     ]

@@ -32,7 +32,7 @@ def start(stack: Stack, trouble: Callable[[], object]) -> str:
 )
 def test_the_answer_is_told_once_when_the_first_try_fails(stack: Stack, fault: Fault) -> None:
     _, name = stack.finish(start(stack, lambda: stack.slack.faults.put(fault)))
-    assert stack.told(name) == ["Part 1: 5"]
+    assert stack.answers(name) == ["Part 1: 5"]
     run = f"{name}.cpu-0.cycle-1"
     [notify] = [task for task in stack.api.tasks("cpu", run) if task["task_id"] == "notify"]
     assert (notify["state"], notify["try_number"]) == ("success", 2)
@@ -44,7 +44,7 @@ def test_clearing_the_task_that_has_told_tells_nothing_again(stack: Stack) -> No
     run = f"{name}.cpu-0.cycle-1"
     receipt = stack.api.xcom("cpu", run, "notify")
     assert stack.run_again(run, "notify") == "success"
-    assert stack.told(name) == ["Part 1: 5"]
+    assert stack.answers(name) == ["Part 1: 5"]
     assert stack.api.xcom("cpu", run, "notify") == receipt
 
 
@@ -63,4 +63,4 @@ def test_where_slack_refuses_the_answer_is_in_the_log_and_in_the_xcom_and_cleari
     assert "missing_scope): give the app the scope chat:write" in log
     assert stack.api.xcom("cpu", run, "read")["acc"] == "5"
     assert stack.run_again(run, "notify") == "success"
-    assert stack.told(name) == ["Part 1: 5"]
+    assert stack.answers(name) == ["Part 1: 5"]

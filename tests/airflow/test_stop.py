@@ -72,7 +72,7 @@ def finish_quickly(stack: Stack, run: str, start: str) -> None:
     unpause(stack)
     assert len(look(stack, start, cycles=1000)) == len(CPUS)
     assert stack.finish(run) == ("success", start)
-    assert sorted(stack.told(start)) == ANSWERS
+    assert sorted(stack.answers(start)) == ANSWERS
     assert_every_cpu_is_right(stack, start, LONG)
 
 
@@ -137,7 +137,7 @@ def test_runs_that_are_cleared_at_work_and_after_repeat_nothing(
     assert tasks(stack, past)["execute"] == tasks(stack, past)["next_cycle"] == "success"
     assert {cpu: stack.registers(start, cpu) for cpu in CPUS} == registers
     assert {one["dag_run_id"] for one in stack.runs(start)} == runs
-    assert sorted(stack.told(start)) == ANSWERS
+    assert sorted(stack.answers(start)) == ANSWERS
 
 
 def tasks(stack: Stack, run: str) -> dict[str, str]:

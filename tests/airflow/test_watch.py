@@ -85,9 +85,9 @@ def test_a_cpu_whose_run_was_given_up_is_gone_on_with(stack: Stack, way: str) ->
         if resumed := look(stack, start, cycles=1000):
             break
     assert len(resumed) == 1
-    assert wait_until(lambda: bool(stack.told(start)), PATIENCE_SECONDS)
+    assert wait_until(lambda: bool(stack.answers(start)), PATIENCE_SECONDS)
     assert stack.finish(run) == ("success", start)
-    assert stack.told(start) == ["Part 1: 400"]
+    assert stack.answers(start) == ["Part 1: 400"]
     assert stack.registers(start, 0) == reference(programs.parse(LONG), 0)
 
 
@@ -104,7 +104,7 @@ def test_a_redis_that_is_some_cycles_back_catches_up(stack: Stack) -> None:
     assert look(stack, start) == [f"{start}.cpu-0.cycle-101.again-1"]
     assert stack.finish(run) == ("success", start)
     assert stack.registers(start, 0) == reference(programs.parse(LONG), 0)
-    assert stack.told(start) == ["Part 1: 400"]
+    assert stack.answers(start) == ["Part 1: 400"]
     assert len(stack.runs(start)) == 6 + 4
 
 
@@ -121,7 +121,7 @@ def test_news_that_were_only_marked_as_told_are_told(stack: Stack) -> None:
 
     assert look(stack, start) == [f"{start}.cpu-0.cycle-1.again-1"]
     assert stack.finish(run) == ("success", start)
-    assert stack.told(start) == ["Part 1: 0"]
+    assert stack.answers(start) == ["Part 1: 0"]
 
 
 def test_a_start_run_that_is_over_is_not_looked_at_again(stack: Stack) -> None:

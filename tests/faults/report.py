@@ -37,7 +37,7 @@ class Report:
             for task in stack.api.tasks("cpu")
             if task["dag_run_id"].startswith(start) and task["try_number"] > 1
         )
-        self.told += len(stack.told(start))
+        self.told += len(stack.answers(start))
 
     def __str__(self) -> str:
         faults = ", ".join(f"{name} {count}" for name, count in sorted(self.faults.items()))

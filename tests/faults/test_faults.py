@@ -90,7 +90,7 @@ def is_settled(stack: Stack, run: str, program: Program) -> bool:
         state, start = stack.api.run("cpu_start", run)["state"], stack.start_id(run)
         if state == "failed":
             raise AssertionError(f"run {run} of cpu_start has failed")
-        told = {line[:6] for line in stack.told(start)}
+        told = {line[:6] for line in stack.answers(start)}
         return (
             state == "success"
             and told == {"Part 1", "Part 2"}
@@ -102,7 +102,7 @@ def is_settled(stack: Stack, run: str, program: Program) -> bool:
 
 def assert_all_is_right(stack: Stack, start: str, program: Program) -> None:
     """The answers told once, each CPU where the machine in memory gets, and no run that has forked one."""
-    assert sorted(stack.told(start)) == [
+    assert sorted(stack.answers(start)) == [
         f"Part 1: {solver.part1(program)}",
         f"Part 2: {solver.part2(program)}",
     ]

@@ -33,7 +33,7 @@ def programs_that_one_swap_ends(lines: int, candidates: int) -> Iterator[str]:
 
 def assert_all_is_right(stack: Stack, start: str, text: str) -> None:
     program = programs.parse(text)
-    assert sorted(stack.told(start)) == [
+    assert sorted(stack.answers(start)) == [
         f"Part 1: {solver.part1(program)}",
         f"Part 2: {solver.part2(program)}",
     ]

@@ -122,12 +122,12 @@ class Stack:
     def is_loaded(self, start: str, cpu: int) -> bool:
         return bool(self.redis.exists(Keys(start, cpu).registers))
 
-    def told(self, start: str) -> list[str]:
-        """The first line of every answer of a start run that Slack took."""
+    def answers(self, start: str) -> list[str]:
+        """Return the first line of every answer about a start run that was posted to Slack."""
         return [post.shown.splitlines()[0] for post in self.posts(start) if post.is_answer]
 
     def posts(self, start: str) -> list[Post]:
-        """Every message about a start run that Slack took."""
+        """Return every message about a start run that was posted to Slack."""
         return [post for post in list(self.slack.posts) if post.mark and post.mark[0] == start]
 
     @contextmanager

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from scripts.notes.markdown import LONGEST, LONGEST_TEXT, literal
-from scripts.slack.messages import visible
+from scripts.text import visible
 from tests.support import hostile
 
 MARKDOWN = [

@@ -17,12 +17,12 @@ from scripts.slack.messages import (
     Swap,
     beginning,
     dag_run_link,
-    duration,
     failed,
     headline,
     message,
     started,
 )
+from scripts.text import duration
 from tests.support.slack.rules import checked, shown, unescape
 
 START = "20261122-084725-a1b2c3"
