@@ -132,7 +132,7 @@ def test_a_task_that_is_cleared_repeats_nothing(stack: Stack, task: str, cycle: 
     run = f"{start}.cpu-0.cycle-{cycle}"
     registers, runs = stack.registers(start, 0), len(stack.runs(start))
     result = stack.api.xcom("cpu", run, task)
-    assert stack.run_again(run, task) == "success"
+    assert stack.clear_task(run, task) == "success"
     assert stack.registers(start, 0) == registers
     assert len(stack.runs(start)) == runs
     if told:

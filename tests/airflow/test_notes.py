@@ -40,6 +40,6 @@ def test_a_note_that_somebody_has_written_stays(stack: Stack) -> None:
     assert stack.api.run("cpu_start", run)["note"] == "mine"
     first = f"{start}.cpu-0.cycle-1"
     stack.api.request("PATCH", f"/dags/cpu/dagRuns/{first}", json=note)
-    stack.run_again(first, "execute")
+    stack.clear_task(first, "execute")
     assert wait_until(lambda: stack.api.run("cpu", first)["state"] == "success", 60)
     assert stack.api.run("cpu", first)["note"] == "mine"

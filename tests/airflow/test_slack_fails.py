@@ -13,7 +13,7 @@ from tests.support.stack import PATIENCE_SECONDS, Stack
 
 def start(stack: Stack, trouble: Callable[[], object]) -> str:
     """A run of cpu_start: when it has told that it has begun, the trouble begins, and then its CPUs do."""
-    with stack.held():
+    with stack.paused():
         run = stack.start(cycles=10, parts="part 1")
         assert wait_until(lambda: stack.api.run("cpu_start", run)["state"] == "success", PATIENCE_SECONDS)
         trouble()
@@ -43,7 +43,7 @@ def test_clearing_the_task_that_has_told_tells_nothing_again(stack: Stack) -> No
     _, name = stack.finish(stack.start(cycles=10, parts="part 1"))
     run = f"{name}.cpu-0.cycle-1"
     receipt = stack.api.xcom("cpu", run, "notify")
-    assert stack.run_again(run, "notify") == "success"
+    assert stack.clear_task(run, "notify") == "success"
     assert stack.answers(name) == ["Part 1: 5"]
     assert stack.api.xcom("cpu", run, "notify") == receipt
 
@@ -62,5 +62,5 @@ def test_where_slack_refuses_the_answer_is_in_the_log_and_in_the_xcom_and_cleari
     assert "Part 1: 5" in log
     assert "missing_scope): give the app the scope chat:write" in log
     assert stack.api.xcom("cpu", run, "read")["acc"] == "5"
-    assert stack.run_again(run, "notify") == "success"
+    assert stack.clear_task(run, "notify") == "success"
     assert stack.answers(name) == ["Part 1: 5"]

@@ -9,7 +9,7 @@ from tests.support.stack import PATIENCE_SECONDS, Stack
 
 
 def test_the_answers_come_to_the_thread_that_the_start_begins(stack: Stack) -> None:
-    with stack.held():
+    with stack.paused():
         run = stack.start(cycles=10)
         assert wait_until(lambda: stack.api.run("cpu_start", run)["state"] == "success", PATIENCE_SECONDS)
     _, start = stack.finish(run)

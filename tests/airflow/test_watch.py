@@ -133,7 +133,7 @@ def test_a_start_run_that_is_over_is_not_looked_at_again(stack: Stack) -> None:
 
 
 def test_a_look_whose_pod_is_refused_is_followed_by_another_and_told_until_one_works(stack: Stack) -> None:
-    with stack.held():
+    with stack.paused():
         run = stack.start(program="jmp +0\n", parts="part 1")
         assert wait_until(lambda: stack.api.run("cpu_start", run)["state"] == "success", PATIENCE_SECONDS)
         start = stack.start_id(run)

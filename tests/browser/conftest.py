@@ -10,10 +10,9 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from tests.airflow.conftest import stack_in
 from tests.browser.ui import Ui
 from tests.support.slack.server import SlackServer
-from tests.support.stack import Stack
+from tests.support.stack import Stack, running_stack
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
@@ -21,7 +20,7 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     state = tmp_path_factory.mktemp("browser") / "state"
-    with SlackServer() as slack, stack_in(state, slack, []) as up:
+    with SlackServer() as slack, running_stack(state, slack, []) as up:
         yield up
 
 

@@ -12,11 +12,10 @@ from selenium import webdriver
 from scripts.bench.stacks import free_ports
 from scripts.local.demo import wall_url
 from scripts.waiting import wait_until
-from tests.airflow.conftest import stack_in
 from tests.browser.ui import WALL, Ui
 from tests.support.slack.server import SlackServer
 from tests.support.solver import EXAMPLE
-from tests.support.stack import Stack
+from tests.support.stack import Stack, running_stack
 
 CPU_8 = "CPU 8: line 8"
 
@@ -25,7 +24,10 @@ CPU_8 = "CPU 8: line 8"
 def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     [port] = free_ports(1)
     options = [f"--port={port}", f"--base-url=http://127.0.0.1:{port}/airflow"]
-    with SlackServer() as slack, stack_in(tmp_path_factory.mktemp("proxied") / "state", slack, options) as up:
+    with (
+        SlackServer() as slack,
+        running_stack(tmp_path_factory.mktemp("proxied") / "state", slack, options) as up,
+    ):
         yield up
 
 

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.airflow.conftest import of_cluster, stack_in
 from tests.faults.report import Report
 from tests.support.slack.server import SlackServer
-from tests.support.stack import Stack
+from tests.support.stack import Stack, cluster_options, running_stack
 
 REPORT = pytest.StashKey[Report]()
 
@@ -44,5 +43,5 @@ def stack(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
     with SlackServer() as slack, pytest.MonkeyPatch.context() as environment:
         environment.setenv("CPU_WATCH", "20")
         state = tmp_path_factory.mktemp("faults") / "state"
-        with stack_in(state, slack, of_cluster(pytestconfig)) as up:
+        with running_stack(state, slack, cluster_options(pytestconfig)) as up:
             yield up

@@ -1,15 +1,23 @@
-"""What the end-to-end tests ask of a stack."""
+"""A whole stack under test: PostgreSQL, Redis, Airflow, Kubernetes; and a Slack that it posts to.
+
+With pytest's option --kubeconfig the pods run on that cluster. It must have the image ``cpu:dev``, or the
+image that STACK_IMAGE names, and its pods must reach this machine at the address given by --host-for-pods.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
 
 from cpu import machine
@@ -18,17 +26,21 @@ from cpu.memory import InProcessMemory
 from cpu.program import Program
 from scripts.airflow_api import JSON, Api
 from scripts.local.passwords import passwords
-from scripts.local.settings import REPOSITORY, Settings
+from scripts.local.services import kubernetes
+from scripts.local.services.airflow import ADMIN
+from scripts.local.settings import REPOSITORY, Settings, load
 from scripts.waiting import wait_until
+from tests.support.ports import free_ports
 from tests.support.slack.posts import Post
-from tests.support.slack.server import SlackServer
+from tests.support.slack.server import TOKEN, SlackServer
 
 PATIENCE_SECONDS = 600
+COMMAND = [sys.executable, "-m", "scripts.local"]
 
 
 @dataclass(frozen=True)
 class Registers:
-    """What a CPU has come to."""
+    """The state of one CPU."""
 
     status: str
     pc: int
@@ -38,7 +50,7 @@ class Registers:
 
 
 def reference(program: Program, cpu: int) -> Registers:
-    """What CPU number ``cpu`` must come to: the same machine in memory."""
+    """Return the state in which CPU number ``cpu`` must stop, by running the same machine in memory."""
     memory = InProcessMemory(program.with_swap(cpu))
     outcome = machine.run(memory)
     pc, acc, cycle = outcome.registers
@@ -55,62 +67,75 @@ class Stack:
     slack: SlackServer
     environment: dict[str, str]
     options: tuple[str, ...] = ()
-    """Of `up`."""
+    """The options with which it was brought up."""
 
     def up(self) -> None:
-        """``make up``."""
-        self._make("up", *self.options)
+        """Run ``up`` with the stack's options."""
+        subprocess.run([*COMMAND, "up", *self.options], cwd=REPOSITORY, env=self.environment, check=True)
 
     def down(self) -> None:
-        """``make down``."""
-        self._make("down")
+        """Run ``down``."""
+        subprocess.run([*COMMAND, "down"], cwd=REPOSITORY, env=self.environment, check=True)
 
-    def _make(self, *arguments: str) -> None:
-        command = [sys.executable, "-m", "scripts.local", *arguments]
-        subprocess.run(command, cwd=REPOSITORY, env=self.environment, check=True)
+    def demo(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run ``demo`` on this stack and return how it ended and what it printed."""
+        return subprocess.run(
+            [*COMMAND, "demo", *map(str, arguments)],
+            cwd=REPOSITORY,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_SECONDS,
+        )
 
     @property
     def redis(self) -> redis.Redis:
         return redis.Redis(port=self.settings.redis_port, password=passwords(self.settings.state).redis)
 
     def start(self, **conf: Any) -> str:
-        """Trigger cpu_start; the DAG run's id."""
+        """Trigger ``cpu_start`` and return the DAG run's id."""
         run: str = self.api.trigger("cpu_start", conf)["dag_run_id"]
         return run
 
     def finish(self, run: str, seconds: float = PATIENCE_SECONDS) -> tuple[str, str]:
-        """Wait until nothing of a cpu_start run is under way: its state, and the start run's id."""
+        """Wait until a run of ``cpu_start`` and all its CPUs' runs have ended.
 
-        def is_over() -> bool:
+        Returns the run's state and the start run's id, which is empty unless the state is success.
+        """
+
+        def has_ended() -> bool:
             state = self.api.run("cpu_start", run)["state"]
             return state == "failed" or (
                 state == "success" and self.count(self.start_id(run), "queued", "running") == 0
             )
 
-        assert wait_until(is_over, seconds), f"run {run} is not over in {seconds:.0f} s"
+        assert wait_until(has_ended, seconds), f"run {run} has not ended in {seconds:.0f} s"
         state: str = self.api.run("cpu_start", run)["state"]
         return state, self.start_id(run) if state == "success" else ""
 
     def start_id(self, run: str) -> str:
-        """The start run's id, once its program is stored."""
+        """Return the start run's id. Raises AirflowError until the program is stored."""
         return str(self.api.xcom("cpu_start", run, "store")["start"])
 
-    def run_again(self, run: str, task: str) -> str:
-        """Clear one task of a run of ``cpu``, wait for the run to end, and return the task's state."""
+    def clear_task(self, run: str, task: str) -> str:
+        """Clear one task of a run of ``cpu``, wait until the run has ended, and return the task's state."""
         body = {"dry_run": False, "dag_run_id": run, "task_ids": [task], "only_failed": False}
         self.api.request("POST", "/dags/cpu/clearTaskInstances", json=body)
-        over = ("success", "failed")
-        assert wait_until(lambda: self.api.run("cpu", run)["state"] in over, PATIENCE_SECONDS)
+        ended = ("success", "failed")
+        assert wait_until(lambda: self.api.run("cpu", run)["state"] in ended, PATIENCE_SECONDS)
         return str(next(one["state"] for one in self.api.tasks("cpu", run) if one["task_id"] == task))
 
     def count(self, start: str, *states: str) -> int:
+        """Return how many runs of ``cpu`` a start run has in these states."""
         return self.api.count_runs("cpu", state=list(states), run_id_prefix_pattern=f"{start}.cpu-")
 
     def runs(self, start: str) -> list[JSON]:
+        """Return all runs of ``cpu`` of a start run."""
         return self.api.runs("cpu", run_id_prefix_pattern=f"{start}.cpu-")
 
     def registers(self, start: str, cpu: int) -> Registers:
-        """What Redis holds of a CPU."""
+        """Return the state of a CPU as Redis holds it."""
         keys = Keys(start, cpu)
         kept: Any = self.redis.hgetall(keys.registers)
         bitmap: Any = self.redis.get(keys.visited) or b""
@@ -131,23 +156,47 @@ class Stack:
         return [post for post in list(self.slack.posts) if post.mark and post.mark[0] == start]
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """No cycle begins meanwhile: DAG cpu is paused."""
+    def paused(self) -> Iterator[None]:
+        """Pause DAG ``cpu`` during the block, so that no cycle begins."""
         self.api.request("PATCH", "/dags/cpu", json={"is_paused": True})
         try:
             yield
         finally:
             self.api.request("PATCH", "/dags/cpu", json={"is_paused": False})
 
-    def demo(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        """``make demo`` as it is called, on this stack."""
-        command = [sys.executable, "-m", "scripts.local", "demo", *map(str, arguments)]
-        return subprocess.run(
-            command,
-            cwd=REPOSITORY,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE_SECONDS,
-        )
+
+@contextmanager
+def running_stack(state: Path, slack: SlackServer, options: list[str]) -> Iterator[Stack]:
+    """Bring up a stack in this state folder, on free ports, and stop it at the end of the block."""
+    port, redis_port, kube_port = free_ports(3)
+    ports = [f"--port={port}", f"--redis-port={redis_port}", f"--kube-port={kube_port}"]
+    connection = {
+        "conn_type": "generic",
+        "password": TOKEN,
+        "extra": {"channel": "C0CPU", "base_url": slack.api},
+    }
+    environment = {**os.environ, "AIRFLOW_CONN_SLACK_CPU": json.dumps(connection), "STACK_DIR": str(state)}
+    try:
+        every = [*ports, *options]
+        subprocess.run([*COMMAND, "up", *every], cwd=REPOSITORY, env=environment, check=True)
+        settings = load(state)
+        assert settings is not None
+        with Api(settings.api_url, ADMIN, passwords(state).admin) as api:
+            yield Stack(settings, api, slack, environment, tuple(every))
+        if settings.kubeconfig:
+            kubernetes.core_api(settings).delete_namespace(settings.namespace)
+    finally:
+        subprocess.run([*COMMAND, "down"], cwd=REPOSITORY, env=environment, check=True)
+
+
+def cluster_options(config: pytest.Config) -> list[str]:
+    """Return the stack's options for the cluster of --kubeconfig, with a namespace of its own; or none."""
+    if not (kubeconfig := config.getoption("--kubeconfig")):
+        return []
+    context = config.getoption("--context")
+    return [
+        f"--kubeconfig={kubeconfig}",
+        *([f"--context={context}"] if context else []),
+        f"--pods-reach-host-at={config.getoption('--host-for-pods')}",
+        f"--namespace=cpu-test-{uuid.uuid4().hex[:8]}",
+    ]
