@@ -132,7 +132,7 @@ def next_look(context: Context) -> str:
     if found is None:
         is_over = outage.outlasts(settings.TTL_SECONDS, now)
     else:
-        news = [cycle_of(params, found, cpu, number) for cpu, number in found["news"]]
+        news = [cycle_of(params, found, cpu, number) for cpu, number in found["answers"]]
         is_over = found["status"] == "over" and all(is_told(ti, cycle) for cycle in news)
     if found and is_over and outage.began and not trouble:
         tell_outage_ended(start, outage, now, context, is_gone="cycles" not in found)  # no look follows
@@ -186,7 +186,7 @@ with DAG(
             for cpu, last, due in found["due"]
         ]
         stuck = [due for last, due in latest if not is_looked_after(count, last, due)]
-        news = [cycle_of(params, found, cpu, number) for cpu, number in found["news"]]
+        news = [cycle_of(params, found, cpu, number) for cpu, number in found["answers"]]
         # In this order: a run may tell them, and end, in between.
         untold = [
             cycle for cycle in news if not count(runs_of(cycle), IN_PROGRESS) and not is_told(ti, cycle)

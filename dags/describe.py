@@ -17,8 +17,8 @@ def happened(result: Any) -> str:
             return f"stored {number} instruction{'s' * (number != 1)}{warning}"
         case {"status": "cancelled"}:
             return "cancelled: the CPUs stop at their next cycle"
-        case {"status": "running" | "over" as status, "due": list(due), "news": list(news)}:
-            return f"{status}: {len(due)} due, {len(news)} with an answer"
+        case {"status": "running" | "over" as status, "due": list(due), "answers": list(answers)}:
+            return f"{status}: {len(due)} due, {len(answers)} with an answer"
         case {"status": "invalid"}:
             return "nothing to swap"
         case {"status": "stopped", "acc": str() | int() as acc, "pc": str() | int() as pc}:

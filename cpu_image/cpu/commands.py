@@ -79,18 +79,14 @@ def cancel(client: Client, start: str, ttl: int) -> Result:
 
 
 def survey(client: Client, start: str, cpu: int, ttl: int) -> Result:
-    """Which cycle is due of each CPU that has not stopped, and whose stop there are news of.
+    """Return which cycle of each CPU is due, and which CPUs give an answer (see cpu.result).
 
-    `due` holds [CPU, the cycle its latest pod was asked for, the cycle due]: a pod for one of the two is at
-    work, or nobody goes on with this CPU. `news` holds [CPU, the cycle whose run is to tell them].
-    `cycles` is what the start run was given as cycles per pod; it is left out where nothing is left of it.
-    `lost`, where there are any, are the CPUs whose registers Redis has lost in part, or with their news.
-    All are of CPU number `cpu` and those after it; `more` is the first one that the result has no room for.
-    The status is `over` where all CPUs have stopped, the start run is cancelled, or nothing is left of it.
+    It begins with CPU number `cpu` and covers as many CPUs as a result has room for.
+    Read-only: never refreshes a TTL.
     """
     found = StartRun(client, Keys(start), ttl).survey()
     if found is None:
-        return {"status": "over", "start": start, "due": [], "news": [], "more": None}
+        return {"status": "over", "start": start, "due": [], "answers": [], "more": None}
     running = any(one not in found.verdicts for one in found.cpus)
     watched = [one for one in found.cpus if one >= cpu and found.verdicts.get(one) != ""]
     page, more = watched[:SURVEYED], watched[SURVEYED:]
@@ -108,7 +104,7 @@ def survey(client: Client, start: str, cpu: int, ttl: int) -> Result:
         "start": start,
         "cycles": found.cycles,
         "due": [[one, *_due(*fields)] for one, fields in cpus.items() if one not in found.verdicts],
-        "news": [[one, int(first)] for one, (_, first, _) in cpus.items() if one in found.verdicts],
+        "answers": [[one, int(first)] for one, (_, first, _) in cpus.items() if one in found.verdicts],
         "more": more[0] if more else None,
     }
 

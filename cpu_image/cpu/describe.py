@@ -1,38 +1,56 @@
-"""A result in one sentence, for whoever reads a pod's log; programs read the line below it."""
+"""The sentence of a result. No other module describes a result: the log of a pod, the note of a DAG run, the
+XCom and `make pods` all show this sentence, which is a field of the result itself.
+"""
 
 from cpu.result import Result
 
-WHERE = {
+STOPPED_BY = {
     "ok": "",
     "loop": ", where it has been before: loop",
     "end": ", past the last instruction: end",
     "fault": ", outside of the program: fault",
 }
-NEWS = {
+"""Why a CPU has no next cycle, by its status, to follow its program counter."""
+VERDICTS = {
     "part1": "this answers part 1",
     "part2": "this answers part 2",
     "none": "no swap ends this program",
 }
 
 
+def with_sentence(result: Result) -> Result:
+    """Return the result with its sentence as its first field."""
+    return {"sentence": sentence(result), **result}
+
+
 def sentence(result: Result) -> str:
-    """What has happened; empty for a result that is none of ours: it may be kept from another version."""
+    """Return one line that says what the command did, "" for a result of an unknown form.
+
+    A result may come from Redis, where another version left it, so that fields may be missing.
+    """
     match result:
         case {"status": "stored", "start": start, "instructions": number, "candidates": str(bits)}:
-            swaps = int(bits, 16).bit_count()
-            stored = (
-                f"stored {_count(number, 'instruction')} for start run {start}, {swaps} with a swap to try"
-            )
+            candidates = _count(int(bits, 16).bit_count(), "candidate")
+            stored = f"stored {_count(number, 'instruction')} for start run {start}, {candidates}"
             return f"{stored}; warning: {result['warning']}" if "warning" in result else stored
         case {"status": "cancelled", "start": start}:
             return f"start run {start} is cancelled: its CPUs stop at their next cycle"
-        case {"status": "running", "start": start, "due": list(due), "news": list(news)}:
-            return f"start run {start} goes on: {_count(len(due), 'CPU')} due, {len(news)} with an answer"
-        case {"status": "over", "start": start, "news": list(news)}:
-            return f"start run {start} is over: {_count(len(news), 'CPU')} with an answer"
+        case {"status": "running" | "over" as status, "start": start, "due": list(), "answers": list()}:
+            return f"start run {start} is {status}: {_survey(result)}"
         case {"cpu": cpu}:
-            return "; ".join(filter(None, [_cpu(f"CPU {cpu}", result), _news(result), _account(result)]))
+            return "; ".join(filter(None, [_cpu(f"CPU {cpu}", result), _verdict(result), _account(result)]))
     return ""
+
+
+def _survey(result: Result) -> str:
+    lost, more = result.get("lost"), result.get("more")
+    parts = [
+        f"{_count(len(result['due']), 'CPU')} with a cycle due",
+        f"{len(result['answers'])} with an answer",
+        f"{len(lost)} with lost registers" if lost else "",
+        f"not counting CPU {more} and later" if more is not None else "",
+    ]
+    return ", ".join(filter(None, parts))
 
 
 def _cpu(cpu: str, result: Result) -> str:
@@ -43,7 +61,7 @@ def _cpu(cpu: str, result: Result) -> str:
             return f"{cpu} was told to stop after cycle {cycle}: acc {acc}, pc {pc}"
         case {"status": status, "cycle": last, "first": first, "instruction": str(did), "acc": acc, "pc": pc}:
             cycles = f"cycle {last}" if first == last else f"cycles {first} to {last}"
-            return f"{cpu}, {cycles}: {did} → acc {acc}, pc {pc}{WHERE.get(status, '')}"
+            return f"{cpu}, {cycles}: {did} → acc {acc}, pc {pc}{STOPPED_BY.get(status, '')}"
         case {"status": "ok", "cycle": 0, "swap": {"line": line, "before": before, "after": after}}:
             return f"{cpu} loaded: line {line}, {before} → {after}"
         case {"status": "ok", "cycle": 0}:
@@ -51,14 +69,15 @@ def _cpu(cpu: str, result: Result) -> str:
     return ""
 
 
-def _news(result: Result) -> str:
-    return NEWS.get(result.get("verdict", ""), "")
+def _verdict(result: Result) -> str:
+    return VERDICTS.get(result.get("verdict", ""), "")
 
 
 def _account(result: Result) -> str:
     match result:
-        case {"seconds": seconds, "cpus": swaps, "stopped": stopped, "ended": ended}:
-            return f"{stopped} of {_count(swaps, 'swap')} stopped after {seconds} s, {ended} at the end"
+        case {"seconds": seconds, "cpus": candidates, "stopped": stopped, "ended": ended}:
+            counts = f"{stopped} of {_count(candidates, 'candidate')} stopped, {ended} ended"
+            return f"{seconds} s after store: {counts}"
     return ""
 
 

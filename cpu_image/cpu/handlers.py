@@ -21,11 +21,11 @@ def run(options: Namespace) -> int:
     parsed = program.parse(source.read_file(options.file))
     if options.json:
         answers = reference.answers(parsed)
-        result.say(result.to_line(answers))
+        result.print_line(result.to_line(answers))
         return 0 if answers["part2"] else 1
-    result.say(f"Part 1: {reference.part1(parsed)}")
+    result.print_line(f"Part 1: {reference.part1(parsed)}")
     answer = reference.part2(parsed)
-    result.say(f"Part 2: {answer or 'no swap ends this program'}")
+    result.print_line(f"Part 2: {answer or 'no swap ends this program'}")
     return 0 if answer else 1
 
 
@@ -81,8 +81,9 @@ def _answer(command: "Callable[[Client, int], result.Result]") -> int:
         raise PermanentError("REDIS_URL is not set: expected something like redis://host:6379")
     ttl = _ttl()
     answer = redis_client.with_retries(url, lambda client: command(client, ttl))
-    result.remark(describe.sentence(answer))
-    result.deliver(result.to_line(answer), Path(os.environ.get("RESULT_FILE", "/dev/termination-log")))
+    answer = describe.with_sentence(answer)
+    result.print_sentence(answer["sentence"])
+    result.leave(result.to_line(answer), Path(os.environ.get("RESULT_FILE", "/dev/termination-log")))
     return 0
 
 

@@ -1,4 +1,50 @@
-"""What a command answers: the status vocabulary, the JSON line, and where a pod leaves it."""
+"""The result of a command: its fields, its status, and how a pod prints and leaves it.
+
+A result is one JSON object of less than 4,096 bytes, which Kubernetes allows a termination message. Each has
+
+    sentence      what the command did, in one line for people, by `cpu.describe`; not kept in Redis
+    status        what became of the CPU (see `Status`), or of the start run, as below
+    start         the name of the start run
+
+The commands add:
+
+    store       status `stored`
+                instructions  how many the program has
+                candidates    hexadecimal number; its bit N is set if CPU N is a candidate
+                warning       why this Redis may lose the CPUs; left out if there is no reason
+
+    load, exec  status of the CPU
+                cpu           its number: 0 runs the program as written, N swaps the Nth instruction
+                first         exec: the cycle asked for, which is the first one executed
+                cycle         the last cycle executed; 0 after load
+                instruction   exec: what that cycle executed, such as "jmp +4"; null if it executed none
+                line          exec: the line of the program text with that instruction, from 1; or null
+                pc, acc       program counter and accumulator after that cycle, as decimal strings
+                swap          {"line": 8, "before": "jmp -4", "after": "nop -4"}; null if there is none
+                verdict       the answer that this CPU gives: "part1", "part2", or "none" (no swap ends
+                              the program); left out if it gives none
+
+    read        as the CPU's last load or exec, and the account of its start run:
+                seconds       from the store to the CPU's stop, or to now
+                cpus          how many candidates there are
+                stopped       how many of them have stopped
+                ended         how many of them have stopped with `end`
+
+    cancel      status `cancelled`
+
+    survey      status `running`, or `over`: all CPUs have stopped, the start run is cancelled, or expired
+                cycles        per pod, as `store` was given them; left out if the start run is cancelled
+                              or expired
+                due           [CPU, cycle that its latest pod was asked for, cycle that is due] for each CPU
+                              that has not stopped: without a pod for either cycle, the CPU is stuck
+                answers       [CPU, cycle whose DAG run posts the answer] for each CPU that gives one
+                lost          the CPUs of which Redis has lost registers; left out if there are none
+                more          the first CPU that this result has no room for, where the next survey begins;
+                              or null
+
+`pc` and `acc` are strings because they may exceed 64 bits: msgpack refuses such integers, and many JSON
+readers are exact to 53 bits only. All other numbers are far below that.
+"""
 
 import json
 import sys
@@ -10,15 +56,11 @@ from typing import Any
 from cpu.errors import TemporaryError
 
 Result = dict[str, Any]
-"""One JSON object; with a program of 10,000 instructions still under the 4,096 bytes of a pod's result.
-
-`pc` and `acc` are decimal strings because they may exceed 64 bits: msgpack refuses such integers, and many
-JSON readers are exact to 53 bits only. All other numbers are far below that.
-"""
+"""See above for its fields."""
 
 
 class Status(StrEnum):
-    """What a CPU has come to."""
+    """What became of a CPU. Only `ok` has a next cycle."""
 
     OK = "ok"
     """It has a next cycle."""
@@ -35,23 +77,23 @@ class Status(StrEnum):
 
 
 def to_line(result: Result) -> str:
-    """The result as one line of JSON, in ASCII, the same for the same result."""
+    """Return the result as one line of JSON in ASCII; equal results give equal lines."""
     return json.dumps(result, separators=(",", ":"))
 
 
-def say(line: str) -> None:
-    """Print a line, at once. Raises TemporaryError where nobody reads it any more."""
+def print_line(line: str) -> None:
+    """Print a line to standard output and flush it. Raises TemporaryError if standard output is closed."""
     try:
         if isinstance(sys.stdout, TextIOWrapper):
             sys.stdout.reconfigure(errors="replace")  # the terminal may have no →
         print(line, flush=True)
     except OSError as error:
-        sys.stdout = None  # or Python complains once more, at exit
+        sys.stdout = None  # or Python reports the error a second time at exit
         raise TemporaryError(f"cannot print the result: {error.strerror}") from error
 
 
-def remark(sentence: str) -> None:
-    """Print a sentence for people on standard error, at once. Where that cannot be, nothing fails for it."""
+def print_sentence(sentence: str) -> None:
+    """Print a sentence to standard error and flush it; skip it if it is empty or cannot be printed."""
     if not sentence or sys.stderr is None:
         return
     try:
@@ -61,25 +103,25 @@ def remark(sentence: str) -> None:
     try:
         print(sentence, file=sys.stderr, flush=True)
     except (OSError, ValueError):
-        sys.stderr = None  # or Python fails once more, at exit
+        sys.stderr = None  # or Python fails with the same error at exit
 
 
-def deliver(line: str, path: Path) -> None:
-    """Print the line and leave it in the file, without the line's end: in a pod, its termination message,
-    which `kubectl get` can show in a column.
+def leave(line: str, path: Path) -> None:
+    """Print the line, and write it to the file without a line end: `kubectl get` shows it in a column.
 
-    A file that does not exist and cannot be made is left out: outside of a pod nobody reads it.
-    Raises TemporaryError where the line cannot be printed or the file cannot be written.
+    In a pod the file is the container's termination message. Outside of a pod there may be neither such a
+    file nor the right to create it: then the line is only printed.
+    Raises TemporaryError if the line cannot be printed or the file cannot be written.
     """
-    say(line)
+    print_line(line)
     try:
-        if path.exists() or _can_make(path):
+        if path.exists() or _can_create(path):
             path.write_text(line)
     except OSError as error:
         raise TemporaryError(f"cannot write the result to {path}: {error.strerror}") from error
 
 
-def _can_make(path: Path) -> bool:
+def _can_create(path: Path) -> bool:
     try:
         path.touch()
     except OSError:

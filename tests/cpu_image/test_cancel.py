@@ -39,7 +39,7 @@ def test_the_last_to_stop_does_not_tell_that_no_swap_helps(trial: Trial) -> None
 def test_it_is_over_for_whoever_surveys_it(trial: Trial) -> None:
     trial.store(ENDLESS)
     trial.cancel()
-    assert trial.survey() == {"status": "over", "start": trial.start, "due": [], "news": [], "more": None}
+    assert trial.survey() == {"status": "over", "start": trial.start, "due": [], "answers": [], "more": None}
 
 
 def test_to_cancel_twice_is_the_same(trial: Trial) -> None:

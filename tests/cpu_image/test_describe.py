@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
-from cpu.describe import sentence
-from cpu.result import remark
+from cpu.describe import sentence, with_sentence
+from cpu.result import print_sentence, to_line
+from tests.support.trial import Trial
 
 CYCLE = {
     "status": "ok", "start": "s", "cpu": 8, "first": 3, "cycle": 3, "instruction": "jmp +4", "line": 3,
@@ -24,11 +26,11 @@ ACCOUNT = {"seconds": 12.3, "cpus": 4, "stopped": 2, "ended": 1}
     [
         (
             {"status": "stored", "start": "s", "instructions": 9, "candidates": "0x12a"},
-            "stored 9 instructions for start run s, 4 with a swap to try",
+            "stored 9 instructions for start run s, 4 candidates",
         ),
         (
             {"status": "stored", "start": "s", "instructions": 1, "candidates": "0x0"},
-            "stored 1 instruction for start run s, 0 with a swap to try",
+            "stored 1 instruction for start run s, 0 candidates",
         ),
         (LOADED, "CPU 8 loaded: line 8, jmp -4 → nop -4"),
         (LOADED | {"cpu": 0, "swap": None}, "CPU 0 loaded: the program as written"),
@@ -51,7 +53,7 @@ ACCOUNT = {"seconds": 12.3, "cpus": 4, "stopped": 2, "ended": 1}
         (
             CYCLE | {"status": "end", "verdict": "part2"} | ACCOUNT,
             "CPU 8, cycle 3: jmp +4 → acc 1, pc 6, past the last instruction: end; this answers part 2; "
-            "2 of 4 swaps stopped after 12.3 s, 1 at the end",
+            "12.3 s after store: 2 of 4 candidates stopped, 1 ended",
         ),
         (
             CYCLE | STOPPED | {"verdict": "none"},
@@ -62,17 +64,47 @@ ACCOUNT = {"seconds": 12.3, "cpus": 4, "stopped": 2, "ended": 1}
             "start run s is cancelled: its CPUs stop at their next cycle",
         ),
         (
-            {"status": "running", "start": "s", "due": [[0, 1, 2]], "news": [], "more": None},
-            "start run s goes on: 1 CPU due, 0 with an answer",
+            {"status": "running", "start": "s", "due": [[0, 1, 2]], "answers": [], "more": None},
+            "start run s is running: 1 CPU with a cycle due, 0 with an answer",
         ),
         (
-            {"status": "over", "start": "s", "due": [], "news": [[0, 3], [8, 1]], "more": None},
-            "start run s is over: 2 CPUs with an answer",
+            {"status": "running", "start": "s", "lost": [8], "due": [], "answers": [[0, 3]], "more": 150},
+            "start run s is running: 0 CPUs with a cycle due, 1 with an answer, 1 with lost registers, "
+            "not counting CPU 150 and later",
+        ),
+        (
+            {"status": "over", "start": "s", "due": [], "answers": [[0, 3], [8, 1]], "more": None},
+            "start run s is over: 0 CPUs with a cycle due, 2 with an answer",
         ),
     ],
 )
 def test_a_result_is_told_in_one_sentence(result: dict[str, Any], words: str) -> None:
     assert sentence(result) == words
+
+
+def test_every_result_with_its_sentence_fits_a_termination_message(client: redis.Redis) -> None:
+    trial = Trial(client, "x" * 32, ttl=1000)
+    program = "acc -9223372036854775808\n" * 9_998 + "jmp +9223372036854775807\n" * 2
+    client.config_set("maxmemory-policy", "volatile-random")
+    try:
+        results = [trial.store("jmp -9223372036854775808\n" * 10_000, cycles=10**6)]
+        assert "warning" in results[0]
+        client.flushall()
+        trial.store(program, keep_going=True)
+    finally:
+        client.config_set("maxmemory-policy", "noeviction")
+    for cpu in (0, 9_999, 10_000):
+        results += [trial.load(cpu), trial.execute(cpu, 1, 9_997), trial.execute(cpu, 9_998, 10)]
+        results += [trial.read(cpu), trial.survey()]
+    results.append(trial.cancel())
+    statuses = {"stored", "ok", "fault", "running", "over", "cancelled"}
+    assert {result["status"] for result in results} == statuses
+    for result in results:
+        assert len(to_line(with_sentence(result)).encode()) < 4_096
+
+
+def test_a_result_has_its_sentence_as_its_first_field() -> None:
+    assert list(with_sentence(CYCLE).items()) == [("sentence", sentence(CYCLE)), *CYCLE.items()]
 
 
 @pytest.mark.parametrize("missing", sorted(CYCLE))
@@ -82,7 +114,7 @@ def test_a_result_of_another_version_is_told_as_far_as_it_is_known(missing: str)
 
 def test_a_result_that_is_not_known_is_not_told_of(capfd: pytest.CaptureFixture[str]) -> None:
     assert sentence({}) == sentence({"status": "asleep"}) == ""
-    remark(sentence({}))
+    print_sentence(sentence({}))
     assert capfd.readouterr() == ("", "")
 
 
@@ -92,7 +124,7 @@ def test_a_sentence_is_printed_as_the_terminal_can(
 ) -> None:
     terminal = io.TextIOWrapper(io.BytesIO(), encoding)
     monkeypatch.setattr(sys, "stderr", terminal)
-    remark("a → b")
+    print_sentence("a → b")
     terminal.seek(0)
     assert terminal.read() == shown
 
@@ -105,5 +137,5 @@ def test_a_sentence_that_cannot_be_printed_is_left_out(
         if closed:
             closed.close()
         monkeypatch.setattr(sys, "stderr", closed)
-        remark("a → b")
+        print_sentence("a → b")
     assert capfd.readouterr() == ("", "")

@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cpu.__main__ import main
-from cpu.describe import sentence
 from tests.support.redis_server import Server
 from tests.support.trial import Trial
 
@@ -43,7 +42,7 @@ def test_whatever_is_asked_is_answered_or_refused_with_nothing_changed(
         if code == 0:
             result = json.loads((tmp_path / "result").read_text())
             assert (result["start"], result["cpu"]) == (trial.start, cpu)
-            assert errors.getvalue() == f"{sentence(result)}\n"
+            assert errors.getvalue() == f"{result['sentence']}\n"
             assert errors.getvalue().startswith(f"CPU {cpu}")
             assert json.loads(out.getvalue()) == result
         else:

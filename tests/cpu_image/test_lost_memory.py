@@ -227,7 +227,7 @@ def test_a_survey_names_the_cpu_whose_news_nobody_can_read_any_more(trial: Trial
     trial.run(8)
     trial.client.delete(*Keys(trial.start, 8).of_cpu)
     found = trial.survey()
-    assert (found["lost"], found["news"]) == ([8], [])
+    assert (found["lost"], found["answers"]) == ([8], [])
 
 
 def test_a_survey_takes_a_cpu_for_expired_when_its_news_are_as_old(trial: Trial) -> None:
@@ -237,7 +237,7 @@ def test_a_survey_takes_a_cpu_for_expired_when_its_news_are_as_old(trial: Trial)
     stop: Any = trial.client.hget(stops, "8")
     verdict, _, stopped_at = stop.decode().partition(":")
     trial.client.hset(stops, "8", f"{verdict}:{float(stopped_at) - trial.ttl + 1}")
-    assert trial.survey()["news"] == []
+    assert trial.survey()["answers"] == []
 
 
 def test_the_wall_shows_no_number_of_a_cpu_whose_registers_are_gone(trial: Trial) -> None:

@@ -79,7 +79,13 @@ def pod(server: servers.Server, client: redis.Redis, tmp_path: Path) -> Pod:
 
 def test_a_start_run_pod_by_pod(pod: Pod, client: redis.Redis) -> None:
     stored = pod.answer("store", "--start", "s", "--encoded", ENCODED[:30], ENCODED[30:])
-    assert json.loads(stored) == {"status": "stored", "start": "s", "instructions": 9, "candidates": "0x12a"}
+    assert json.loads(stored) == {
+        "sentence": "stored 9 instructions for start run s, 4 candidates",
+        "status": "stored",
+        "start": "s",
+        "instructions": 9,
+        "candidates": "0x12a",
+    }
     loaded = pod.answer("load", "--start", "s", "--cpu", "8", "--once")
     assert json.loads(loaded)["status"] == "ok"
     executed = pod.answer("exec", "--start", "s", "--cpu", "8", "--cycle", "1")
@@ -111,12 +117,14 @@ def test_every_command_says_in_words_what_it_did(pod: Pod) -> None:
         ["survey", "--start", "s"],
         ["cancel", "--start", "s"],
     ]
-    assert [pod.tell(*command)[1] for command in commands] == [
-        "stored 9 instructions for start run s, 4 with a swap to try",
+    said = [pod.tell(*command) for command in commands]
+    assert all(json.loads(line)["sentence"] == sentence for line, sentence in said)
+    assert [sentence for _, sentence in said] == [
+        "stored 9 instructions for start run s, 4 candidates",
         "CPU 8 loaded: line 8, jmp -4 → nop -4",
         "CPU 8, cycle 1: nop +0 → acc 0, pc 1",
         "CPU 8, cycles 2 to 6: acc +6 → acc 8, pc 9, past the last instruction: end; this answers part 2",
-        "start run s goes on: 4 CPUs due, 1 with an answer",
+        "start run s is running: 4 CPUs with a cycle due, 1 with an answer",
         "start run s is cancelled: its CPUs stop at their next cycle",
     ]
     assert pod.tell("read", *cpu)[1].endswith("; this answers part 2; " + account(pod.answer("read", *cpu)))
@@ -125,7 +133,7 @@ def test_every_command_says_in_words_what_it_did(pod: Pod) -> None:
 def account(read: str) -> str:
     """What a `read` says of its start run, given its line."""
     told = json.loads(read)
-    return f"1 of 4 swaps stopped after {told['seconds']} s, 1 at the end"
+    return f"{told['seconds']} s after store: 1 of 4 candidates stopped, 1 ended"
 
 
 def test_a_log_has_the_sentence_and_then_the_line(pod: Pod) -> None:

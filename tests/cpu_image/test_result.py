@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cpu.errors import TemporaryError
-from cpu.result import Status, deliver, to_line
+from cpu.result import Status, leave, to_line
 
 
 def test_a_result_is_one_ascii_line() -> None:
@@ -20,19 +20,19 @@ def test_the_file_gets_the_line_that_is_printed(
 ) -> None:
     file = tmp_path / "result"
     file.write_bytes(b"something longer, from before")
-    deliver('{"status":"ok"}', file)
+    leave('{"status":"ok"}', file)
     assert file.read_bytes() + b"\n" == capfdbinary.readouterr().out == b'{"status":"ok"}\n'
 
 
 def test_a_file_that_is_not_there_is_made(tmp_path: Path) -> None:
-    deliver("{}", tmp_path / "result")
+    leave("{}", tmp_path / "result")
     assert (tmp_path / "result").read_bytes() == b"{}"
 
 
 def test_a_file_that_cannot_be_made_is_left_out(tmp_path: Path) -> None:
-    deliver("{}", tmp_path / "no" / "result")
+    leave("{}", tmp_path / "no" / "result")
 
 
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TemporaryError, match="cannot write the result to"):
-        deliver("{}", tmp_path)
+        leave("{}", tmp_path)

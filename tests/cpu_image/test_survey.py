@@ -7,6 +7,7 @@ import pytest
 
 from cpu import commands
 from cpu.cli import parse
+from cpu.describe import with_sentence
 from cpu.keys import Keys
 from cpu.redis_client import Client
 from cpu.result import to_line
@@ -20,7 +21,7 @@ def test_a_cpu_that_is_not_loaded_is_due_to_be_loaded(trial: Trial) -> None:
     trial.store(ENDLESS)
     due = [[0, 0, 0], [2, 0, 0], [3, 0, 0]]
     assert trial.survey() == {
-        "status": "running", "start": trial.start, "cycles": 1, "due": due, "news": [], "more": None,
+        "status": "running", "start": trial.start, "cycles": 1, "due": due, "answers": [], "more": None,
     }  # fmt: skip
 
 
@@ -59,7 +60,7 @@ def test_one_with_news_is_told_of_by_the_cycle_that_is_to_tell_them(trial: Trial
     trial.execute(0, 1, 2)
     trial.execute(0, 3, 10**6)
     found = trial.survey()
-    assert (found["status"], found["due"], found["news"]) == ("over", [], [[0, 3]])
+    assert (found["status"], found["due"], found["answers"]) == ("over", [], [[0, 3]])
 
 
 def test_news_of_a_start_run_that_goes_on_are_news_until_other_things_would_have_expired(
@@ -68,13 +69,13 @@ def test_news_of_a_start_run_that_goes_on_are_news_until_other_things_would_have
     trial.store(ENDLESS)
     trial.load(0)
     trial.execute(0, 1, 10**6)
-    assert trial.survey()["news"] == [[0, 1]]
+    assert trial.survey()["answers"] == [[0, 1]]
     keys = Keys(trial.start)
     stop: Any = trial.client.hget(keys.stops, "0")
     verdict, _, stopped_at = stop.decode().partition(":")
     assert verdict == "part1"
     trial.client.hset(keys.stops, "0", f"{verdict}:{float(stopped_at) - trial.ttl}")
-    assert trial.survey()["news"] == []
+    assert trial.survey()["answers"] == []
 
 
 def test_a_stop_that_is_not_accounted_for_is_due_once_more(
@@ -101,11 +102,11 @@ def test_when_all_have_stopped_it_is_over(trial: Trial) -> None:
     found = trial.survey()
     assert found["status"] == "over"
     assert found["due"] == []
-    assert [cpu for cpu, _ in found["news"]] == [0, 3]  # part 1, and that no swap helps
+    assert [cpu for cpu, _ in found["answers"]] == [0, 3]  # part 1, and that no swap helps
 
 
 def test_a_start_run_that_has_expired_is_over(trial: Trial) -> None:
-    assert trial.survey() == {"status": "over", "start": trial.start, "due": [], "news": [], "more": None}
+    assert trial.survey() == {"status": "over", "start": trial.start, "due": [], "answers": [], "more": None}
 
 
 def test_looking_keeps_nothing_alive(trial: Trial) -> None:
@@ -124,8 +125,8 @@ def test_more_cpus_than_a_result_has_room_for_are_told_page_by_page(trial: Trial
     while cpu is not None:
         found = trial.survey(cpu)
         # Numbers as long as they can get.
-        line = to_line({**found, "due": [[one, count + 1, count + 1] for one, _, _ in found["due"]]})
-        assert len(line) < 4_000
+        longest = {**found, "due": [[one, count + 1, count + 1] for one, _, _ in found["due"]]}
+        assert len(to_line(with_sentence(longest))) < 4_000
         told += [one for one, _, _ in found["due"]]
         cpu, pages = found["more"], pages + 1
     assert told == list(range(count + 1))

@@ -174,7 +174,7 @@ def resume(
         kept = [airflow.runs[run] for run in run_ids if run in airflow.runs]
         return sum(1 for state, _ in kept if states is None or state in states)
 
-    found = {"status": "running", "cycles": 1, "due": [[8, due - 1, due]], "news": [], "more": None}
+    found = {"status": "running", "cycles": 1, "due": [[8, due - 1, due]], "answers": [], "more": None}
     found |= {"lost": list(lost)} if lost else {}
     ti = SimpleNamespace(
         xcom_pull=lambda **_: found,

@@ -40,8 +40,8 @@ LOADED = {"status": "ok", "start": "s", "cpu": 8, "cycle": 0, "pc": "0", "acc": 
         ({"status": "stored", "instructions": 9, "candidates": "0x12a"}, "stored 9 instructions"),
         ({"status": "stored", "instructions": 1, "candidates": "0x0"}, "stored 1 instruction"),
         ({"status": "cancelled", "start": "s"}, "cancelled: the CPUs stop at their next cycle"),
-        ({"status": "running", "due": [[0, 1, 2]], "news": []}, "running: 1 due, 0 with an answer"),
-        ({"status": "over", "due": [], "news": [[0, 3]]}, "over: 0 due, 1 with an answer"),
+        ({"status": "running", "due": [[0, 1, 2]], "answers": []}, "running: 1 due, 0 with an answer"),
+        ({"status": "over", "due": [], "answers": [[0, 3]]}, "over: 0 due, 1 with an answer"),
         ({"status": "ok", "cycle": 1}, ""),
         ({"status": "asleep"}, ""),
         ({}, ""),
@@ -57,7 +57,7 @@ def test_a_result_is_told_in_a_few_words(result: Any, words: str) -> None:
 anything = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda one: st.lists(one))
 
 
-@given(st.dictionaries(st.sampled_from([*CYCLE, "due", "news", "instructions"]), anything))
+@given(st.dictionaries(st.sampled_from([*CYCLE, "due", "answers", "instructions"]), anything))
 def test_whatever_a_result_holds_it_is_told_or_not_told_of(changes: dict[str, Any]) -> None:
     for result in (changes, CYCLE | changes, LOADED | changes):
         assert isinstance(happened(result), str)

@@ -19,9 +19,9 @@ from tests.support.slack.ways import WEBHOOK
 
 START = "20261122-084725-a1b2c3"
 BEGIN = datetime(2026, 11, 22, 8, 50, tzinfo=UTC)
-RUNNING = {"status": "running", "start": START, "cycles": 1, "due": [], "news": [], "more": None}
+RUNNING = {"status": "running", "start": START, "cycles": 1, "due": [], "answers": [], "more": None}
 OVER = {**RUNNING, "status": "over"}
-GONE: dict[str, Any] = {"status": "over", "start": START, "due": [], "news": [], "more": None}
+GONE: dict[str, Any] = {"status": "over", "start": START, "due": [], "answers": [], "more": None}
 AWAY = {"survey": {"why": "pod survey-1 in namespace cpu-jobs failed: redis is away"}}
 GIVEN_UP = "these cycles' runs came to nothing: cpu-8.cycle-4"
 

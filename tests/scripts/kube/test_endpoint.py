@@ -189,7 +189,7 @@ def test_the_log_of_a_cycle_is_a_sentence_and_then_its_result(tmp_path: Path) ->
         container = {"name": "main", "image": "cpu:dev", "args": arguments, "env": variables}
         pod = cluster.finished(containers=[container])
         sentence, line = cluster.log(pod.metadata.name).splitlines()
-    assert sentence == "stored 9 instructions for start run s, 4 with a swap to try"
+    assert sentence == "stored 9 instructions for start run s, 4 candidates"
     assert json.loads(line)["status"] == "stored"
 
 
