@@ -11,15 +11,7 @@ from aiohttp import web
 
 from scripts.kube import patches, selectors, tables
 from scripts.kube.deletion import delete, new_namespace
-from scripts.kube.execs import serve_attach, serve_exec
-from scripts.kube.kinds import NAMESPACES, PODS, SECRETS, Kind
-from scripts.kube.kubelet import Kubelet
-from scripts.kube.objects import Json, key_of, new_uid, now, random_suffix
-from scripts.kube.podlogs import serve_log
-from scripts.kube.pods import new_pod
-from scripts.kube.requests import Target, answer, body_of, checked, flag, number, patch_of, target_of
-from scripts.kube.rules import metadata_causes, secret_causes
-from scripts.kube.status import (
+from scripts.kube.errors import (
     already_exists,
     bad_request,
     conflict,
@@ -31,6 +23,14 @@ from scripts.kube.status import (
     success,
     unreadable,
 )
+from scripts.kube.execs import serve_attach, serve_exec
+from scripts.kube.kinds import NAMESPACES, PODS, SECRETS, Kind
+from scripts.kube.kubelet import Kubelet
+from scripts.kube.objects import Json, key_of, new_uid, now, random_suffix
+from scripts.kube.podlogs import serve_log
+from scripts.kube.pods import new_pod
+from scripts.kube.requests import Target, answer, body_of, checked, flag, number, patch_of, target_of
+from scripts.kube.rules import metadata_causes, secret_causes
 from scripts.kube.store import Store
 from scripts.kube.watches import Watches
 

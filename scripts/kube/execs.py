@@ -23,12 +23,12 @@ from aiohttp import WSMsgType, web
 from scripts.kube import logs
 from scripts.kube.commands import SYSTEM_PATH
 from scripts.kube.container import Container, Live
+from scripts.kube.errors import ApiError, bad_request
 from scripts.kube.kubelet import Kubelet
 from scripts.kube.objects import Json, encode
 from scripts.kube.podlogs import container_name
 from scripts.kube.processes import Command, Process
 from scripts.kube.requests import flag
-from scripts.kube.status import ApiError, bad_request
 
 _PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 _STDIN, _STDOUT, _STDERR, _ERROR, _CLOSE = 0, 1, 2, 3, 255

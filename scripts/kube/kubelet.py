@@ -11,12 +11,12 @@ from scripts.kube import volumes
 from scripts.kube.container import Container, until_stopping
 from scripts.kube.discovery import NODE
 from scripts.kube.environment import ConfigError
+from scripts.kube.errors import log_failure
 from scripts.kube.kinds import PODS, SECRETS
 from scripts.kube.node import Node
 from scripts.kube.objects import Json, Key, key_of
 from scripts.kube.podstatus import FINAL, abandoned, status_of
 from scripts.kube.processes import Processes
-from scripts.kube.status import log_failure
 from scripts.kube.store import Change
 
 _STOPPED = "The endpoint stopped while this pod was there: its processes ended with it"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from scripts.kube.errors import ApiError, bad_request, unsupported_media_type
 from scripts.kube.objects import Json
-from scripts.kube.status import ApiError, bad_request, unsupported_media_type
 
 _MERGE = "application/merge-patch+json"
 _STRATEGIC = "application/strategic-merge-patch+json"

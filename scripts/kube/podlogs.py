@@ -8,10 +8,10 @@ from datetime import UTC
 from aiohttp import web
 
 from scripts.kube import logs
+from scripts.kube.errors import ApiError, bad_request, invalid
 from scripts.kube.kubelet import Kubelet
 from scripts.kube.objects import Json, parse_time
 from scripts.kube.requests import flag, number
-from scripts.kube.status import ApiError, bad_request, invalid
 
 _WORDS = {
     "ErrImagePull": "image can't be pulled",

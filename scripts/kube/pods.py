@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from scripts.kube.errors import invalid
 from scripts.kube.kinds import PODS
 from scripts.kube.objects import Json
 from scripts.kube.rules import pod_causes
-from scripts.kube.status import invalid
 
 
 def new_pod(pod: Json) -> Json:

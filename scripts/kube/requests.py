@@ -9,9 +9,9 @@ from typing import Any
 from aiohttp import web
 
 from scripts.kube import protobufs, schema
+from scripts.kube.errors import bad_request, no_such_resource, unreadable, unsupported_media_type
 from scripts.kube.kinds import KINDS, Kind
 from scripts.kube.objects import Json, Key, encode
-from scripts.kube.status import bad_request, no_such_resource, unreadable, unsupported_media_type
 
 _JSON = "application/json"
 _MOST_WARNINGS = 10

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from scripts.kube.errors import bad_request
 from scripts.kube.kinds import Kind
 from scripts.kube.objects import Json, dig
-from scripts.kube.status import bad_request
 
 Predicate = Callable[[Json], bool]
 

@@ -24,6 +24,14 @@ from scripts.kube.api import Api
 from scripts.kube.database import Database
 from scripts.kube.deletion import Namespaces
 from scripts.kube.discovery import NODE, VERSION
+from scripts.kube.errors import (
+    ApiError,
+    bad_request,
+    log_failure,
+    method_not_allowed,
+    no_such_resource,
+    unauthorized,
+)
 from scripts.kube.events import Recorder
 from scripts.kube.images import Images, Source
 from scripts.kube.kinds import NODES
@@ -32,14 +40,6 @@ from scripts.kube.node import Node, Slots
 from scripts.kube.objects import Json, now
 from scripts.kube.processes import Processes
 from scripts.kube.requests import WARNINGS, answer
-from scripts.kube.status import (
-    ApiError,
-    bad_request,
-    log_failure,
-    method_not_allowed,
-    no_such_resource,
-    unauthorized,
-)
 from scripts.kube.store import Store
 from scripts.kube.watches import Watches
 

@@ -8,10 +8,10 @@ from contextlib import suppress
 from aiohttp import web
 
 from scripts.kube import tables
+from scripts.kube.errors import ApiError, bad_request, expired
 from scripts.kube.objects import Json, encode
 from scripts.kube.requests import Target, flag, number
 from scripts.kube.selectors import Predicate
-from scripts.kube.status import ApiError, bad_request, expired
 from scripts.kube.store import Change, Store
 
 _DEFAULT_SECONDS = 3600
