@@ -1,4 +1,4 @@
-"""All of it on a Kubernetes on this machine: kind, the image, the namespaces, Redis, PostgreSQL, the chart.
+"""Run Cluster CPU on Kubernetes: kind, the images, the namespaces, Redis, PostgreSQL, Airflow's chart.
 
-``python -m scripts.kind --help``; ``make kind`` runs it.
+`make kind` runs `python -m scripts.kind up`; see `python -m scripts.kind --help`.
 """

@@ -1,4 +1,4 @@
-"""All of it on a Kubernetes on this machine, ready to trigger."""
+"""Run Cluster CPU on Kubernetes: on this machine with kind, or on a cluster that you have."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from scripts.local.settings import REPOSITORY
 from scripts.progress import Progress
 
 CHART_FOLDER = REPOSITORY / ".chart"
-CHART_HELP = "download the chart from there, if it is not there yet (default: %(default)s)"
-# What must work before anybody triggers anything, in the order it comes up in.
+CHART_HELP = "where to download the chart, unless it was downloaded before (default: %(default)s)"
 WORKLOADS = [
     ("redis", "statefulset/redis"),
     ("airflow", "deployment/broker"),
@@ -32,10 +31,11 @@ WORKLOADS = [
     ("airflow", "statefulset/airflow-triggerer"),
     ("airflow", "statefulset/airflow-worker"),
 ]
+"""Namespace and name of each workload that a start run needs, in the order they start."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a command; return its exit code. Raises KeyboardInterrupt, as for Ctrl-C, when it shall end."""
+    """Run a command and return its exit code; SIGTERM raises KeyboardInterrupt, as Ctrl-C does."""
     options = parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -47,31 +47,40 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     top = argparse.ArgumentParser(prog="python -m scripts.kind", description=__doc__)
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    text = "make what is missing, and forward a port to Airflow until Ctrl-C; all of it stays"
+    text = "create what is missing, then forward a port to Airflow until Ctrl-C; everything keeps running"
     up = commands.add_parser("up", help=text, description=text)
-    up.add_argument("--port", type=int, default=8080, help="of this machine (default: %(default)s)")
+    up.add_argument(
+        "--port",
+        type=int,
+        default=8080,
+        help="local port for Airflow (default: %(default)s)",
+    )
     up.add_argument("--values", type=Path, action="append", default=[], help="more values for the chart")
-    up.add_argument("--no-forward", action="store_true", help="end when all of it is ready")
+    up.add_argument("--no-forward", action="store_true", help="exit as soon as everything is ready")
     up.set_defaults(run=run_up)
 
-    text = "remove all of it, with its data"
+    text = "remove everything, including its data"
     down = commands.add_parser("down", help=text, description=text)
     down.set_defaults(run=run_down)
 
-    text = "deploy a commit to a cluster that has the Secrets of helm-values.yaml, PostgreSQL and Redis"
+    text = (
+        "deploy a commit to a cluster that already has PostgreSQL, Redis and the Secrets of helm-values.yaml"
+    )
     deploy = commands.add_parser("deploy", help=text, description=text)
-    deploy.add_argument("--context", required=True, help="of the kubeconfig that kubectl uses")
-    deploy.add_argument("--image", required=True, help="the CPU's image, best by digest: …@sha256:…")
-    deploy.add_argument("--repository", required=True, help="where the cluster gets the DAGs by git")
-    deploy.add_argument("--revision", required=True, help="the commit")
-    deploy.add_argument("--url", required=True, help="the address at which people reach Airflow")
+    deploy.add_argument("--context", required=True, help="context in the kubeconfig that kubectl uses")
+    deploy.add_argument("--image", required=True, help="image of the CPU, preferably by digest: …@sha256:…")
+    deploy.add_argument(
+        "--repository", required=True, help="git repository of the DAGs, as the cluster sees it"
+    )
+    deploy.add_argument("--revision", required=True, help="the commit to deploy")
+    deploy.add_argument("--url", required=True, help="URL at which people reach Airflow")
     deploy.set_defaults(run=run_deploy)
 
-    text = f"print where the archive of chart {helm.CHART_VERSION} is, downloaded and checked by its sha512"
+    text = f"download the archive of chart {helm.CHART_VERSION}, check its sha512 and print its path"
     chart = commands.add_parser("chart", help=text, description=text)
     chart.set_defaults(run=run_chart)
     for command in (deploy, chart):
@@ -80,16 +89,20 @@ def parser() -> argparse.ArgumentParser:
     for command in (up, down):
         command.add_argument(
             "--context",
-            help=f"use this cluster, which has or can pull {laptop.CPU_IMAGE} and {laptop.AIRFLOW_IMAGE}, "
-            "rather than one made with kind and Docker",
+            help="use this cluster instead of creating one with kind and Docker; it must have or be able to "
+            f"pull the images {laptop.CPU_IMAGE} and {laptop.AIRFLOW_IMAGE}",
         )
-        command.add_argument("--kubeconfig", type=Path, help="where that context is (default: kubectl's)")
+        command.add_argument(
+            "--kubeconfig",
+            type=Path,
+            help="kubeconfig of that context (default: kubectl's)",
+        )
     top.epilog = (
-        f"environment: AIRFLOW_CHART, the chart's archive or folder (default: version {helm.CHART_VERSION}, "
-        f"fetched); {passwords.SLACK}, where answers are told"
+        f"environment: AIRFLOW_CHART is the chart's archive or folder (default: {helm.CHART_VERSION}, "
+        f"downloaded); {passwords.SLACK} is the Airflow connection to Slack"
     )
     up.epilog = down.epilog = deploy.epilog = chart.epilog = (
-        "exit code: 0 done, 1 it failed, and standard error says why, 130 interrupted"
+        "exit code: 0 success, 1 failure (standard error says why), 130 interrupted"
     )
     return top
 
@@ -120,23 +133,25 @@ def run_up(options: argparse.Namespace) -> None:
             print(f"Airflow  {url}  user {ADMIN}  password {password}", flush=True)
             if options.no_forward:
                 return
-            print("Ctrl-C ends the way there; all of it goes on until `make kind-down`.", file=sys.stderr)
+            print(
+                "Ctrl-C stops the port forwarding; the cluster runs until `make kind-down`.", file=sys.stderr
+            )
             while True:
                 forward.keep()
                 time.sleep(1)
 
 
 def install(kubectl: Kubectl, chart: Path, values: helm.Values, say: Callable[[str], None]) -> str:
-    """Everything on a cluster; the password of Airflow's user once all of it works."""
+    """Install everything on a cluster and wait until it works; return the password of Airflow's user."""
     say("applying the namespaces, Redis and PostgreSQL")
-    # Passwords first need their namespaces, and what reads them needs the passwords.
+    # The Secrets need their namespaces, and the workloads need the Secrets.
     kubectl("apply", "-f", str(laptop.FOLDER / "namespaces.yaml"))
     kubectl("apply", "-k", str(REPOSITORY / "scripts/cluster"))
     made = passwords.passwords(kubectl)
     kubectl.apply(*passwords.manifests(made))
     kubectl("apply", "-k", str(laptop.FOLDER))
     wait_for(kubectl, "airflow", "statefulset/postgres", say)
-    say("installing Airflow's chart: its images are pulled, its database is made")
+    say("installing Airflow's chart: pulling its images, creating its database")
     helm.install(kubectl, chart, values)
     for namespace, workload in WORKLOADS:
         wait_for(kubectl, namespace, workload, say)
@@ -162,9 +177,9 @@ def run_down(options: argparse.Namespace) -> None:
 
 
 def given_cluster(options: argparse.Namespace) -> Kubectl | None:
-    """The cluster named on the command line."""
+    """Return the cluster named on the command line, or None for the one that kind runs."""
     if options.context is None and options.kubeconfig is not None:
-        raise KindError("--kubeconfig goes with --context: name the context too")
+        raise KindError("--kubeconfig needs --context: name the context too")
     return Kubectl(options.context, options.kubeconfig) if options.context else None
 
 

@@ -1,6 +1,6 @@
-"""Deploy one commit to a cluster that is there to stay: the namespace of the pods, and Airflow's chart.
+"""Deploy one commit to a permanent cluster: the namespace of the pods, and Airflow's chart.
 
-The Secrets that helm-values.yaml names must be there already; Redis and PostgreSQL are the cluster's own.
+The cluster must already have PostgreSQL, Redis and the Secrets that helm-values.yaml lists.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from scripts.kind.kubectl import Kubectl
 from scripts.local.settings import REPOSITORY
 
 WORKLOADS = ("deployment/airflow-api-server", "statefulset/airflow-worker", "statefulset/airflow-triggerer")
-"""What has to be up before the deployment is done. Helm itself waits for the database's migration."""
+"""The workloads that must run before the deployment counts as done. Helm waits for the database migration."""
 
 
 @dataclass(frozen=True)
 class Commit:
-    """What is deployed: an image of the CPU, a repository and a revision of the DAGs, Airflow's address."""
+    """What to deploy: the CPU's image, git repository and revision of the DAGs, and Airflow's URL."""
 
     image: str
     repository: str
@@ -29,7 +29,7 @@ class Commit:
 
 
 def values_of(commit: Commit) -> helm.Values:
-    """Return the chart's values: the project's, with this commit's image and DAGs."""
+    """Return the project's values for the chart, with this commit's image and DAGs."""
     values = helm.values([], below=helm.VALUES[:1])
     environment = [
         {**one, "value": commit.image} if one["name"] == "CPU_IMAGE" else one for one in values["env"]

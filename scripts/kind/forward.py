@@ -1,4 +1,4 @@
-"""The way to Airflow's UI: a port of this machine, as long as somebody wants it."""
+"""Forward a port of this machine to Airflow's UI on the cluster."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from scripts.airflow_api import AirflowError, Api, why_not_imported
 from scripts.kind.kubectl import KindError, Kubectl
 
 DAGS = {"cpu_start", "cpu", "cpu_watch"}
+"""The DAGs without which no program can be run."""
 PATIENCE_SECONDS = 300
 
 
 class Forward:
-    """``kubectl port-forward`` to Airflow's API server; it ends with its pod, and is then begun again."""
+    """`kubectl port-forward` to Airflow's API server. It ends with its pod; `keep` restarts it."""
 
     def __init__(self, kubectl: Kubectl, port: int) -> None:
         service = ["-n", "airflow", "service/airflow-api-server"]
@@ -25,19 +26,19 @@ class Forward:
         self._process: subprocess.Popen[str] | None = None
 
     def keep(self) -> None:
-        """See that it runs."""
+        """Start the forwarding unless it is running."""
         if self._process is None or self._process.poll() is not None:
             self._process = subprocess.Popen(
                 self._command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
             )
 
-    def complaint(self) -> str:
-        """What it ended with; empty while it runs."""
+    def error(self) -> str:
+        """Return what kubectl wrote to standard error when it ended; "" while it runs."""
         if self._process is None or self._process.poll() is None or self._process.stderr is None:
             return ""
         return self._process.stderr.read().strip()
 
-    def end(self) -> None:
+    def stop(self) -> None:
         if self._process and self._process.poll() is None:
             self._process.terminate()
             self._process.wait()
@@ -45,26 +46,30 @@ class Forward:
 
 @contextmanager
 def forwarded(kubectl: Kubectl, port: int) -> Iterator[Forward]:
-    """Airflow at a port of this machine."""
+    """Forward the port for as long as the context lasts."""
     forward = Forward(kubectl, port)
     forward.keep()
     try:
         yield forward
     finally:
-        forward.end()
+        forward.stop()
 
 
 def wait_for_dags(forward: Forward, api: Api, say: Callable[[str], None]) -> None:
-    """Wait until Airflow lets us in and has read the DAGs; raise KindError for one that it can't read."""
+    """Wait until Airflow has read the DAGs. Raises KindError if it cannot read one, or takes too long."""
     say("waiting for the DAGs")
-    complaint, deadline = "", time.monotonic() + PATIENCE_SECONDS
+    error_text, deadline = "", time.monotonic() + PATIENCE_SECONDS
+    found: set[str] = set()
     while time.monotonic() < deadline:
-        complaint = forward.complaint() or complaint
+        error_text = forward.error() or error_text
         forward.keep()
         with suppress(httpx.TransportError, AirflowError):
             for error in api.import_errors():
                 raise KindError(why_not_imported(error["filename"], error["stack_trace"]))
-            if {dag["dag_id"] for dag in api.dags()} >= DAGS:
+            found = {dag["dag_id"] for dag in api.dags()}
+            if found >= DAGS:
                 return
         time.sleep(1)
-    raise KindError(f"Airflow has not read the DAGs in {PATIENCE_SECONDS} s: {complaint or 'see its pods'}")
+    missing = ", ".join(sorted(DAGS - found))
+    cause = error_text or "see the log of its DAG processor"
+    raise KindError(f"Airflow has not read the DAGs {missing} in {PATIENCE_SECONDS} s: {cause}")

@@ -1,4 +1,4 @@
-"""A cluster on this machine, by kind, and the images on it, by Docker."""
+"""Create a cluster on this machine with kind, and build its images with Docker."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ FOLDER = REPOSITORY / "scripts/kind"
 
 
 def require_tools() -> None:
-    """Raise KindError when a program that is needed is not there, or Docker does not run."""
+    """Raise KindError if kubectl, kind or Docker is missing, or if Docker is not running."""
     run("kubectl", "version", "--client")
     run("kind", "version")
     run("docker", "info")
 
 
 def cluster(say: Callable[[str], None]) -> Kubectl:
-    """The cluster with this repository's images; made if there is none."""
+    """Create the cluster if it does not exist, load the images of this repository, and return the cluster."""
     if CLUSTER not in run("kind", "get", "clusters").split():
-        say("making the cluster")
+        say("creating the cluster")
         run("kind", "create", "cluster", "--config", str(FOLDER / "kind.yaml"))
     say("building the images")
     run("docker", "build", "--tag", CPU_IMAGE, "cpu_image", cwd=REPOSITORY)
@@ -35,5 +35,5 @@ def cluster(say: Callable[[str], None]) -> Kubectl:
 
 
 def remove() -> None:
-    """Delete the cluster and all that is in it."""
+    """Delete the cluster and everything in it."""
     run("kind", "delete", "cluster", "--name", CLUSTER)

@@ -1,4 +1,4 @@
-"""The Secrets that helm-values.yaml and the pods refer to, with passwords made up for one cluster."""
+"""Create the Secrets that helm-values.yaml and the pods refer to, with generated passwords."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ from collections.abc import Mapping
 from scripts.kind.kubectl import Kubectl, Manifest
 from scripts.kind.redis_users import acl_file
 
-# All passwords are kept in the cluster, so that they live and die with the databases they open.
-KEPT = "cluster-cpu-passwords"
+STORE = "cluster-cpu-passwords"
+"""The Secret that holds all passwords: they are stored beside, and removed with, the databases they open."""
 SLACK = "AIRFLOW_CONN_SLACK_CPU"
+"""The environment variable that holds the Airflow connection to Slack."""
 
 
 def passwords(kubectl: Kubectl) -> dict[str, str]:
-    """Return the passwords of this cluster, by what they are for; make those that are missing."""
-    found = kubectl.find("secret", KEPT, "airflow") or {"data": {}}
-    kept = {name: base64.b64decode(value).decode() for name, value in found["data"].items()}
-    made = {name: secrets.token_hex(24) for name in ("database", "broker", "redis", "wall", "session")}
-    made["admin"] = secrets.token_urlsafe(12)
-    made["jwt"] = secrets.token_hex(64)
-    made["fernet"] = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
-    if made.keys() - kept.keys():
-        kubectl.apply(secret("airflow", KEPT, made | kept))
-    return made | kept
+    """Return the passwords of this cluster by purpose; generate and store those that are missing."""
+    found = kubectl.find("secret", STORE, "airflow") or {"data": {}}
+    stored = {name: base64.b64decode(value).decode() for name, value in found["data"].items()}
+    new = {name: secrets.token_hex(24) for name in ("database", "broker", "redis", "wall", "session")}
+    new["admin"] = secrets.token_urlsafe(12)
+    new["jwt"] = secrets.token_hex(64)
+    new["fernet"] = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    if new.keys() - stored.keys():
+        kubectl.apply(secret("airflow", STORE, new | stored))
+    return new | stored
 
 
 def manifests(password: Mapping[str, str], environment: Mapping[str, str] = os.environ) -> list[Manifest]:
-    """Every Secret; where answers are told comes from the environment variable AIRFLOW_CONN_SLACK_CPU."""
+    """Return the manifests of all Secrets; the connection to Slack is taken from `environment`."""
     database = f"postgresql://airflow:{password['database']}@postgres:5432/airflow"
     broker = f"redis://:{password['broker']}@broker:6379/0"
     broker_users = f"user default on >{password['broker']} ~* &* +@all\n"

@@ -1,4 +1,4 @@
-"""The users of the CPUs' Redis, as Redis reads them from a file."""
+"""Fill passwords into the ACL file of the CPUs' Redis."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ USERS = REPOSITORY / "scripts/cluster/redis-users.acl"
 
 
 def acl_file(*, cpu: str, wall: str) -> str:
-    """Return the content of an aclfile with these passwords; Redis takes no comments in there."""
+    """Return the text of an ACL file with these passwords, without comments, which Redis rejects."""
     lines = [line for line in USERS.read_text().splitlines() if line.startswith("user ")]
     text = "\n".join([*lines, ""])
     return text.replace(">CPU_PASSWORD", f">{cpu}").replace(">WALL_PASSWORD", f">{wall}")

@@ -52,7 +52,7 @@ def test_the_article_s_example_gives_5_and_8(stack: Stack) -> None:
     assert_no_cycle_ran_twice(stack, start)
 
 
-def test_a_message_tells_cpu_cycles_duration_and_the_run(stack: Stack) -> None:
+def test_a_message_has_the_cpu_its_cycles_the_duration_and_a_link_to_the_run(stack: Stack) -> None:
     _, start = stack.finish(stack.start(cycles=10, parts="part 2"))
     (post,) = [post for post in stack.posts(start) if post.is_answer]
     assert "CPU 8" in post.shown
@@ -60,7 +60,7 @@ def test_a_message_tells_cpu_cycles_duration_and_the_run(stack: Stack) -> None:
     assert f"{stack.settings.api_url}/dags/cpu/runs/{start}.cpu-8.cycle-1" in post.shown
 
 
-def test_xcoms_tell_the_story(stack: Stack) -> None:
+def test_each_run_s_xcoms_hold_what_its_cycle_did(stack: Stack) -> None:
     _, start = stack.finish(stack.start(parts="part 1"))
     story = [stack.api.xcom("cpu", f"{start}.cpu-0.cycle-{cycle}", "execute") for cycle in range(1, 8)]
     assert [one["instruction"] for one in story] == [
@@ -70,7 +70,7 @@ def test_xcoms_tell_the_story(stack: Stack) -> None:
     assert [one["status"] for one in story] == ["ok"] * 6 + ["loop"]
 
 
-def test_thirty_lines_with_faulting_swaps_give_the_reference_s_answers(stack: Stack) -> None:
+def test_a_program_whose_swaps_fault_gives_the_answers_of_the_reference(stack: Stack) -> None:
     text = thirty_lines_with_faulting_swaps()
     program = programs.parse(text)
     _, start = stack.finish(stack.start(program=text, cycles=5, stop_at_first_answer=False))
@@ -83,13 +83,13 @@ def test_thirty_lines_with_faulting_swaps_give_the_reference_s_answers(stack: St
     assert_no_cycle_ran_twice(stack, start)
 
 
-def test_a_program_no_swap_can_end_says_so_once(stack: Stack) -> None:
+def test_one_message_says_that_no_swap_ends_the_program(stack: Stack) -> None:
     _, start = stack.finish(stack.start(program=NO_SWAP_HELPS, cycles=3))
     assert sorted(stack.answers(start)) == ["Part 1: 1", "Part 2: no swap ends this program"]
     assert_every_cpu_is_right(stack, start, NO_SWAP_HELPS)
 
 
-def test_a_program_with_nothing_to_swap_is_told_of_too(stack: Stack) -> None:
+def test_a_program_with_nothing_to_swap_gets_a_message_too(stack: Stack) -> None:
     _, start = stack.finish(stack.start(program="acc +7\n"))
     assert sorted(stack.answers(start)) == [
         "Part 1: the program does not loop: it ends with 7",
@@ -97,7 +97,7 @@ def test_a_program_with_nothing_to_swap_is_told_of_too(stack: Stack) -> None:
     ]
 
 
-def test_a_refused_program_fails_with_the_parser_s_words_and_leaves_nothing(stack: Stack) -> None:
+def test_a_refused_program_fails_with_the_parser_s_message_and_stores_nothing(stack: Stack) -> None:
     before = set(stack.redis.scan_iter())
     run = stack.start(program="nop +0\nhop +1\n")
     state, _ = stack.finish(run)
@@ -109,7 +109,7 @@ def test_a_refused_program_fails_with_the_parser_s_words_and_leaves_nothing(stac
     assert set(stack.redis.scan_iter()) == before
 
 
-def test_two_start_runs_at_once_do_not_touch_one_another(stack: Stack) -> None:
+def test_two_concurrent_start_runs_do_not_affect_one_another(stack: Stack) -> None:
     runs = [stack.start(cycles=2), stack.start(program=NO_SWAP_HELPS, cycles=2)]
     starts = [stack.finish(run)[1] for run in runs]
     assert sorted(stack.answers(starts[0])) == ["Part 1: 5", "Part 2: 8 (line 8: jmp -4 → nop -4)"]
@@ -127,7 +127,7 @@ def test_two_start_runs_at_once_do_not_touch_one_another(stack: Stack) -> None:
         ("execute", 4, False),  # the pod refuses a cycle of the past, whose next one is there
     ],
 )
-def test_a_task_that_is_cleared_repeats_nothing(stack: Stack, task: str, cycle: int, told: bool) -> None:
+def test_clearing_a_task_repeats_no_cycle(stack: Stack, task: str, cycle: int, told: bool) -> None:
     _, start = stack.finish(stack.start(parts="part 1"))
     run = f"{start}.cpu-0.cycle-{cycle}"
     registers, runs = stack.registers(start, 0), len(stack.runs(start))
@@ -148,7 +148,7 @@ def test_the_demo_prints_both_answers(stack: Stack, tmp_path: Path) -> None:
     assert stack.settings.api_url in done.stdout
 
 
-def test_the_demo_gives_programs_one_json_object(stack: Stack, tmp_path: Path) -> None:
+def test_the_demo_prints_one_json_object_with_the_option_json(stack: Stack, tmp_path: Path) -> None:
     program = tmp_path / "program.txt"
     program.write_text(EXAMPLE)
     done = stack.demo("--json", "--cycles", "10", program)

@@ -22,7 +22,9 @@ def a_program_with_forty_candidates() -> str:
     raise AssertionError("no such program among the seeds")
 
 
-def test_forty_cpus_at_once_are_waited_for_in_the_triggerer(wide_stack: Stack, stack: Stack) -> None:
+def test_the_pods_of_forty_concurrent_cpus_are_waited_for_in_the_triggerer(
+    wide_stack: Stack, stack: Stack
+) -> None:
     text = a_program_with_forty_candidates()
     program = programs.parse(text)
     run = wide_stack.start(program=text, cycles=30)
@@ -39,7 +41,7 @@ def test_forty_cpus_at_once_are_waited_for_in_the_triggerer(wide_stack: Stack, s
 
 
 @pytest.mark.parametrize("waiting", ["stack", "wide_stack"])
-def test_numbers_beyond_64_bits_pass_workers_and_triggerer_and_come_to_their_exact_answer(
+def test_numbers_beyond_64_bits_give_the_exact_answer_in_workers_and_in_the_triggerer(
     request: pytest.FixtureRequest, waiting: str
 ) -> None:
     stack: Stack = request.getfixturevalue(waiting)
@@ -57,7 +59,7 @@ def test_numbers_beyond_64_bits_pass_workers_and_triggerer_and_come_to_their_exa
     assert_no_cycle_ran_twice(stack, start)
 
 
-def test_a_key_that_is_no_parameter_is_refused_where_pods_are_waited_for_in_the_triggerer_too(
+def test_an_unknown_conf_key_is_refused_when_pods_are_waited_for_in_the_triggerer(
     wide_stack: Stack,
 ) -> None:
     run = wide_stack.api.trigger("cpu", {"Cycle": 1})["dag_run_id"]

@@ -30,14 +30,14 @@ def test_the_example_gives_5_and_8(deployed: Deployed) -> None:
     assert run(deployed) == ["Part 1: 5", "Part 2: 8 (line 8: jmp -4 → nop -4)"]
 
 
-def test_thirty_lines_give_what_the_machine_in_memory_gives(deployed: Deployed) -> None:
+def test_a_thirty_line_program_gives_the_answers_of_the_machine_in_memory(deployed: Deployed) -> None:
     text = thirty_lines_with_faulting_swaps()
     program = programs.parse(text)
     expected = [f"Part 1: {solver.part1(program)}", f"Part 2: {solver.part2(program)}"]
     assert run(deployed, program=text, cycles=10) == expected
 
 
-def test_the_log_of_a_task_that_a_worker_ran_is_read_in_the_ui(deployed: Deployed) -> None:
+def test_the_ui_shows_the_log_of_a_task_that_ran_in_a_worker(deployed: Deployed) -> None:
     if not deployed.api.count_runs("cpu_start"):
         run(deployed)
     latest = deployed.api.runs("cpu_start", order_by="-run_after")[0]["dag_run_id"]

@@ -41,13 +41,11 @@ FORBIDDEN: dict[str, Callable[[Any, str], Any]] = {
 
 
 @pytest.mark.parametrize("what", FORBIDDEN)
-def test_the_account_may_not(account: Cluster, what: str) -> None:
+def test_the_service_account_may_not(account: Cluster, what: str) -> None:
     assert status_of(lambda: FORBIDDEN[what](account.api, account.namespace)) == 403
 
 
-def test_the_account_s_rights_in_the_namespace_are_the_role_s_and_nothing_more(
-    cluster: Cluster, account: Cluster
-) -> None:
+def test_the_service_account_has_exactly_the_rights_of_the_role(cluster: Cluster, account: Cluster) -> None:
     rights = kubernetes.client.AuthorizationV1Api(account.api.api_client)
     review = {"spec": {"namespace": account.namespace}}
     status = rights.create_self_subject_rules_review(review).status
@@ -62,7 +60,7 @@ def test_the_account_s_rights_in_the_namespace_are_the_role_s_and_nothing_more(
 @pytest.mark.parametrize(
     ("component", "answer"), [("worker", "yes"), ("triggerer", "yes"), ("scheduler", "no")]
 )
-def test_the_chart_s_accounts_that_run_tasks_may_run_pods(
+def test_the_chart_s_worker_and_triggerer_accounts_may_run_pods(
     cluster: Cluster, component: str, answer: str
 ) -> None:
     account = f"system:serviceaccount:airflow:airflow-{component}"
@@ -70,7 +68,7 @@ def test_the_chart_s_accounts_that_run_tasks_may_run_pods(
     assert asked.strip() == answer
 
 
-async def test_the_account_runs_a_pod_takes_its_result_and_deletes_it(
+async def test_the_service_account_can_run_a_pod_take_its_result_and_delete_it(
     cluster: Cluster, account: Cluster, connection: str
 ) -> None:
     made = manifest(account.namespace, account.image, LEAVE_A_RESULT)
@@ -78,7 +76,9 @@ async def test_the_account_runs_a_pod_takes_its_result_and_deletes_it(
     await asyncio.to_thread(cluster.until_gone, made["metadata"]["name"])
 
 
-async def test_the_account_replaces_the_pod_of_a_try_that_failed(account: Cluster, connection: str) -> None:
+async def test_the_service_account_can_replace_the_pod_of_a_failed_try(
+    account: Cluster, connection: str
+) -> None:
     first = manifest(account.namespace, account.image, "echo the reason; exit 1")
     with pytest.raises(pods.PodFailed, match="the reason"):
         await pods.run_pod(connection, first)
@@ -87,7 +87,7 @@ async def test_the_account_replaces_the_pod_of_a_try_that_failed(account: Cluste
     assert await pods.run_pod(connection, second) == RESULT
 
 
-async def test_the_account_deletes_the_pod_of_a_task_that_is_ended(
+async def test_the_service_account_can_delete_the_pod_of_a_task_that_was_ended(
     cluster: Cluster, account: Cluster, connection: str
 ) -> None:
     made = manifest(account.namespace, account.image, "sleep 60")
@@ -97,7 +97,9 @@ async def test_the_account_deletes_the_pod_of_a_task_that_is_ended(
     await asyncio.to_thread(cluster.until_gone, made["metadata"]["name"])
 
 
-async def test_an_account_without_the_role_is_told_what_it_needs(account: Cluster, connection: str) -> None:
+async def test_an_account_without_the_role_gets_an_error_that_names_the_missing_rights(
+    account: Cluster, connection: str
+) -> None:
     made = manifest("default", account.image, LEAVE_A_RESULT)
     with pytest.raises(pods.PodRefused, match=r"403 .*needs create, get, watch and delete on pods"):
         await pods.run_pod(connection, made)

@@ -22,13 +22,13 @@ async def run_within_a_minute(connection: str, made: pods.Manifest) -> pods.Resu
         return await pods.run_pod(connection, made)
 
 
-async def test_a_missing_image_is_told_within_a_minute(account: Cluster, connection: str) -> None:
+async def test_a_missing_image_fails_the_task_within_a_minute(account: Cluster, connection: str) -> None:
     made = manifest(account.namespace, "no-such-image:1", LEAVE_A_RESULT)
     with pytest.raises(pods.PodRefused, match=r"ErrImagePull: .*no-such-image:1: not found \(the image must"):
         await run_within_a_minute(connection, made)
 
 
-async def test_a_pod_that_uses_up_its_memory_is_told_so_and_not_tried_again(
+async def test_a_pod_that_runs_out_of_memory_is_refused_and_not_tried_again(
     account: Cluster, connection: str
 ) -> None:
     made = manifest(account.namespace, account.image, "tail /dev/zero")
@@ -37,7 +37,7 @@ async def test_a_pod_that_uses_up_its_memory_is_told_so_and_not_tried_again(
 
 
 @pytest.mark.timeout(300)
-async def test_an_evicted_pod_says_of_what_it_took_too_much_and_is_tried_again(
+async def test_the_error_of_an_evicted_pod_names_the_resource_and_is_tried_again(
     account: Cluster, connection: str
 ) -> None:
     made = manifest(account.namespace, account.image, "head -c 9000000 /dev/zero >/full/file; sleep 240")
@@ -48,7 +48,7 @@ async def test_an_evicted_pod_says_of_what_it_took_too_much_and_is_tried_again(
         await pods.run_pod(connection, made)
 
 
-async def test_a_pod_that_no_node_can_take_is_told_what_the_scheduler_says(
+async def test_the_error_of_an_unschedulable_pod_quotes_the_scheduler(
     account: Cluster, connection: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(status.TROUBLES, "Unschedulable", status.NO_NODE._replace(patience=3))
@@ -58,14 +58,14 @@ async def test_a_pod_that_no_node_can_take_is_told_what_the_scheduler_says(
         await run_within_a_minute(connection, made)
 
 
-async def test_an_image_that_would_run_as_root_is_told_so(account: Cluster, connection: str) -> None:
+async def test_an_image_that_runs_as_root_is_refused(account: Cluster, connection: str) -> None:
     made = manifest(account.namespace, account.image, LEAVE_A_RESULT)
     del made["spec"]["securityContext"]["runAsUser"]
     with pytest.raises(pods.PodRefused, match=r"image will run as root.*must not run as root"):
         await run_within_a_minute(connection, made)
 
 
-async def test_a_pod_that_breaks_the_namespace_s_rules_is_told_which(
+async def test_the_error_names_the_namespace_rule_that_a_pod_breaks(
     account: Cluster, connection: str
 ) -> None:
     made = manifest(account.namespace, account.image, LEAVE_A_RESULT)
@@ -74,7 +74,7 @@ async def test_a_pod_that_breaks_the_namespace_s_rules_is_told_which(
         await run_within_a_minute(connection, made)
 
 
-async def test_a_namespace_that_is_being_deleted_is_told_so(
+async def test_a_pod_in_a_namespace_that_is_being_deleted_is_refused(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_ADMINISTRATOR", f"kubernetes://?kube_config_path={cluster.kubeconfig}")
@@ -92,7 +92,7 @@ async def test_a_namespace_that_is_being_deleted_is_told_so(
         cluster.api.patch_namespaced_config_map("held", namespace, {"metadata": {"finalizers": None}})
 
 
-async def test_a_full_quota_is_waited_for_and_then_told_and_tried_again(
+async def test_a_full_quota_is_waited_for_then_fails_the_try(
     cluster: Cluster, account: Cluster, connection: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = manifest(account.namespace, account.image, LEAVE_A_RESULT)
@@ -114,7 +114,7 @@ async def test_a_full_quota_is_waited_for_and_then_told_and_tried_again(
         assert await waiting == RESULT
 
 
-async def test_a_quota_without_room_for_even_one_pod_is_told_at_once(
+async def test_a_quota_too_small_for_one_pod_fails_the_task_at_once(
     cluster: Cluster, account: Cluster, connection: str
 ) -> None:
     with quota(cluster, pods=0), pytest.raises(pods.PodRefused, match=EXCEEDED + "raise the quota"):

@@ -14,7 +14,7 @@ WITHOUT_CRON_JOBS = {"databaseCleanup": {"enabled": False}}
 
 
 @pytest.mark.skipif(not CHART, reason="AIRFLOW_CHART names no chart to render")
-def test_the_server_takes_all_of_the_chart(cluster: Cluster) -> None:
+def test_the_api_server_accepts_every_object_of_the_chart(cluster: Cluster) -> None:
     batch = kubernetes.client.BatchV1Api(cluster.api.api_client).get_api_resources().resources
     lacking = {} if "CronJob" in {one.kind for one in batch} else WITHOUT_CRON_JOBS
     objects = rendered(values() | lacking, cluster.namespace)

@@ -19,26 +19,26 @@ for folder, _, names in os.walk("/"):
 
 
 @pytest.mark.parametrize("shell", ["/bin/sh", "sh", "/bin/bash"])
-def test_there_is_no_shell(image: Image, shell: str) -> None:
+def test_the_image_has_no_shell(image: Image, shell: str) -> None:
     state = terminated(image.run(container={"command": [shell, "-c", "true"]}))
     assert state.reason in ("StartError", "ContainerCannotRun")
     assert "no such file" in state.message or "not found" in state.message
 
 
-def test_python_is_the_only_program(image: Image) -> None:
+def test_the_image_has_no_program_but_python(image: Image) -> None:
     programs = set(image.python(LIST_PROGRAMS).split())
     assert len(programs) == 1
     assert programs.pop().rpartition("/")[2].startswith("python3.")
 
 
 @pytest.mark.parametrize("module", ["pip", "ensurepip", "venv"])
-def test_nothing_can_be_installed_with_python(image: Image, module: str) -> None:
+def test_the_image_has_no_package_installer(image: Image, module: str) -> None:
     pod = image.run(container={"command": [PYTHON, "-m", module]})
     assert terminated(pod).exit_code == 1
     assert f"No module named {module}" in image.cluster.log(pod.metadata.name)
 
 
-def test_it_runs_as_nobody_and_writes_nowhere(image: Image) -> None:
+def test_the_image_runs_as_an_unprivileged_user_who_can_write_nowhere(image: Image) -> None:
     said = image.python("""
 import errno, os
 print(os.getuid(), os.getgid())
@@ -51,7 +51,7 @@ for place in ("/", "/opt/cpu", "/usr/local/bin"):
     assert said.split() == ["65532", "65532", *["EROFS"] * 3]
 
 
-def test_it_is_small(image: Image) -> None:
+def test_the_image_is_small(image: Image) -> None:
     code = """
 import os
 seen = {}
@@ -65,12 +65,12 @@ print(sum(seen.values()))
     assert int(image.python(code)) < 80e6
 
 
-def test_it_trusts_the_public_authorities(image: Image) -> None:
+def test_the_image_has_the_public_certificate_authorities(image: Image) -> None:
     code = "import os, ssl; print(len(os.listdir(ssl.get_default_verify_paths().capath)))"
     assert int(image.python(code)) > 50
 
 
-def test_its_command_is_the_cpu_s(image: Image) -> None:
+def test_the_image_runs_the_cpu_s_command_line(image: Image) -> None:
     pod = image.run("run", "/no/such/file")
     assert terminated(pod).exit_code == 2
     assert (

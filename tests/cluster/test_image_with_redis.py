@@ -33,7 +33,7 @@ def port(host: str) -> Iterator[int]:
         yield port
 
 
-def test_pod_by_pod_the_answer(image: Image, host: str, port: int) -> None:
+def test_pods_run_one_after_another_give_the_answer(image: Image, host: str, port: int) -> None:
     redis = f"redis://:secret@{host}:{port}/0"
     assert image.answer(*STORE, redis=redis)["status"] == "stored"
     assert image.answer("load", "--start", "image", "--cpu", "8", redis=redis)["status"] == "ok"
@@ -42,20 +42,20 @@ def test_pod_by_pod_the_answer(image: Image, host: str, port: int) -> None:
     assert image.answer("read", "--start", "image", "--cpu", "8", redis=redis)["acc"] == "8"
 
 
-def test_redis_may_be_named_instead_of_numbered(image: Image, host: str, port: int) -> None:
+def test_pods_reach_redis_by_host_name(image: Image, host: str, port: int) -> None:
     names = [{"ip": host, "hostnames": ["redis.example"]}]
     url = f"redis://:secret@redis.example:{port}/1"
     assert image.answer(*STORE, redis=url, hostAliases=names)["status"] == "stored"
 
 
-async def test_redis_may_speak_tls(image: Image, host: str, port: int, tmp_path: Path) -> None:
+async def test_pods_reach_redis_over_tls(image: Image, host: str, port: int, tmp_path: Path) -> None:
     async with tls.relay(host, port, tmp_path) as (tls_port, certificate):
         url = f"rediss://:secret@{host}:{tls_port}/2?ssl_ca_data={quote(certificate)}"
         stored = await asyncio.to_thread(image.answer, *STORE, redis=url)
     assert stored["status"] == "stored"
 
 
-def test_the_time_to_the_first_redis_command_is_told(
+def test_start_time_measures_the_time_to_the_first_redis_command(
     request: pytest.FixtureRequest, host: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     option = request.config.getoption

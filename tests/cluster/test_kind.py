@@ -11,7 +11,7 @@ from scripts.kind import laptop
 from tests.support.cluster import Cluster
 
 
-def test_the_server_takes_redis_and_postgresql(cluster: Cluster) -> None:
+def test_the_api_server_accepts_the_manifests_of_redis_and_postgresql(cluster: Cluster) -> None:
     command = cluster.kubectl_command("kustomize", str(laptop.FOLDER))
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     objects: list[dict[str, Any]] = list(yaml.safe_load_all(text))

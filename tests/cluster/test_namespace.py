@@ -13,14 +13,14 @@ from tests.cluster.pods import manifest
 from tests.support.cluster import Cluster
 
 
-def test_applied_again_nothing_changes(cluster: Cluster, overlay: Path) -> None:
+def test_applying_the_manifests_again_changes_nothing(cluster: Cluster, overlay: Path) -> None:
     lines = cluster.kubectl("apply", "-k", str(overlay)).splitlines()
     assert len(lines) == 7
     assert all(line.endswith(" unchanged") for line in lines), lines
 
 
 @pytest.mark.parametrize("command", ["load", "exec", "read", "store"])
-def test_the_pods_the_dags_make_are_let_in(account: Cluster, command: str) -> None:
+def test_the_namespace_admits_the_pods_that_the_dags_create(account: Cluster, command: str) -> None:
     made = pods.manifest_of(
         f"cpu-20261122-084725-a1b2c3-8-3-{command}",
         account.namespace,
@@ -52,7 +52,9 @@ def more_cpu(made: pods.Manifest) -> None:
 
 
 @pytest.mark.parametrize("change", [more_memory, more_cpu])
-def test_a_pod_that_asks_for_more_than_a_cycle_needs_is_refused(account: Cluster, change: Any) -> None:
+def test_the_namespace_refuses_a_pod_that_requests_more_than_a_cycle_s_resources(
+    account: Cluster, change: Any
+) -> None:
     made = manifest(account.namespace, account.image, "true")
     change(made)
     create = account.api.create_namespaced_pod

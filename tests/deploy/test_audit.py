@@ -90,7 +90,7 @@ def audit(url: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_every_locked_package_is_asked_for(osv: Osv) -> None:
+def test_audit_asks_about_every_locked_package(osv: Osv) -> None:
     done = audit(osv.url)
     assert done.returncode == 0, done.stderr
     lock = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
@@ -99,21 +99,21 @@ def test_every_locked_package_is_asked_for(osv: Osv) -> None:
     assert set(image) <= osv.asked
 
 
-def test_what_is_known_to_be_bad_is_named_and_fails(osv: Osv) -> None:
+def test_audit_fails_and_names_a_package_with_a_known_vulnerability(osv: Osv) -> None:
     osv.bad = "redis"
     done = audit(osv.url)
     assert done.returncode != 0
     assert re.search(r"redis \S+ has 1 known vulnerability:\s+- TEST-1: anybody may do anything", done.stdout)
 
 
-def test_nobody_to_ask_is_no_pass() -> None:
+def test_audit_fails_when_the_vulnerability_service_does_not_answer() -> None:
     url = f"http://127.0.0.1:{free_ports(1)[0]}/"
     done = audit(url)
     assert done.returncode != 0
     assert f"error sending request for url ({url}" in done.stderr
 
 
-def test_the_pipeline_cannot_pass_without_it() -> None:
+def test_the_pipeline_requires_the_audit() -> None:
     job = PIPELINE["audit"]
     assert job["script"] == ["make audit"]
     assert not {"allow_failure", "rules", "when"} & job.keys()

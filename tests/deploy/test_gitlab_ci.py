@@ -44,21 +44,21 @@ def whole(job: dict[str, Any]) -> dict[str, Any]:
     return {**below, **job}
 
 
-def test_every_job_runs_in_one_image_that_is_named_by_its_digest() -> None:
+def test_every_job_runs_in_the_same_image_pinned_by_digest() -> None:
     assert {job["image"] for job in jobs().values()} == {"$PYTHON_IMAGE"}
     assert re.fullmatch(
         r"python:\d+\.\d+\.\d+-slim-trixie@sha256:[0-9a-f]{64}", PIPELINE["variables"]["PYTHON_IMAGE"]
     )
 
 
-def test_the_image_of_the_cpu_is_built_on_that_image_too() -> None:
+def test_the_cpu_s_image_is_built_on_the_pipeline_s_image() -> None:
     dockerfile = (ROOT / "cpu_image/Dockerfile").read_text()
     assert f"\nARG PYTHON_IMAGE={PIPELINE['variables']['PYTHON_IMAGE']}\n" in dockerfile
     assert re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE) == ["$PYTHON_IMAGE", "scratch"]
     assert any('--build-arg PYTHON_IMAGE="$PYTHON_IMAGE"' in line for line in PIPELINE["build"]["script"])
 
 
-def test_every_tool_has_its_version() -> None:
+def test_every_tool_that_a_job_installs_has_a_fixed_version() -> None:
     installed = re.findall(r"apt-get install .* --no-install-recommends ([^;]+);", "\n".join(lines()))
     tools = shlex.split(" ".join(installed))
     assert len(tools) > 1
@@ -67,7 +67,7 @@ def test_every_tool_has_its_version() -> None:
     assert new == {"ca-certificates", "chromium", "chromium-driver", "make"}
 
 
-def test_a_cluster_s_credentials_are_for_the_default_branch_or_for_a_job_that_somebody_starts() -> None:
+def test_cluster_credentials_are_used_only_on_the_default_branch_or_in_manually_started_jobs() -> None:
     with_credentials = {
         name for name, job in jobs().items() if re.search("KUBECONFIG|KUBE_CONTEXT", str(job))
     }
@@ -78,17 +78,17 @@ def test_a_cluster_s_credentials_are_for_the_default_branch_or_for_a_job_that_so
             assert on_default_branch or (rule["when"], rule["allow_failure"]) == ("manual", True), name
 
 
-def test_the_variables_with_credentials_are_to_be_protected() -> None:
+def test_the_pipeline_asks_for_protected_credential_variables() -> None:
     assert "Mark each as protected" in (ROOT / ".gitlab-ci.yml").read_text()
 
 
-def test_the_chart_is_only_ever_used_by_way_of_its_sha512() -> None:
+def test_every_job_checks_the_chart_s_sha512() -> None:
     using = [line for line in lines() if "AIRFLOW_CHART_URL" in line and "scripts.kind" not in line]
     assert using == []
     assert not any(re.search(r"\b(curl|wget|helm) ", line) for line in lines())
 
 
-def test_the_deployment_is_of_this_commit_and_of_the_image_just_built() -> None:
+def test_the_deployment_uses_this_commit_and_the_image_built_from_it() -> None:
     [command] = [line for line in lines() if "scripts.kind deploy" in line]
     words = shlex.split(command)
     given = {word: after for word, after in pairwise(words) if word.startswith("--")}

@@ -49,12 +49,12 @@ def schema() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("given", EVERYWHERE.values(), ids=EVERYWHERE)
-def test_the_values_fit_the_chart_s_schema(given: dict[str, Any], schema: dict[str, Any]) -> None:
+def test_the_values_match_the_chart_s_schema(given: dict[str, Any], schema: dict[str, Any]) -> None:
     jsonschema.Draft7Validator(schema).validate(given)
 
 
 @pytest.mark.parametrize("given", EVERYWHERE.values(), ids=EVERYWHERE)
-def test_the_chart_knows_every_value(given: dict[str, Any], schema: dict[str, Any]) -> None:
+def test_the_chart_defines_every_value_that_is_set(given: dict[str, Any], schema: dict[str, Any]) -> None:
     """The schema lets unknown names pass, at the top and in much below."""
     unknown = [path for path in unknown_names(given, schema) if not path.startswith("config.")]
     assert unknown == []
@@ -71,20 +71,20 @@ def unknown_names(given: dict[str, Any], schema: dict[str, Any], path: str = "")
     return found
 
 
-def test_the_image_s_airflow_is_the_one_that_is_tested() -> None:
+def test_the_chart_deploys_the_tested_airflow_version() -> None:
     lock = tomllib.loads((ROOT / "uv.lock").read_text())
     [version] = [one["version"] for one in lock["package"] if one["name"] == "apache-airflow-core"]
     assert VALUES["airflowVersion"] == VALUES["defaultAirflowTag"] == version
 
 
-def test_airflow_knows_every_option() -> None:
+def test_airflow_defines_every_option_that_is_set() -> None:
     known = retrieve_configuration_description(include_providers=True)
     # The Celery provider is in Airflow's image, not here.
     asked = {(section, name) for section, name in options() if section != "celery"}
     assert {one for one in asked if one[1] not in known.get(one[0], {}).get("options", {})} == set()
 
 
-def test_airflow_is_told_what_it_is_told_on_one_machine(tmp_path: Path) -> None:
+def test_airflow_has_the_same_options_as_in_the_local_stack(tmp_path: Path) -> None:
     (state := tmp_path / "state").mkdir()
     local = airflow.configuration(Settings(state), passwords(state))
     shared = {one: value for one, value in options().items() if one not in OF_THE_PLACE}
@@ -94,13 +94,13 @@ def test_airflow_is_told_what_it_is_told_on_one_machine(tmp_path: Path) -> None:
     }
 
 
-def test_the_schedulers_start_as_many_tasks_as_there_are_workers_for() -> None:
+def test_the_schedulers_parallelism_matches_the_number_of_worker_slots() -> None:
     """Airflow counts `parallelism` for each scheduler."""
     workers = VALUES["workers"]["celery"]["replicas"] * options()["celery", "worker_concurrency"]
     assert options()["core", "parallelism"] * VALUES["scheduler"]["replicas"] == workers
 
 
-def test_the_dags_are_told_what_they_ask_for() -> None:
+def test_the_environment_variables_that_the_dags_read_are_set() -> None:
     asked = {name for name in ENVIRONMENT if name.startswith("CPU")}
     assert asked == {"CPU_IMAGE", "CPU_NAMESPACE", "CPU_SECRET", "CPUS_AT_ONCE"}
     assert (ENVIRONMENT["CPU_NAMESPACE"], ENVIRONMENT["CPU_SECRET"]) == ("cpu-jobs", "cpu-redis")
@@ -111,9 +111,7 @@ def test_the_dags_are_told_what_they_ask_for() -> None:
 @pytest.mark.parametrize(
     ("command", "warm"), [("celery worker", True), ("scheduler", False), ("celery inspect", False)]
 )
-def test_only_a_worker_imports_what_tasks_need_before_they_do(
-    tmp_path: Path, command: str, warm: bool
-) -> None:
+def test_only_a_worker_preloads_what_tasks_import(tmp_path: Path, command: str, warm: bool) -> None:
     (tmp_path / "airflow_local_settings.py").write_text(VALUES["airflowLocalSettings"])
     script = f"""import sys; sys.argv = ["airflow", *{command.split()}]; import airflow_local_settings
 print(set({NEEDED_BY_TASKS}) <= sys.modules.keys())"""
@@ -154,7 +152,7 @@ def script(tmp_path: Path) -> Script:
     return Script(tmp_path)
 
 
-def test_the_first_user_s_password_is_not_on_a_command_line(script: Script) -> None:
+def test_the_admin_password_is_passed_by_standard_input(script: Script) -> None:
     called, read = script.run(VALUES["createUserJob"]["args"], ADMIN_PASSWORD="a secret")
     assert called[:2] == ["users", "create"]
     assert not any("secret" in word for word in called)
@@ -175,7 +173,7 @@ def days_ago(number: float) -> datetime:
         ([("queued", 20), ("running", 30), ("failed", 40)], 30),
     ],
 )
-def test_history_goes_when_it_is_old_but_never_what_is_younger_than_a_run_in_progress(
+def test_clean_up_keeps_history_younger_than_the_oldest_run_in_progress(
     runs: list[tuple[str, int]], kept: int, script: Script
 ) -> None:
     put_into(script.database, runs)

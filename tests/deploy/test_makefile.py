@@ -20,7 +20,7 @@ from scripts.local.settings import REPOSITORY
         (".venv/ready", "PYTHON=/my folder/python3"),
     ],
 )
-def test_a_path_with_a_space_stays_one_word(target: str, setting: str) -> None:
+def test_make_passes_a_path_with_a_space_as_one_argument(target: str, setting: str) -> None:
     shown = subprocess.run(
         ["make", "--dry-run", "--always-make", target, setting],
         cwd=REPOSITORY,

@@ -37,17 +37,17 @@ def a_pod(**changes: Any) -> pods.Manifest:
     return pods.manifest_of(**{**arguments, **changes})
 
 
-def test_every_file_in_the_folder_is_applied() -> None:
+def test_kustomization_lists_every_manifest_of_the_folder() -> None:
     files = {file.name for file in FOLDER.glob("*.yaml")} - {"kustomization.yaml"}
     assert set(kustomization()["resources"]) == files
 
 
-def test_the_namespace_is_the_one_the_dags_use_unless_told_otherwise() -> None:
+def test_the_namespace_is_the_default_of_the_dags() -> None:
     assert kustomization()["namespace"] == manifest("Namespace")["metadata"]["name"] == "cpu-jobs"
     assert 'os.environ.get("CPU_NAMESPACE", "cpu-jobs")' in Path(settings.__file__).read_text()
 
 
-def test_the_role_has_the_verbs_of_the_operator_s_calls_and_no_other() -> None:
+def test_the_role_grants_exactly_the_verbs_that_the_operator_calls() -> None:
     source = Path(runner.__file__).read_text()
     calls = re.findall(r"\bapi\.([a-z]+)_namespaced_(\w+)", source)
     # A list is only ever watched, and what one begins with is as good as a list.
@@ -60,18 +60,18 @@ def test_the_role_has_the_verbs_of_the_operator_s_calls_and_no_other() -> None:
     assert (rule["apiGroups"], rule["resources"], set(rule["verbs"])) == ([""], ["pods"], needed)
 
 
-def test_the_operator_s_advice_names_what_the_role_grants() -> None:
+def test_the_operator_s_error_names_the_rights_that_the_role_grants() -> None:
     *verbs, last = manifest("Role")["rules"][0]["verbs"]
     forbidden = ApiException(status=403, reason="Forbidden")
     assert f"needs {', '.join(verbs)} and {last} on pods" in str(api_trouble(a_pod(), forbidden))
 
 
-def test_the_network_policy_is_for_every_pod_of_the_namespace() -> None:
+def test_the_network_policy_applies_to_every_pod_of_the_namespace() -> None:
     """A pod without the right labels would otherwise be free to talk to anybody."""
     assert manifest("NetworkPolicy")["spec"]["podSelector"] == {}
 
 
-def test_the_network_policy_lets_the_pods_reach_redis_and_the_name_service_only() -> None:
+def test_the_network_policy_allows_only_redis_and_dns() -> None:
     spec = manifest("NetworkPolicy")["spec"]
     assert set(spec["policyTypes"]) == {"Ingress", "Egress"}
     assert "ingress" not in spec
@@ -87,7 +87,7 @@ def test_the_network_policy_lets_the_pods_reach_redis_and_the_name_service_only(
             assert peer["podSelector"]
 
 
-def test_the_quota_is_what_the_most_pods_at_once_ask_for() -> None:
+def test_the_quota_equals_the_requests_of_the_most_pods_at_once() -> None:
     hard = manifest("ResourceQuota")["spec"]["hard"]
     at_once = settings.cpus_at_once(str(MOST_CPUS)) + cpu_start.dag.max_active_runs
     with pytest.raises(ValueError, match="CPUS_AT_ONCE"):
@@ -104,14 +104,14 @@ def test_the_quota_is_what_the_most_pods_at_once_ask_for() -> None:
     }
 
 
-def test_the_limit_range_gives_any_container_what_a_cycle_s_has() -> None:
+def test_the_limit_range_defaults_to_the_resources_of_a_cycle() -> None:
     [limits] = manifest("LimitRange")["spec"]["limits"]
     [container] = a_pod()["spec"]["containers"]
     assert limits["defaultRequest"] == container["resources"]["requests"]
     assert limits["default"] == limits["max"] == container["resources"]["limits"]
 
 
-def test_the_pods_meet_the_restricted_standard_that_the_namespace_enforces() -> None:
+def test_pods_meet_the_restricted_pod_security_standard() -> None:
     """The standard's demands, from the Kubernetes documentation (Pod Security Standards, Restricted)."""
     labels = manifest("Namespace")["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
@@ -126,7 +126,7 @@ def test_the_pods_meet_the_restricted_standard_that_the_namespace_enforces() -> 
 
 
 @pytest.mark.parametrize("said", ["exceeded quota: cpus", "status unknown for quota: cpus"])
-def test_a_quota_s_refusal_is_tried_again(said: str) -> None:
+def test_a_pod_refused_by_a_quota_is_tried_again(said: str) -> None:
     error = ApiException(status=403, reason="Forbidden")
     error.body = f'{{"message": "pods \\"cpu-1\\" is forbidden: {said}, resources: pods"}}'.encode()
     trouble = api_trouble(a_pod(), error)

@@ -60,7 +60,7 @@ def container(objects: list[Manifest], kind: str, name: str, which: str) -> tupl
     return found, {one["name"]: one["value"] for one in found["env"] if "value" in one}
 
 
-def test_the_chart_makes_no_secret_and_every_reference_is_to_one_that_is_listed(
+def test_the_chart_creates_no_secret_and_refers_only_to_documented_ones(
     objects: list[Manifest],
 ) -> None:
     assert "Secret" not in {one["kind"] for one in objects}
@@ -79,7 +79,7 @@ def pods(objects: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
             yield one["metadata"]["name"], one["spec"]["jobTemplate"]["spec"]["template"]["spec"]
 
 
-def test_a_credential_is_only_where_it_is_used(objects: list[Manifest]) -> None:
+def test_each_credential_is_given_only_to_containers_that_use_it(objects: list[Manifest]) -> None:
     for secret, needed in WHO_NEEDS.items():
         found = {
             container["name"]
@@ -90,7 +90,7 @@ def test_a_credential_is_only_where_it_is_used(objects: list[Manifest]) -> None:
         assert found == needed, secret
 
 
-def test_only_what_runs_pods_has_a_token_for_kubernetes(objects: list[Manifest]) -> None:
+def test_only_workers_and_triggerers_have_a_kubernetes_token(objects: list[Manifest]) -> None:
     accounts = {one["metadata"]["name"]: one for one in objects if one["kind"] == "ServiceAccount"}
     with_token = {
         name
@@ -103,14 +103,14 @@ def test_only_what_runs_pods_has_a_token_for_kubernetes(objects: list[Manifest])
     assert with_token == {"airflow-worker", "airflow-triggerer"}
 
 
-def test_no_command_line_has_a_password_put_into_it_by_kubernetes(objects: list[Manifest]) -> None:
+def test_kubernetes_puts_no_password_into_a_command_line(objects: list[Manifest]) -> None:
     for _, pod in pods(objects):
         for container in [*pod.get("initContainers", []), *pod["containers"]]:
             words = [*(container.get("command") or []), *(container.get("args") or [])]
             assert not any("$(" in word and "PASSWORD" in word.upper() for word in words), words
 
 
-def test_every_container_asks_for_memory_and_has_a_limit(objects: list[Manifest]) -> None:
+def test_every_container_has_a_memory_request_and_limit(objects: list[Manifest]) -> None:
     without = [
         f"{name}: {container['name']}, {bound}"
         for name, pod in pods(objects)
@@ -121,7 +121,7 @@ def test_every_container_asks_for_memory_and_has_a_limit(objects: list[Manifest]
     assert without == []
 
 
-def test_what_there_are_two_of_is_taken_away_one_at_a_time(objects: list[Manifest]) -> None:
+def test_replicated_components_are_evicted_one_at_a_time(objects: list[Manifest]) -> None:
     replicas = {
         one["spec"]["template"]["metadata"]["labels"]["component"]: one["spec"]["replicas"]
         for one in objects
@@ -145,7 +145,7 @@ def test_what_there_are_two_of_is_taken_away_one_at_a_time(objects: list[Manifes
         ("Deployment", "airflow-dag-processor", "dag-processor"),
     ],
 )
-def test_what_runs_the_dags_has_the_repository_and_can_import_from_its_root(
+def test_components_that_run_dags_can_import_from_the_repository_s_root(
     objects: list[Manifest], kind: str, name: str, which: str
 ) -> None:
     config = configparser.RawConfigParser()
@@ -162,7 +162,7 @@ def test_what_runs_the_dags_has_the_repository_and_can_import_from_its_root(
     ("name", "plugin"),
     [("api-server", "wall/plugins/cpu_wall.py"), ("scheduler", "notes/plugins/cpu_notes.py")],
 )
-def test_what_has_a_plugin_has_the_repository_before_it_starts(
+def test_components_with_plugins_clone_the_repository_before_they_start(
     objects: list[Manifest], name: str, plugin: str
 ) -> None:
     found, given = container(objects, "Deployment", f"airflow-{name}", name)
@@ -182,14 +182,14 @@ def test_what_has_a_plugin_has_the_repository_before_it_starts(
     assert given["PYTHONPATH"].split(":") == [repository, f"{repository}/cpu_image"]
 
 
-def test_git_sync_takes_what_ref_says(objects: list[Manifest]) -> None:
+def test_git_sync_checks_out_the_revision_in_ref(objects: list[Manifest]) -> None:
     """Its version 4 lets the names of its version 3 overrule ref when they say anything."""
     _, git = container(objects, "StatefulSet", "airflow-worker", "git-sync")
     assert git["GITSYNC_REF"] == values()["dags"]["gitSync"]["ref"]
     assert (git["GIT_SYNC_BRANCH"], git["GIT_SYNC_REV"]) == ("", "")
 
 
-def test_the_accounts_that_run_tasks_are_those_that_may_run_pods(objects: list[Manifest]) -> None:
+def test_the_service_accounts_that_run_tasks_are_bound_to_the_role(objects: list[Manifest]) -> None:
     running = {
         find(objects, "StatefulSet", name)["spec"]["template"]["spec"]["serviceAccountName"]
         for name in ("airflow-worker", "airflow-triggerer")
@@ -198,13 +198,13 @@ def test_the_accounts_that_run_tasks_are_those_that_may_run_pods(objects: list[M
     assert running == {one["name"] for one in subjects if one.get("namespace") == "airflow"}
 
 
-def test_logs_are_kept_on_volumes(objects: list[Manifest]) -> None:
+def test_workers_and_triggerers_keep_their_logs_on_volumes(objects: list[Manifest]) -> None:
     for name in ("airflow-worker", "airflow-triggerer"):
         claims = find(objects, "StatefulSet", name)["spec"]["volumeClaimTemplates"]
         assert [claim["metadata"]["name"] for claim in claims] == ["logs"]
 
 
-def test_history_is_cleaned_up_each_night_by_the_project_s_own_script(objects: list[Manifest]) -> None:
+def test_the_nightly_clean_up_runs_the_project_s_own_script(objects: list[Manifest]) -> None:
     job = find(objects, "CronJob", "airflow-database-cleanup")["spec"]
     assert job["schedule"] == "0 3 * * *"
     assert list(within(job, "args")) == [values()["databaseCleanup"]["args"]]

@@ -14,7 +14,7 @@ def commands_of_the_set_up() -> list[str]:
     return printed.replace("\\\n", " ").splitlines()
 
 
-def test_the_set_up_installs_nothing_without_its_hash() -> None:
+def test_every_package_is_installed_with_its_hash_checked() -> None:
     installs = [one for one in commands_of_the_set_up() if " pip install " in one or " pip sync " in one]
     assert len(installs) == 4
     assert [one for one in installs if "--require-hashes" not in one] == []

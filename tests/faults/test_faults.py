@@ -41,7 +41,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_answers_come_once_and_every_cpu_is_right(
+def test_each_answer_is_posted_once_and_every_cpu_is_correct_despite_the_fault(
     stack: Stack, seed: int, report: Report, kind: str
 ) -> None:
     """Programs run one after another until all faults have been injected; then the last one ends too."""

@@ -65,7 +65,7 @@ def report(stack: Stack, starts: list[str], seconds: float) -> str:
     )
 
 
-def test_four_start_runs_at_once_do_not_touch_one_another(stack: Stack) -> None:
+def test_four_concurrent_start_runs_do_not_affect_one_another(stack: Stack) -> None:
     texts = list(islice(programs_that_one_swap_ends(lines=30, candidates=20), 4))
     assert len(set(texts)) == 4
     began = time.monotonic()
@@ -78,7 +78,7 @@ def test_four_start_runs_at_once_do_not_touch_one_another(stack: Stack) -> None:
         assert_all_is_right(stack, start, text)
 
 
-def test_three_hundred_cpus_at_once_are_all_right(stack: Stack) -> None:
+def test_three_hundred_concurrent_cpus_give_correct_results(stack: Stack) -> None:
     program = programs.parse(THREE_HUNDRED)
     assert len(list(program.candidates())) == 300
     began = time.monotonic()

@@ -57,7 +57,7 @@ def pods() -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def test_every_secret_that_something_refers_to_is_made() -> None:
+def test_every_secret_that_is_referred_to_is_created() -> None:
     referred = {("airflow", *one) for one in SECRETS} | {("cpu-jobs", "cpu-redis", "url")}
     for namespace, pod in pods():
         [container] = pod["containers"]
@@ -68,7 +68,7 @@ def test_every_secret_that_something_refers_to_is_made() -> None:
     assert set(made()) == referred
 
 
-def test_no_password_is_in_a_command_line() -> None:
+def test_no_command_line_contains_a_password() -> None:
     """Neither as it is written, nor put in by a shell or by Kubernetes."""
     for _, pod in pods():
         for container in pod["containers"]:
@@ -76,7 +76,7 @@ def test_no_password_is_in_a_command_line() -> None:
             assert not any("$" in word or "requirepass" in word or "PASSWORD" in word for word in words)
 
 
-def test_passwords_that_are_missing_are_made_and_the_others_stay() -> None:
+def test_missing_passwords_are_generated_and_stored_ones_are_kept() -> None:
     old = MADE_UP.keys() - {"wall"}
     kept = {name: base64.b64encode(MADE_UP[name].encode()).decode() for name in old}
     applied: list[Any] = []
@@ -94,13 +94,13 @@ def test_passwords_that_are_missing_are_made_and_the_others_stay() -> None:
     assert len(found["wall"]) == 48
 
 
-def test_where_answers_are_told_comes_from_the_environment() -> None:
+def test_the_connection_to_slack_comes_from_the_environment() -> None:
     secret = ("airflow", "airflow-slack", "connection")
     assert made()[secret] == ""
     assert made({passwords.SLACK: "{}"})[secret] == "{}"
 
 
-def test_addresses_lead_to_the_services_that_are_made() -> None:
+def test_connection_urls_point_to_the_services_that_are_created() -> None:
     services = {
         f"{one['metadata']['name']}.{one['metadata']['namespace']}"
         for one in objects()
@@ -116,7 +116,7 @@ def test_addresses_lead_to_the_services_that_are_made() -> None:
     )
 
 
-def test_the_file_of_users_has_the_passwords_that_the_addresses_have() -> None:
+def test_the_acl_file_has_the_passwords_of_the_connection_urls() -> None:
     values = made()
     users = values["redis", "redis", "users.acl"].splitlines()
     assert [line.split()[:4] for line in users] == [
@@ -127,7 +127,7 @@ def test_the_file_of_users_has_the_passwords_that_the_addresses_have() -> None:
     assert ">made-up-broker " in values["airflow", "airflow-broker", "users.acl"]
 
 
-def test_pods_may_reach_this_redis_by_their_network_policy() -> None:
+def test_the_network_policy_lets_pods_reach_this_redis() -> None:
     policy = yaml.safe_load((ROOT / "scripts/cluster/network.yaml").read_text())
     [allowed] = [rule["to"] for rule in policy["spec"]["egress"] if rule["ports"][0]["port"] == 6379]
     [redis] = [one for one in objects() if (one["kind"], one["metadata"]["name"]) == ("StatefulSet", "redis")]
@@ -140,7 +140,7 @@ def test_pods_may_reach_this_redis_by_their_network_policy() -> None:
     assert labels[expression["key"]] in expression["values"]
 
 
-def test_the_image_has_the_dags_where_the_values_look_for_them() -> None:
+def test_the_image_has_the_dags_where_the_chart_s_values_expect_them() -> None:
     dockerfile = (laptop.FOLDER / "airflow.Dockerfile").read_text()
     given = helm.values([])
     path, silicon = {one["name"]: one["value"] for one in given["env"]}["PYTHONPATH"].split(":")
@@ -157,7 +157,7 @@ def test_the_image_has_the_dags_where_the_values_look_for_them() -> None:
     assert f"apache/airflow:{of_the_project()['airflowVersion']}" in dockerfile
 
 
-def test_values_are_merged_as_helm_does() -> None:
+def test_values_are_merged_as_helm_merges_them() -> None:
     below = {"kept": 1, "both": {"kept": 1, "changed": 1}, "list": [1, 2]}
     above = {"both": {"changed": 2, "new": 3}, "list": [3]}
     merged = {"kept": 1, "both": {"kept": 1, "changed": 2, "new": 3}, "list": [3]}
@@ -165,15 +165,15 @@ def test_values_are_merged_as_helm_does() -> None:
 
 
 @pytest.mark.parametrize(("missing", "there"), [("kubectl", []), ("kind", ["kubectl"])])
-def test_a_program_that_is_not_there_is_named(missing: str, there: list[str], tmp_path: Path) -> None:
+def test_a_missing_program_is_named(missing: str, there: list[str], tmp_path: Path) -> None:
     for name in there:
         (tmp_path / name).symlink_to(shutil.which("true") or "/bin/true")
     done = kind("up", path=str(tmp_path))
     assert done.returncode == 1
-    assert done.stderr == f"error: {missing} is not on the PATH: install it, and try again\n"
+    assert done.stderr == f"error: {missing} is not on the PATH: install it and try again\n"
 
 
-def test_docker_that_does_not_run_is_told_in_its_own_words(tmp_path: Path) -> None:
+def test_docker_s_own_error_is_shown_when_docker_is_not_running(tmp_path: Path) -> None:
     for name in ("kubectl", "kind"):
         (tmp_path / name).symlink_to(shutil.which("true") or "/bin/true")
     docker = tmp_path / "docker"
@@ -188,17 +188,17 @@ def test_a_kubeconfig_without_a_context_is_refused() -> None:
     done = kind("up", "--kubeconfig", "somewhere")
     assert (done.returncode, done.stderr) == (
         1,
-        "error: --kubeconfig goes with --context: name the context too\n",
+        "error: --kubeconfig needs --context: name the context too\n",
     )
 
 
-def test_a_chart_that_is_not_there_is_named() -> None:
+def test_a_missing_chart_is_named() -> None:
     done = kind("up", "--context", "somewhere", AIRFLOW_CHART="/nowhere.tgz")
     assert done.returncode == 1
     assert "there is no chart at /nowhere.tgz" in done.stderr
 
 
-def test_a_chart_that_is_not_the_official_one_is_refused(tmp_path: Path) -> None:
+def test_a_chart_with_another_sha512_is_refused(tmp_path: Path) -> None:
     (other := tmp_path / "other.tgz").write_bytes(b"another chart")
     with pytest.raises(KindError, match=r"is not the official chart .* \(its sha512 differs\): remove it"):
         helm.chart("", tmp_path / "kept", other.as_uri())
@@ -207,8 +207,8 @@ def test_a_chart_that_is_not_the_official_one_is_refused(tmp_path: Path) -> None
         helm.chart("", tmp_path / "kept")
 
 
-def test_a_chart_that_can_t_be_fetched_is_told_with_its_address(tmp_path: Path) -> None:
-    with pytest.raises(KindError, match=r"file:.*nowhere\.tgz can't be fetched .*: AIRFLOW_CHART may name"):
+def test_a_failed_download_of_the_chart_names_its_address(tmp_path: Path) -> None:
+    with pytest.raises(KindError, match=r"cannot download file:.*nowhere\.tgz .*: set AIRFLOW_CHART"):
         helm.chart("", tmp_path, (tmp_path / "nowhere.tgz").as_uri())
 
 
@@ -252,7 +252,7 @@ class Releases:
         ([("failed", 8)], ["upgrade"]),
     ],
 )
-def test_an_airflow_that_ran_once_is_never_uninstalled_to_upgrade_it(
+def test_only_a_failed_first_installation_is_uninstalled_before_an_upgrade(
     releases: list[tuple[str, int]], calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = Releases(*({"name": "airflow", "status": status, "revision": one} for status, one in releases))
@@ -261,7 +261,7 @@ def test_an_airflow_that_ran_once_is_never_uninstalled_to_upgrade_it(
     assert found.calls == calls
 
 
-def test_a_deployment_sets_the_image_the_dags_and_the_address_and_nothing_else() -> None:
+def test_a_deployment_changes_only_the_image_the_dags_and_the_url() -> None:
     commit = Commit(
         "registry.example/cpu@sha256:1", "https://git.example/c.git", "abc", "https://airflow.example"
     )
@@ -278,7 +278,7 @@ def test_a_deployment_sets_the_image_the_dags_and_the_address_and_nothing_else()
     assert values == project
 
 
-def test_a_deployment_applies_the_manifests_installs_the_chart_and_waits(
+def test_a_deployment_applies_the_manifests_installs_the_chart_and_waits_for_the_workloads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     done: list[str] = []
@@ -297,9 +297,9 @@ def test_a_deployment_applies_the_manifests_installs_the_chart_and_waits(
     ]
 
 
-def test_values_that_can_t_be_read_are_named(tmp_path: Path) -> None:
-    with pytest.raises(KindError, match=r"nowhere\.yaml can't be read: No such file"):
+def test_a_values_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(KindError, match=r"cannot read .*nowhere\.yaml: No such file"):
         helm.values([tmp_path / "nowhere.yaml"])
     (tmp_path / "bad.yaml").write_text("a: [")
-    with pytest.raises(KindError, match=r"bad\.yaml is no YAML"):
+    with pytest.raises(KindError, match=r"bad\.yaml is not YAML"):
         helm.values([tmp_path / "bad.yaml"])

@@ -88,7 +88,7 @@ def whole_job(trial: Trial) -> None:
     assert [hopeless.run(number)["status"] for number in (2, 3)] == ["loop", "loop"]
 
 
-def test_the_whole_job_works_as_the_user_cpu_who_needs_all_that_it_may(
+def test_the_user_cpu_can_do_the_whole_job_and_needs_each_of_its_rights(
     cpu: Trial, admin: redis.Redis
 ) -> None:
     used(admin)
@@ -96,7 +96,7 @@ def test_the_whole_job_works_as_the_user_cpu_who_needs_all_that_it_may(
     assert used(admin) == allowed("cpu")
 
 
-def test_the_wall_and_the_report_work_as_the_user_wall_who_needs_every_right_it_has(
+def test_the_user_wall_can_serve_wall_and_report_and_needs_each_of_its_rights(
     cpu: Trial, wall: redis.Redis, admin: redis.Redis
 ) -> None:
     whole_job(cpu)
@@ -110,7 +110,7 @@ def test_the_wall_and_the_report_work_as_the_user_wall_who_needs_every_right_it_
     assert used(admin) == allowed("wall")
 
 
-def test_the_user_cpu_can_touch_no_key_but_a_cpu_s(cpu: Trial, admin: redis.Redis) -> None:
+def test_the_user_cpu_can_use_only_keys_of_cpus(cpu: Trial, admin: redis.Redis) -> None:
     admin.set("celery", "not yours")
     for command in ("HGETALL celery", "DEL celery", "EXPIRE celery 1", "HSET celery a b"):
         with pytest.raises(redis.exceptions.NoPermissionError):
@@ -125,19 +125,19 @@ def test_neither_user_can_run_another_command(command: str, cpu: Trial, wall: re
             run(client, *command.split())
 
 
-def test_the_user_wall_can_write_nothing(cpu: Trial, wall: redis.Redis) -> None:
+def test_the_user_wall_cannot_write(cpu: Trial, wall: redis.Redis) -> None:
     cpu.store()
     for command in (["DEL"], ["HSET", "a", "b"], ["EXPIRE", "1"]):
         with pytest.raises(redis.exceptions.NoPermissionError):
             run(wall, command[0], f"cpu:{{{cpu.start}}}:start", *command[1:])
 
 
-def test_nobody_gets_in_without_a_password(url: str) -> None:
+def test_redis_refuses_clients_without_a_password(url: str) -> None:
     with connect(f"redis://{url}") as client, pytest.raises(redis.exceptions.AuthenticationError):
         run(client, "PING")
 
 
-def test_the_server_of_make_kind_starts_with_its_users_and_never_evicts(tmp_path: Path) -> None:
+def test_the_redis_of_make_kind_starts_with_its_users_and_never_evicts(tmp_path: Path) -> None:
     texts = (REPOSITORY / "scripts/kind/redis.yaml").read_text()
     [workload] = [one for one in yaml.safe_load_all(texts) if one["kind"] == "StatefulSet"]
     [container] = workload["spec"]["template"]["spec"]["containers"]
@@ -152,7 +152,7 @@ def test_the_server_of_make_kind_starts_with_its_users_and_never_evicts(tmp_path
             Trial(client).store()
 
 
-def test_a_redis_library_as_old_as_the_one_in_airflow_s_image_is_not_given_options_it_lacks(
+def test_the_client_works_with_the_older_redis_library_of_airflow_s_image(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Celery holds it at version 6.4, which has `lib_name` and `lib_version` for `driver_info`."""
