@@ -1,4 +1,4 @@
-"""Options all tests share; each folder's own conftest.py has its fixtures."""
+"""Options, marks and time limits of all tests; fixtures are in each folder's conftest.py."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-# No example fails for being slow: how busy the machine is decides nothing. More examples: tests/fuzz.py.
+# No example fails because the machine is slow. tests/fuzz.py uses the profile with more examples.
 settings.register_profile("ordinary", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("fuzz", settings.get_profile("ordinary"), max_examples=300)
 settings.load_profile("ordinary")
 
-# Importing Airflow makes its home folder: not the user's own.
+# Importing Airflow creates its home folder, which must not be the user's own.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
 
 pytest_plugins = ["tests.support.kubernetes_fixtures", "tests.support.redis_fixtures"]
@@ -30,28 +30,31 @@ FOLDERS = {
     "scripts/bench/whole": ("airflow", 900),
     "scripts/local/whole": ("airflow", 900),
 }
-"""The mark of a folder's tests, and how many seconds each may take, where that is more than others."""
+"""Folder → mark of its tests, and each test's time limit in seconds (None: the limit in pyproject.toml)."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("cluster")
     group.addoption(
-        "--kubeconfig", help="run what needs Kubernetes on this real cluster instead of the local endpoint"
+        "--kubeconfig",
+        help="run the tests that need Kubernetes on this real cluster, not on the local endpoint",
     )
-    group.addoption("--context", help="the context to use of that kubeconfig")
-    group.addoption("--image", default="alpine:latest", help="an image with a shell that the cluster has")
+    group.addoption("--context", help="context to use in that kubeconfig")
     group.addoption(
-        "--cpu-image", default="cpu:dev", help="the image of cpu_image/, as that cluster knows it"
+        "--image", default="alpine:latest", help="an image with a shell, available on that cluster"
     )
-    group.addoption("--screenshots", help="the folder for what the browser shows (default: a temporary one)")
-    group.addoption("--seed", type=int, help="of the faults to inject (default: any; it is told)")
     group.addoption(
-        "--host-for-pods", help="the address at which that cluster's pods reach this machine, for Redis"
+        "--cpu-image", default="cpu:dev", help="the image built from cpu_image/, as that cluster names it"
+    )
+    group.addoption("--screenshots", help="folder for screenshots (default: a temporary one)")
+    group.addoption("--seed", type=int, help="seed of the faults to inject (default: random, and printed)")
+    group.addoption(
+        "--host-for-pods", help="address of this machine at which that cluster's pods reach Redis"
     )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A folder's tests have its mark and its time. Quick tests first: what starts Airflow comes last."""
+    """Give each test its folder's mark and time limit; run tests that start Airflow last."""
     for item in items:
         for folder, (mark, seconds) in FOLDERS.items():
             if TESTS / folder in item.path.parents:

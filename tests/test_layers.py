@@ -1,4 +1,4 @@
-"""Who may import whom: the contracts are in pyproject.toml."""
+"""The import contracts in pyproject.toml are kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-# Airflow with the DAGs, where helm-values.yaml has git-sync put them; built from the root of the repository.
+# Airflow with the DAGs, at the path where git-sync puts them in helm-values.yaml. Build it from the repository's root.
 ARG AIRFLOW_IMAGE=apache/airflow:3.3.2
 FROM $AIRFLOW_IMAGE
 COPY dags /opt/airflow/dags/repo/dags

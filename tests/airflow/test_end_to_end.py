@@ -1,4 +1,4 @@
-"""From a form to the answer in Slack, with every part real; the machine in memory is the reference."""
+"""From the form to the answer in Slack, with every part real; the machine in memory is the reference."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NO_SWAP_HELPS = "acc +1\njmp -1\nacc +5\njmp -3\n"
 
 
 def assert_every_cpu_is_right(stack: Stack, start: str, text: str) -> None:
-    """Each CPU that was not told to stop is where the machine in memory gets; one that was is on its way."""
+    """Assert that each CPU is where the machine in memory stops, or on its way there if it was stopped."""
     program = programs.parse(text)
     for cpu in [0, *program.candidates()]:
         found, expected = stack.registers(start, cpu), reference(program, cpu)
@@ -30,7 +30,7 @@ def assert_every_cpu_is_right(stack: Stack, start: str, text: str) -> None:
 
 
 def assert_no_cycle_ran_twice(stack: Stack, start: str) -> None:
-    """Every run succeeded, and the executing runs of a CPU follow one another without a gap or a fork."""
+    """Assert that every run succeeded and that a CPU's cycles follow one another without gap or fork."""
     runs = stack.runs(start)
     assert {run["state"] for run in runs} == {"success"}
     cycles: dict[int, list[int]] = {}
@@ -38,7 +38,7 @@ def assert_no_cycle_ran_twice(stack: Stack, start: str) -> None:
         cycles.setdefault(run["conf"]["cpu"], []).append(run["conf"]["cycle"])
     for cpu, ran in cycles.items():
         kept, per_pod = stack.registers(start, cpu), runs[0]["conf"]["cycles"]
-        # The run that tells a CPU to stop executes nothing.
+        # The run in which a CPU finds that it must stop executes nothing.
         told_to_stop = [kept.cycle + 1] if kept.status == "stopped" else []
         assert sorted(ran) == [0, *range(1, kept.cycle + 1, per_pod), *told_to_stop]
 
@@ -103,7 +103,7 @@ def test_a_refused_program_fails_with_the_parser_s_message_and_stores_nothing(st
     state, _ = stack.finish(run)
     assert state == "failed"
     (task,) = [task for task in stack.api.tasks("cpu_start", run) if task["task_id"] == "store"]
-    assert (task["state"], task["try_number"]) == ("failed", 1)  # trying again would not help
+    assert (task["state"], task["try_number"]) == ("failed", 1)  # another try would not help
     log = "\n".join(stack.api.log("cpu_start", run, "store", 1))
     assert "line 2: 'hop +1': expected one of acc, jmp, nop" in log
     assert set(stack.redis.scan_iter()) == before
@@ -122,9 +122,9 @@ def test_two_concurrent_start_runs_do_not_affect_one_another(stack: Stack) -> No
 @pytest.mark.parametrize(
     ("task", "cycle", "told"),
     [
-        ("load", 0, True),  # the CPU is there already: its load's result again
-        ("execute", 7, True),  # the last cycle: its result again
-        ("execute", 4, False),  # the pod refuses a cycle of the past, whose next one is there
+        ("load", 0, True),  # the CPU exists: the result of its load is returned again
+        ("execute", 7, True),  # the last cycle: its result is returned again
+        ("execute", 4, False),  # the pod refuses a past cycle; the next one was triggered
     ],
 )
 def test_clearing_a_task_repeats_no_cycle(stack: Stack, task: str, cycle: int, told: bool) -> None:

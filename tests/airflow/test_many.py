@@ -1,4 +1,4 @@
-"""More CPUs at once than workers: their pods are waited for in the triggerer."""
+"""With more concurrent CPUs than workers, the triggerer waits for the pods."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.stack import PATIENCE_SECONDS, Stack
 
 
 def a_program_with_forty_candidates() -> str:
-    """The first random program of 60 lines that loops and that just one swap ends."""
+    """Return the first random program of 60 lines that loops and that exactly one swap ends."""
     for seed in range(100_000):
         program = programs.parse(text := random_program(60, seed))
         if solver.part1(program).isdigit() and len(solver.ending_cpus(program)) == 1:
@@ -36,7 +36,7 @@ def test_the_pods_of_forty_concurrent_cpus_are_waited_for_in_the_triggerer(
     ]
     assert_every_cpu_is_right(wide_stack, start, text)
     assert_no_cycle_ran_twice(wide_stack, start)
-    # The other stack knows nothing of it.
+    # The other stack does not have this start run.
     assert stack.count(start, "success") == 0
 
 

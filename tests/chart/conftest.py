@@ -1,8 +1,7 @@
-"""The whole on a cluster, as `python -m scripts.kind up` makes it: Airflow from its chart, in pods.
+"""Airflow from its chart on a cluster, installed by `python -m scripts.kind up`.
 
-The cluster is a bare one whose one node is this machine, with no registry to pull from: what it lacks is
-stood in for. Its images are built here (stand_ins/), its services and names are network.py's, its volumes
-are folders.
+The cluster is a bare one whose only node is this machine and which cannot pull images. The tests provide what
+it lacks: images are built from stand_ins/, network.py provides services and DNS, and volumes are folders.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ PATIENCE_SECONDS = 1200
 
 @dataclass(frozen=True)
 class Deployed:
-    """What was deployed: its Airflow, and the Slack it posts to."""
+    """The deployed Airflow's API, and the Slack stand-in that it posts to."""
 
     api: Api
     slack: SlackServer
@@ -54,7 +53,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def images() -> None:
-    """Every image that is asked for, at the cluster's own registry, which stands in for all others."""
+    """Build every image that the deployment uses and push it to the cluster's own registry."""
     stand_ins = FOLDER / "stand_ins"
     build(AIRFLOW, stand_ins / "airflow.Dockerfile", stand_ins, f"AIRFLOW_VERSION={AIRFLOW.split(':')[1]}")
     build("redis:7.2-bookworm", stand_ins / "redis.Dockerfile", stand_ins)
@@ -78,7 +77,7 @@ def build(name: str, dockerfile: Path, context: Path, *arguments: str) -> None:
 
 @pytest.fixture(scope="session")
 def volumes(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A folder for each claim; which one gets which is all the same."""
+    """Create a volume, backed by a folder, for each claim."""
     folder = tmp_path_factory.mktemp("volumes")
     made = [volume(folder / f"test-volume-{number}") for number in range(5)]
     objects = json.dumps({"apiVersion": "v1", "kind": "List", "items": made})
@@ -111,7 +110,7 @@ def services(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(scope="session")
 def deployed(cluster: Cluster, images: None, volumes: None, services: None) -> Iterator[Deployed]:
-    """All of it, from a cluster that has nothing of it; removed after."""
+    """Install everything on a cluster that has none of it, and remove it afterwards."""
     [port] = free_ports(1)
     command = [sys.executable, "-m", "tests.chart.old_kubernetes"]
     where = [f"--kubeconfig={cluster.kubeconfig}", f"--context={cluster.context or current(cluster)}"]

@@ -1,6 +1,6 @@
-"""Services and their names on a bare cluster, in place of kube-proxy and a cluster's name service.
+"""Provide services and DNS on a bare cluster, in place of kube-proxy and CoreDNS.
 
-For a cluster whose one node is this machine. Needs root, iptables and dnsmasq.
+The cluster's only node must be this machine. Needs root, iptables and dnsmasq.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ JSON = dict[str, Any]
 
 @dataclass(frozen=True)
 class Network:
-    """Pods of the cluster have addresses in ``pods``, and reach this machine at ``host``."""
+    """`pods` is the address range of the cluster's pods, `host` this machine's address as they see it."""
 
     cluster: Cluster
     pods: str
     host: str
     names: Path
-    """A folder of files in the format of /etc/hosts, which the name server follows."""
+    """A folder of files in the format of /etc/hosts, which the DNS server watches."""
 
     def follow(self, over: threading.Event) -> None:
-        """Keep addresses and names as the cluster's services have them, until it is over."""
+        """Keep addresses and names up to date with the cluster's services until stopped."""
         known: tuple[list[str], list[str]] = ([], [])
         while not over.wait(LOOK_SECONDS):
             services = self.items("services")
@@ -43,7 +43,7 @@ class Network:
             if now[0] != known[0]:
                 restore("nat", [f":{CHAIN} - [0:0]", *now[0]])
             if now[1] != known[1]:
-                # By a new name: the server reads a file that comes, not one that changes.
+                # Under a new name, because the server reads new files but not changed ones.
                 for file in self.names.iterdir():
                     file.unlink()
                 (self.names / f"{hash(tuple(now[1])):x}").write_text("\n".join(now[1]) + "\n")
@@ -54,7 +54,7 @@ class Network:
         return found
 
     def rules(self, services: list[JSON], endpoints: Mapping[str, JSON]) -> Iterator[str]:
-        """A service's address leads to its pods' addresses, each as likely as the others."""
+        """Forward a service's address to its pods' addresses with equal probability."""
         for service in services:
             address = service["spec"].get("clusterIP")
             if address in (None, "", "None") or key(service) == "default/kubernetes":
@@ -67,12 +67,12 @@ class Network:
                         f" -m statistic --mode random --probability {1 / left:.4f}"
                         f" -j DNAT --to-destination {target}"
                     )
-        # Names are asked of whatever server the node has: answered by ours. Pods are neighbours on a
-        # bridge: what was sent to a service must come back this way to be known as its answer.
+        # DNS queries to any server are answered by ours. Pods share a bridge, so the answer of a service must
+        # come back through this machine to be translated back.
         yield f"-A {CHAIN} -s {self.pods} -p udp --dport 53 -j DNAT --to-destination {self.host}:{DNS_PORT}"
 
     def hooks(self) -> list[list[str]]:
-        """Where the rules above are looked at."""
+        """Jump to the rules above."""
         masquerade = ["-s", self.pods, "-d", self.pods, "-m", "conntrack", "--ctstate", "DNAT"]
         return [
             ["PREROUTING", "-s", self.pods, "-j", CHAIN],
@@ -85,7 +85,7 @@ def key(item: JSON) -> str:
 
 
 def ready(endpoints: JSON, port: str | None) -> Iterator[str]:
-    """``address:port`` of every pod that is ready behind a service's port."""
+    """Return `address:port` of every ready pod behind a service's port."""
     for subset in endpoints.get("subsets", []):
         for one in subset.get("ports", []):
             if one.get("name") == port:
@@ -93,7 +93,7 @@ def ready(endpoints: JSON, port: str | None) -> Iterator[str]:
 
 
 def hosts(services: list[JSON], endpoints: Mapping[str, JSON]) -> Iterator[str]:
-    """Each service by the names its neighbours and other namespaces know it by, and pods with names."""
+    """Yield lines for /etc/hosts: each service under its short and full names, and pods with host names."""
     for service in services:
         namespace, name = service["metadata"]["namespace"], service["metadata"]["name"]
         names = [name, f"{name}.{namespace}", f"{name}.{namespace}.svc"]
@@ -118,7 +118,7 @@ def iptables(*arguments: str) -> None:
 
 @contextmanager
 def network(cluster: Cluster, pods: str, host: str, folder: Path) -> Iterator[None]:
-    """The cluster with services and names that work, as long as it is wanted."""
+    """Provide services and DNS for the cluster while the context lasts."""
     names = folder / "names"
     names.mkdir()
     made = Network(cluster, pods, host, names)

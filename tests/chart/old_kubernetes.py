@@ -1,7 +1,7 @@
-"""``python -m scripts.kind`` for a Kubernetes before 1.21.
+"""Run `python -m scripts.kind` against Kubernetes before 1.21.
 
-Such a server can't take a Service's port without a protocol when it is applied server-side, as Helm 4
-does. Helm's library can be told not to; its Python part has no name for the option.
+Such a server rejects a Service port without a protocol in a server-side apply, which Helm 4 uses. The Helm
+library has an option against that, but its Python interface does not expose it.
 """
 
 from __future__ import annotations

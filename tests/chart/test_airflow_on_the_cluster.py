@@ -1,4 +1,4 @@
-"""The job with Airflow in pods, launching pods: from the REST API to Slack."""
+"""The whole job with Airflow in pods that launch pods: from the REST API to Slack."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.programs import thirty_lines_with_faulting_swaps
 
 
 def run(deployed: Deployed, **conf: object) -> list[str]:
-    """Trigger cpu_start, wait until nothing of it is under way, and return the answers in Slack, in order."""
+    """Trigger cpu_start, wait until all its runs have ended, and return the answers in Slack, in order."""
     told = len(deployed.slack.posts)
     name = deployed.api.trigger("cpu_start", conf)["dag_run_id"]
 

@@ -1,4 +1,4 @@
-"""The manifests applied for real, to a namespace of the tests' own on the cluster that --kubeconfig names."""
+"""Apply the manifests to a namespace of the tests on the real cluster that --kubeconfig names."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def kubeconfig(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="session")
 def overlay(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder to apply: what scripts/cluster has, in a namespace of another name."""
+    """Return a kustomization that puts scripts/cluster into a namespace of the tests."""
     folder = tmp_path_factory.mktemp("overlay").resolve()
     kustomization = {
         "namespace": f"cpu-test-{uuid.uuid4().hex[:8]}",
@@ -44,7 +44,7 @@ def overlay(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest, kubeconfig: Path, overlay: Path) -> Iterator[Cluster]:
-    """The cluster, its administrator's rights, and the namespace with the manifests in it."""
+    """The cluster with administrator's rights, and the namespace with the manifests applied."""
     option = request.config.getoption
     namespace = yaml.safe_load((overlay / "kustomization.yaml").read_text())["namespace"]
     made = Cluster.connect(kubeconfig, namespace, option("--image"), option("--context"))
@@ -59,7 +59,7 @@ def cluster(request: pytest.FixtureRequest, kubeconfig: Path, overlay: Path) -> 
 
 
 def until_counted(cluster: Cluster) -> None:
-    """Returns once every quota in the namespace is counted: until then it refuses every pod."""
+    """Wait until every quota in the namespace has been counted; until then it refuses every pod."""
     quotas = cluster.api.list_namespaced_resource_quota
     uncounted = {quota.metadata.name for quota in quotas(cluster.namespace).items}
     changes = kubernetes.watch.Watch().stream(quotas, cluster.namespace, timeout_seconds=PATIENCE)
@@ -74,7 +74,7 @@ def until_counted(cluster: Cluster) -> None:
 
 @pytest.fixture(scope="session")
 def account(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    """The same namespace with the rights of its service account alone."""
+    """The same namespace with only the rights of its service account."""
     token = cluster.api.create_namespaced_service_account_token(
         ACCOUNT, cluster.namespace, {"spec": {"expirationSeconds": 3600}}
     ).status.token
@@ -94,7 +94,7 @@ def image(cluster: Cluster, request: pytest.FixtureRequest) -> Image:
 
 @pytest.fixture
 def connection(account: Cluster, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An Airflow connection with the account's rights."""
+    """Set an Airflow connection with the service account's rights and return its id."""
     extra = {"kube_config_path": str(account.kubeconfig)}
     value = json.dumps({"conn_type": "kubernetes", "extra": extra})
     monkeypatch.setenv("AIRFLOW_CONN_KUBERNETES_DEFAULT", value)
@@ -102,7 +102,7 @@ def connection(account: Cluster, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def status_of(request: Callable[[], Any]) -> int:
-    """The HTTP status of a request to the Kubernetes API."""
+    """Return the HTTP status of a request to the Kubernetes API."""
     try:
         request()
     except kubernetes.client.ApiException as error:

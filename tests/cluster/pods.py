@@ -1,4 +1,4 @@
-"""Pods as the operator makes them, but with a shell in the image's place."""
+"""Pods as the operator builds them, but with a shell script as their command."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _numbers = itertools.count(1)
 
 
 def manifest(namespace: str, image: str, script: str, name: str = "") -> pods.Manifest:
-    """A pod that runs the script; labelled as a CPU's pods are, so that it falls under their policies."""
+    """Return the manifest of a pod that runs the script, with a CPU's labels so that its policies apply."""
     made = pods.manifest_of(
         name or f"shell-{next(_numbers)}",
         namespace,
@@ -25,5 +25,5 @@ def manifest(namespace: str, image: str, script: str, name: str = "") -> pods.Ma
         60,
     )
     made["spec"]["containers"][0]["command"] = ["/bin/sh", "-c"]
-    made["spec"]["securityContext"]["runAsUser"] = 65532  # the shell's image runs as root by itself
+    made["spec"]["securityContext"]["runAsUser"] = 65532  # the shell's image would run as root
     return made

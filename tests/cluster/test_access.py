@@ -1,4 +1,4 @@
-"""What Airflow's account may do in the namespace, by real requests: run pods, and nothing else."""
+"""Airflow's service account may run pods in the namespace and do nothing else, as real requests show."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_service_account_has_exactly_the_rights_of_the_role(cluster: Cluster
     review = {"spec": {"namespace": account.namespace}}
     status = rights.create_self_subject_rules_review(review).status
     assert not status.incomplete
-    # What every account may do: ask for its own rights.
+    # Every account may ask for its own rights.
     granted = [rule for rule in status.resource_rules if rule.api_groups != ["authorization.k8s.io"]]
     [rule] = granted
     assert (rule.api_groups, rule.resources) == ([""], ["pods"])

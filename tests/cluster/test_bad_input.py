@@ -1,4 +1,4 @@
-"""What a task is told, and how soon, when a pod can't be had or is taken away: what only a cluster can do."""
+"""Errors of a task, and how soon they come, when a real cluster cannot run its pod or takes it away."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_the_error_of_an_evicted_pod_names_the_resource_and_is_tried_again
     account: Cluster, connection: str
 ) -> None:
     made = manifest(account.namespace, account.image, "head -c 9000000 /dev/zero >/full/file; sleep 240")
-    made["spec"]["activeDeadlineSeconds"] = 240  # the kubelet looks at volumes only now and then
+    made["spec"]["activeDeadlineSeconds"] = 240  # the kubelet measures volumes only from time to time
     made["spec"]["volumes"] = [{"name": "full", "emptyDir": {"sizeLimit": "1Mi"}}]
     made["spec"]["containers"][0]["volumeMounts"] = [{"name": "full", "mountPath": "/full"}]
     with pytest.raises(pods.PodFailed, match=r'Evicted\): .*"full" exceeds the limit "1Mi".*\(the node must'):
@@ -123,7 +123,7 @@ async def test_a_quota_too_small_for_one_pod_fails_the_task_at_once(
 
 @contextlib.contextmanager
 def quota(cluster: Cluster, **hard: int) -> Iterator[None]:
-    """A quota of the block's own."""
+    """Create a quota for the duration of the context."""
     spec = {"hard": {what: str(most) for what, most in hard.items()}}
     cluster.api.create_namespaced_resource_quota(
         cluster.namespace, {"metadata": {"name": "few"}, "spec": spec}

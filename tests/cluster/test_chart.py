@@ -1,4 +1,4 @@
-"""The rendered chart, as the API server of a real cluster sees it; AIRFLOW_CHART names the chart."""
+"""The API server of a real cluster validates the rendered chart. Skipped unless AIRFLOW_CHART is set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import yaml
 from tests.support.chart import CHART, rendered, values
 from tests.support.cluster import Cluster
 
-# Kubernetes before 1.21 has no CronJob of version 1: what needs it is left out there.
+# Kubernetes before 1.21 has no batch/v1 CronJob, so objects of that kind are left out there.
 WITHOUT_CRON_JOBS = {"databaseCleanup": {"enabled": False}}
 
 

@@ -1,4 +1,4 @@
-"""The image on a real cluster: what is in it, and as whom it runs."""
+"""The image on a real cluster: what it contains and which user it runs as."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pods of the image and a Redis on this machine, at the address that --host-for-pods tells."""
+"""Pods of the image with a Redis on this machine, which they reach at the address --host-for-pods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `make kind` applies beside the chart, as the API server of a real cluster sees it."""
+"""The API server of a real cluster validates what `make kind` applies in addition to the chart."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_the_api_server_accepts_the_manifests_of_redis_and_postgresql(cluster: C
     command = cluster.kubectl_command("kustomize", str(laptop.FOLDER))
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     objects: list[dict[str, Any]] = list(yaml.safe_load_all(text))
-    # Into the namespace of the tests: those it is for may be there, and somebody else's.
+    # In the namespace of the tests, because the real ones may exist on this cluster and belong to others.
     ours = [one for one in objects if one["metadata"].get("namespace") in ("airflow", "redis")]
     for one in ours:
         one["metadata"]["namespace"] = cluster.namespace

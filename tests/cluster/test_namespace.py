@@ -1,4 +1,4 @@
-"""The manifests on a real cluster: what is in the namespace, and what it lets in."""
+"""The manifests on a real cluster: what the namespace contains and which pods it admits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``make audit`` asks for every package in the lock file, and fails for any that is known to be bad."""
+"""`make audit` asks about every package in the lock file and fails for one with a known vulnerability."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ADVISORY = {
 
 
 class Osv(ThreadingHTTPServer):
-    """A stand-in for https://google.github.io/osv.dev/api that may know of one bad package."""
+    """A stand-in for https://google.github.io/osv.dev/api that may report one vulnerable package."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answers)
@@ -65,7 +65,7 @@ class Answers(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, *_: object) -> None:
-        """Nothing: what was asked is what counts."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def osv() -> Iterator[Osv]:
 
 
 def audit(url: str) -> subprocess.CompletedProcess[str]:
-    # Without a way to the package index, which would be asked whether projects are archived.
+    # Keep uv from asking the package index whether projects are archived.
     nowhere = f"http://127.0.0.1:{free_ports(1)[0]}"
     alone = {"UV_HTTP_RETRIES": "0", "HTTPS_PROXY": nowhere, "https_proxy": nowhere, "NO_PROXY": "127.0.0.1"}
     command = ["make", "--assume-old=.venv/ready", "audit", f"ADVISORIES={url}"]

@@ -1,4 +1,4 @@
-"""The pipeline: only pinned tools, credentials only where they are needed, this commit deployed."""
+"""The pipeline pins its tools, limits credentials to the jobs that need them, and deploys its own commit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.chart import ROOT
 
 
 class Loader(yaml.SafeLoader):
-    """YAML with GitLab's `!reference`, which here is left as the list it is."""
+    """A YAML loader that reads GitLab's `!reference` tag as a plain list."""
 
 
 def reference(loader: yaml.SafeLoader, node: yaml.Node) -> list[Any]:
@@ -27,14 +27,14 @@ PIPELINE: dict[str, Any] = yaml.load((ROOT / ".gitlab-ci.yml").read_text(), Load
 
 
 def lines() -> Iterator[str]:
-    """Every command line of every job."""
+    """Return every command line of every job."""
     for job in PIPELINE.values():
         for part in [job] if isinstance(job, list) else [job.get("before_script"), job.get("script")]:
             yield from (line for line in part or [] if isinstance(line, str))
 
 
 def jobs() -> dict[str, dict[str, Any]]:
-    """Every job, with what it has from the jobs that it extends."""
+    """Return every job by name, merged with the jobs that it extends."""
     found = {name: job for name, job in PIPELINE.items() if isinstance(job, dict) and "script" in job}
     return {name: whole(job) for name, job in found.items()}
 
@@ -62,7 +62,7 @@ def test_every_tool_that_a_job_installs_has_a_fixed_version() -> None:
     installed = re.findall(r"apt-get install .* --no-install-recommends ([^;]+);", "\n".join(lines()))
     tools = shlex.split(" ".join(installed))
     assert len(tools) > 1
-    # Certificates and a browser are only good when they are new, and Debian keeps no old ones. Any make does.
+    # Certificates and browsers must be recent, and Debian removes old versions. Any version of make will do.
     new = {tool for tool in tools if not re.search(r"=\d+\.\d+", tool)}
     assert new == {"ca-certificates", "chromium", "chromium-driver", "make"}
 
@@ -93,7 +93,7 @@ def test_the_deployment_uses_this_commit_and_the_image_built_from_it() -> None:
     words = shlex.split(command)
     given = {word: after for word, after in pairwise(words) if word.startswith("--")}
     assert (given["--image"], given["--revision"]) == ("$CPU_IMAGE", "$CI_COMMIT_SHA")
-    # By its digest, which the job build hands on in place of the tag.
+    # By its digest, which the job build passes on instead of the tag.
     assert PIPELINE["build"]["artifacts"]["reports"]["dotenv"] == "image.env"
     assert any(line.startswith('echo "CPU_IMAGE=${CPU_IMAGE%:*}@') for line in PIPELINE["build"]["script"])
 

@@ -1,4 +1,4 @@
-"""The chart as Helm renders it with the project's values; AIRFLOW_CHART names the chart."""
+"""The chart, rendered by Helm with the project's values. Skipped unless AIRFLOW_CHART names the chart."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ SECRETS = {
     ("airflow-slack", "connection"),
     ("airflow-cpu-redis", "connection"),
 }
-# Who needs which of them: every other container is to do without.
 WHO_NEEDS = {
     "airflow-admin": {"create-user"},
     "airflow-slack": {"worker", "dag-processor"},
@@ -43,7 +42,7 @@ def find(objects: list[Manifest], kind: str, name: str) -> Manifest:
 
 
 def within(value: Any, key: str) -> Iterator[Any]:
-    """Every value under that key, however deep."""
+    """Yield every value under that key, at any depth."""
     if isinstance(value, dict):
         if key in value:
             yield value[key]
@@ -54,7 +53,7 @@ def within(value: Any, key: str) -> Iterator[Any]:
 
 
 def container(objects: list[Manifest], kind: str, name: str, which: str) -> tuple[Manifest, dict[str, str]]:
-    """A workload's container, and those of its variables that are given by value."""
+    """Return a workload's container and those of its environment variables that have a literal value."""
     spec = find(objects, kind, name)["spec"]["template"]["spec"]
     [found] = [one for one in spec["containers"] if one["name"] == which]
     return found, {one["name"]: one["value"] for one in found["env"] if "value" in one}
@@ -71,7 +70,7 @@ def test_the_chart_creates_no_secret_and_refers_only_to_documented_ones(
 
 
 def pods(objects: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
-    """The name and the pod of every workload."""
+    """Yield the name and the pod spec of every workload."""
     for one in objects:
         if one["kind"] in ("Deployment", "StatefulSet", "Job"):
             yield one["metadata"]["name"], one["spec"]["template"]["spec"]
@@ -183,7 +182,7 @@ def test_components_with_plugins_clone_the_repository_before_they_start(
 
 
 def test_git_sync_checks_out_the_revision_in_ref(objects: list[Manifest]) -> None:
-    """Its version 4 lets the names of its version 3 overrule ref when they say anything."""
+    """In git-sync 4 the options of version 3, `branch` and `rev`, override `ref` unless they are empty."""
     _, git = container(objects, "StatefulSet", "airflow-worker", "git-sync")
     assert git["GITSYNC_REF"] == values()["dags"]["gitSync"]["ref"]
     assert (git["GIT_SYNC_BRANCH"], git["GIT_SYNC_REV"]) == ("", "")

@@ -1,4 +1,4 @@
-"""Whatever is fetched from elsewhere is held to a hash that stands in this repository."""
+"""Every download is checked against a hash in this repository."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.support.chart import ROOT
 
 
 def commands_of_the_set_up() -> list[str]:
-    """Every command that `make` runs to make `.venv`."""
+    """Return every command that `make` runs to create `.venv`."""
     command = ["make", "--dry-run", "--always-make", ".venv/ready", ".venv/helm"]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return printed.replace("\\\n", " ").splitlines()

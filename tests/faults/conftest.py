@@ -1,4 +1,4 @@
-"""A stack to be maltreated, and the seed that says how."""
+"""A stack into which faults are injected, and the seed that selects them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ REPORT = pytest.StashKey[Report]()
 
 @pytest.fixture(scope="session")
 def seed(request: pytest.FixtureRequest) -> int:
-    """Given by --seed, or any; either way it is told, so that the same faults can be injected again."""
+    """The value of --seed, or a random one; printed, so that the same faults can be injected again."""
     given = request.config.getoption("--seed")
     chosen = random.SystemRandom().randrange(10**6) if given is None else given
-    print(f"\nthese faults again: --seed {chosen}")
+    print(f"\nto inject the same faults again: --seed {chosen}")
     return int(chosen)
 
 
 @pytest.fixture(scope="session")
 def report(seed: int, pytestconfig: pytest.Config) -> Report:
-    """What it all comes to; printed at the end."""
+    """The counts of the whole session, printed at its end."""
     report = Report(seed)
     pytestconfig.stash[REPORT] = report
     return report
@@ -39,7 +39,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(scope="session")
 def stack(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack whose CPUs are looked after every twenty seconds."""
+    """A stack whose watchdog runs every twenty seconds."""
     with SlackServer() as slack, pytest.MonkeyPatch.context() as environment:
         environment.setenv("CPU_WATCH", "20")
         state = tmp_path_factory.mktemp("faults") / "state"

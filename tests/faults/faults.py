@@ -1,4 +1,4 @@
-"""What may go wrong, done to a stack that is at work."""
+"""Inject faults into a running stack."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ from tests.support.stack import Stack
 AIRFLOW = ("scheduler", "triggerer", "api-server", "dag-processor")
 SERVERS = ("postgres", "redis", "kubernetes")
 NODE = ("kube-apiserver", "kubelet", "etcd")
-"""Of a real Kubernetes: paused where the cluster under test is on this machine."""
+"""Processes of a real Kubernetes, paused if the cluster under test runs on this machine."""
 PAUSE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Chaos:
-    """A stack to maltreat, its start runs, what is set right again later, and how often what was done."""
+    """The stack under test, its start runs, pending repairs, and how often each fault was injected."""
 
     stack: Stack
     choice: random.Random
-    starts: dict[str, str] = field(default_factory=dict)  # by start run: the DAG run that began it
+    starts: dict[str, str] = field(default_factory=dict)  # start run → the DAG run of cpu_start
     later: list[threading.Timer] = field(default_factory=list)
     done: Counter[str] = field(default_factory=Counter)
 
 
 Fault = Callable[[Chaos], bool]
-"""Whether there was anything to do it to."""
+"""Injects a fault; returns False if there was nothing to inject it into."""
 
 
 def kill(name: str) -> Fault:
-    """End a component at once, as a crash or the kernel would; supervisord starts it again."""
+    """Kill a component with SIGKILL; supervisord starts it again."""
 
     def fault(chaos: Chaos) -> bool:
         return any(signal_all(component(chaos, name), signal.SIGKILL))
@@ -53,7 +53,7 @@ def kill(name: str) -> Fault:
 
 
 def pause(name: str) -> Fault:
-    """Have a component with all its processes stand still, as on a machine that swaps."""
+    """Stop all processes of a component for a while with SIGSTOP, as on a machine that swaps."""
 
     def fault(chaos: Chaos) -> bool:
         own = named(name) if name in NODE else component(chaos, name)
@@ -67,24 +67,24 @@ def pause(name: str) -> Fault:
 
 
 def kill_worker(chaos: Chaos) -> bool:
-    """One of the processes in which the scheduler's tasks are at work."""
+    """Kill one of the processes in which tasks run."""
     workers = children(component(chaos, "scheduler"))
     return bool(workers) and any(signal_all([chaos.choice.choice(workers)], signal.SIGKILL))
 
 
 def kill_pods(chaos: Chaos) -> bool:
-    """The container's process of every pod at work, wherever it has got to: mostly before its commit."""
+    """Kill the container's process of every running pod, usually before its commit."""
     return any(signal_all(pods(chaos), signal.SIGKILL))
 
 
 def kill_pods_as_they_commit(chaos: Chaos) -> bool:
-    """Redis gets their commits, and carries them out when they are gone."""
+    """Kill pods after they have sent their commits, which Redis executes once they are dead."""
     redis = component(chaos, "redis")
     signal_all(redis, signal.SIGSTOP)
     try:
         for _ in range(50):
             if pods(chaos):
-                # Enough for one that starts to have sent what it has to send.
+                # Long enough for a pod that is just starting to send its commit.
                 time.sleep(1)
                 return any(signal_all(pods(chaos), signal.SIGKILL))
             time.sleep(0.1)
@@ -94,11 +94,11 @@ def kill_pods_as_they_commit(chaos: Chaos) -> bool:
 
 
 def kill_pods_after_their_commit(chaos: Chaos) -> bool:
-    """As soon as Redis has carried one out, which leaves a pod a few milliseconds to hand over its result."""
+    """Kill pods as soon as Redis has executed a commit, milliseconds before they leave their result."""
     with suppress(RedisError), chaos.stack.redis.monitor() as monitor:  # type: ignore[no-untyped-call]
         until = time.monotonic() + 10
         while time.monotonic() < until:
-            # Found beforehand: to look for them takes longer than they have left.
+            # Found beforehand, because finding them takes longer than they live.
             if at_work := pods(chaos):
                 found = time.time()
                 while not is_commit(monitor.next_command(), found):
@@ -109,12 +109,12 @@ def kill_pods_after_their_commit(chaos: Chaos) -> bool:
 
 
 def is_commit(command: dict[str, Any], since: float) -> bool:
-    """Whether Redis has carried out a script, and not before that moment."""
+    """Return whether Redis has executed a script since then."""
     return command["time"] >= since and "evalsha" in command["command"].lower()
 
 
 def delete_pod(chaos: Chaos) -> bool:
-    """As somebody with kubectl might."""
+    """Delete pods, as a person with kubectl might."""
     namespace = chaos.stack.settings.namespace
     api = kubernetes.core_api(chaos.stack.settings)
     with suppress(ApiException, OSError):
@@ -125,14 +125,14 @@ def delete_pod(chaos: Chaos) -> bool:
 
 
 def cut_off_redis(chaos: Chaos) -> bool:
-    """Close every connection to Redis, whatever is under way on it."""
+    """Close every connection to Redis, whatever it is used for at the moment."""
     with suppress(RedisError):
         return bool(chaos.stack.redis.client_kill_filter(_type="normal", skipme=True))
     return False
 
 
 def slack(fault: SlackFault) -> Fault:
-    """Have Slack answer the next post so."""
+    """Make Slack answer the next post with this fault."""
 
     def inject(chaos: Chaos) -> bool:
         chaos.stack.slack.faults.put(fault)
@@ -158,8 +158,8 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-def there_are(stack: Stack, names: list[str]) -> list[str]:
-    """Those of the faults for which this stack has what they are done to."""
+def injectable(stack: Stack, names: list[str]) -> list[str]:
+    """Return the faults that can be injected into this stack."""
     gone = {"kill kubernetes", "pause kubernetes"} if stack.settings.kubeconfig else set()
     gone |= {f"pause {name}" for name in NODE if not (stack.settings.kubeconfig and named(name))}
     return [name for name in names if name not in gone]
@@ -167,9 +167,9 @@ def there_are(stack: Stack, names: list[str]) -> list[str]:
 
 @contextmanager
 def injecting(chaos: Chaos, names: list[str], gap: tuple[float, float]) -> Iterator[threading.Thread]:
-    """Inject these faults in random order, at random moments ``gap`` seconds apart, while in the block.
+    """Inject these faults in random order, `gap` seconds apart at random, while the context lasts.
 
-    The thread ends when all are done. Those still to come at the end of the block are left out.
+    The yielded thread ends when all have been injected. Leaving the context skips those still to come.
     """
     over = threading.Event()
     began = time.monotonic()
@@ -197,7 +197,7 @@ def injecting(chaos: Chaos, names: list[str], gap: tuple[float, float]) -> Itera
 
 
 def component(chaos: Chaos, name: str) -> list[psutil.Process]:
-    """The component's own process, where it is running."""
+    """Return the component's main process, or an empty list if it is not running."""
     state = supervisor.states(chaos.stack.settings).get(name)
     with suppress(psutil.NoSuchProcess):
         return [psutil.Process(state.pid)] if state and state.is_running else []
@@ -213,7 +213,7 @@ def children(parents: list[psutil.Process], *, recursive: bool = True) -> list[p
 
 
 def pods(chaos: Chaos) -> list[psutil.Process]:
-    """The processes of its pods at work: on the local endpoint, or on a node that is this machine."""
+    """Return the processes of running pods: of the local endpoint, or of a node that is this machine."""
     if not chaos.stack.settings.kubeconfig:
         parent_of_all = children(component(chaos, "kubernetes"), recursive=False)
         return children(parent_of_all)
@@ -229,7 +229,7 @@ def named(name: str) -> list[psutil.Process]:
 
 
 def signal_all(targets: list[psutil.Process], number: int) -> list[psutil.Process]:
-    """Send a signal; to those who were still at work, which are returned."""
+    """Send a signal to each process and return those that were still running."""
     reached = []
     for process in targets:
         with suppress(psutil.NoSuchProcess):

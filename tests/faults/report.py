@@ -1,4 +1,4 @@
-"""What a suite of faults comes to, in a few lines."""
+"""Summarise a session of fault tests in a few lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.stack import Stack
 
 @dataclass
 class Report:
-    """Counts over all start runs of the suite."""
+    """Counts over all start runs of the session."""
 
     seed: int
     faults: Counter[str] = field(default_factory=Counter)
@@ -24,7 +24,7 @@ class Report:
     told: int = 0
 
     def count(self, stack: Stack, start: str) -> None:
-        """Count in a start run that has come to its end."""
+        """Add a start run that has ended to the counts."""
         runs = stack.runs(start)
         cpus = {run["conf"]["cpu"] for run in runs}
         self.starts += 1
@@ -44,7 +44,7 @@ class Report:
         runs = ", ".join(f"{count} {state}" for state, count in sorted(self.runs.items()))
         return (
             f"--seed {self.seed}; faults injected: {self.faults.total()} ({faults})\n"
-            f"start runs that came to their end: {self.starts}; CPUs where the machine in memory "
-            f"gets: {self.cpus}, after {self.cycles} cycles; answers told, each once: {self.told}\n"
+            f"start runs that ended: {self.starts}; CPUs equal to the machine in memory: {self.cpus}, "
+            f"after {self.cycles} cycles; answers, each posted once: {self.told}\n"
             f"DAG runs of cpu: {runs}; resumed by cpu_watch: {self.resumed}; tasks tried again: {self.tries}"
         )

@@ -1,4 +1,4 @@
-"""Hundreds of CPUs at once, and several start runs: every CPU is right, every answer is told once."""
+"""With hundreds of CPUs or several start runs at once, CPUs are correct and answers are posted once."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.support.programs import random_program
 from tests.support.stack import Stack
 
 PATIENCE_SECONDS = 1500
-# The first with 300 candidates of which just one ends it; most run for 22 cycles. It takes minutes to find.
+# The first seed with 300 candidates of which exactly one ends. Finding it takes minutes.
 THREE_HUNDRED = random_program(450, seed=39_666)
 
 
 def programs_that_one_swap_ends(lines: int, candidates: int) -> Iterator[str]:
-    """Random programs that loop, with so many candidates, of which just one ends the program."""
+    """Yield random programs that loop and have that many candidates, of which exactly one ends."""
     for seed in range(100_000):
         program = programs.parse(text := random_program(lines, seed))
         if (
@@ -47,7 +47,7 @@ def seconds_of(stack: Stack, run: str, task: str) -> float:
 
 
 def report(stack: Stack, starts: list[str], seconds: float) -> str:
-    """Cycles, runs and tries in one line."""
+    """Return cycles, runs and tries in one line."""
     runs = [run for start in starts for run in stack.runs(start)]
     names = {run["dag_run_id"] for run in runs}
     began = min(datetime.fromisoformat(run["start_date"]) for run in runs)
