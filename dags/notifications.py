@@ -125,9 +125,9 @@ def link_of(context: Context) -> str:
 
 def picture_of(start: str) -> bytes | None:
     """A picture of the start run; None where it cannot be had."""
-    from scripts.report.picture import png_of
+    from scripts.report.picture import png_or_none
 
-    return png_of(start)
+    return png_or_none(start)
 
 
 def deliver(message: Message, picture: Callable[[], bytes | None] | None = None) -> dict[str, Any]:

@@ -1,53 +1,113 @@
-"""What Redis holds of a start run, for people to look at: only looks, so that what nobody uses expires."""
+"""A start run as Redis holds it, read-only: the one view that the wall, the report and the demo share.
+
+Reading extends the life of no key, so that a start run expires once no pod uses it any more.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from cpu.errors import LostError
 from cpu.keys import Keys
 from cpu.result import Status
 from cpu.start_run import require_whole, unpack
-from scripts.wall.models import Answer, Line, State, Tile
 
 if TYPE_CHECKING:
     from cpu.program import Instruction
     from cpu.redis_client import Client
 
-STARTS = 10_000
+State = Literal["waiting", "running", "loop", "end", "fault", "stopped", "invalid", "gone"]
+"""`waiting`: not loaded yet; `running`: it has a next cycle; `gone`: it has stopped, and Redis no longer has
+its registers, because they have expired or were lost; each other state is the status it has stopped with."""
+VERDICTS = ("part1", "part2", "none")
+"""The verdicts that are an answer; a CPU that stops without one has an empty verdict."""
 GONE = "its registers have expired, or Redis has lost them"
-FIELDS = ("status", "cycle", "pc", "acc", "loaded")
-STATES: dict[str, State] = {
-    status.value: cast("State", "running" if status is Status.OK else status.value) for status in Status
-}
+MAX_START_RUNS = 10_000
+"""How many start runs `newest_start` compares at most."""
+_REGISTERS = ("status", "cycle", "pc", "acc", "loaded", "first")
 
 
 class NotKeptError(LookupError):
-    """Redis has no such start run, or none any more."""
+    """Redis does not have the start run, or no longer has it."""
+
+
+@dataclass(frozen=True)
+class CpuSnapshot:
+    """A CPU at one moment.
+
+    `line`, `swap`: the line of its swap, and the swap, such as `jmp -4 → nop -4`; None for CPU 0.
+    `pc`, `acc`: decimal strings, as JavaScript is exact to 53 bits only; `?` when they are gone.
+    `loaded`, `stopped`: when that happened, by Redis' clock in seconds since 1970; None if it has not.
+    """
+
+    cpu: int
+    line: int | None
+    swap: str | None
+    state: State
+    cycle: int
+    pc: str
+    acc: str
+    loaded: float | None
+    stopped: float | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a part: the number, or a sentence saying why there is none; and the CPU that found it."""
+
+    text: str
+    cpu: int | None
+
+
+@dataclass(frozen=True)
+class LastExec:
+    """The last pod that a CPU executed cycles in, which is also its last DAG run: named after `cycle`."""
+
+    cpu: int
+    cycle: int
+
+
+@dataclass(frozen=True)
+class ProgramLine:
+    """An instruction as one CPU executes it: its line in the program, and whether that CPU swaps it."""
+
+    line: int
+    text: str
+    swapped: bool
+    visited: bool
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A start run at one moment; times are Redis' own, in seconds since 1970."""
+    """A start run at one moment. Times are by Redis' clock, in seconds since 1970.
+
+    `facts`: see `cpu.keys`. `verdicts`: of each verdict that is an answer, the first CPU that has it.
+    """
 
     start: str
     facts: dict[str, str]
     program: list[Instruction]
-    stops: dict[int, float]
     now: float
-    tiles: list[Tile]
+    cpus: list[CpuSnapshot]
+    verdicts: dict[str, LastExec]
+
+    @property
+    def states(self) -> Counter[State]:
+        """How many CPUs are in each state."""
+        return Counter(cpu.state for cpu in self.cpus)
 
     @property
     def cycles(self) -> int:
         """How many cycles all CPUs have executed."""
-        return sum(tile.cycle for tile in self.tiles)
+        return sum(cpu.cycle for cpu in self.cpus)
 
     @property
     def stopped(self) -> int:
         """How many CPUs have no next cycle."""
-        return sum(tile.state not in ("waiting", "running") for tile in self.tiles)
+        return sum(cpu.state not in ("waiting", "running") for cpu in self.cpus)
 
     @property
     def stored(self) -> float:
@@ -56,48 +116,50 @@ class Snapshot:
 
     @property
     def ended(self) -> float | None:
-        """When the last CPU stopped, once all have."""
-        if self.stopped < len(self.tiles):
+        """When the last CPU stopped; None while any has a next cycle."""
+        if self.stopped < len(self.cpus):
             return None
-        return max(self.stops.values(), default=self.stored)
+        return max((cpu.stopped for cpu in self.cpus if cpu.stopped), default=self.stored)
 
     @property
     def expected(self) -> float | None:
-        """How long all of it will have taken, if CPUs go on to stop like that; None before one has."""
+        """Seconds from store to end, estimated if not all CPUs have stopped; None before any has."""
         if self.ended is not None:
             return self.ended - self.stored
-        return (self.now - self.stored) * len(self.tiles) / self.stopped if self.stopped else None
+        return (self.now - self.stored) * len(self.cpus) / self.stopped if self.stopped else None
+
+    def cpu(self, number: int) -> CpuSnapshot | None:
+        """Return the CPU of that number, or None if the start run has no such CPU."""
+        return next((cpu for cpu in self.cpus if cpu.cpu == number), None)
 
     def part1(self) -> Answer | None:
-        """Of the CPU that runs the program as written."""
-        tile = next((tile for tile in self.tiles if tile.cpu == 0), None)
-        if tile is None or tile.state in ("waiting", "running", "stopped"):
+        """Return what the CPU that runs the program as written has found, or None."""
+        cpu = self.cpu(0)
+        if cpu is None or cpu.state in ("waiting", "running", "stopped"):
             return None
-        words = {
+        no_number = {
             "end": "the program does not loop: it ends",
             "fault": "the program does not loop: it faults",
             "gone": GONE,
         }
-        return Answer(text=words.get(tile.state, tile.acc), cpu=0)
+        return Answer(no_number.get(cpu.state, cpu.acc), cpu=0)
 
     def part2(self) -> Answer | None:
-        """Of the first CPU that ran off the end."""
-        if answer := self.facts.get("answer"):
-            tile = next((tile for tile in self.tiles if tile.cpu == int(answer)), None)
-            if tile is None:
-                return None
-            return Answer(text=GONE if tile.state == "gone" else tile.acc, cpu=tile.cpu)
-        asked = [tile for tile in self.tiles if tile.cpu]
-        none = "2" in self.facts["parts"] and all(
-            tile.state in ("loop", "fault", "invalid") for tile in asked
+        """Return what the first candidate that ended has found, or that none has ended, or None."""
+        if number := self.facts.get("answer"):
+            cpu = self.cpu(int(number))
+            return Answer(GONE if cpu.state == "gone" else cpu.acc, cpu.cpu) if cpu else None
+        candidates = [cpu for cpu in self.cpus if cpu.cpu]
+        no_swap_ends = "2" in self.facts["parts"] and all(
+            cpu.state in ("loop", "fault", "invalid") for cpu in candidates
         )
-        return Answer(text="no swap ends this program", cpu=None) if none else None
+        return Answer("no swap ends this program", cpu=None) if no_swap_ends else None
 
 
-def newest(client: Client) -> str | None:
-    """The start run that was stored last, among as many as are looked at; None where there is none."""
+def newest_start(client: Client) -> str | None:
+    """Return the start run that was stored last, or None if Redis has none."""
     found = client.scan_iter(match=Keys("*").facts, count=1000)
-    keys = [key.decode() for key in islice(found, STARTS)]
+    keys = [key.decode() for key in islice(found, MAX_START_RUNS)]
     pipeline = client.pipeline(transaction=False)
     for key in keys:
         pipeline.hget(key, "stored")
@@ -106,11 +168,14 @@ def newest(client: Client) -> str | None:
     return key and key.partition("{")[2].partition("}")[0]
 
 
-def snapshot(client: Client, start: str) -> Snapshot:
-    """The start run and all of its CPUs. Raises NotKeptError, and LostError where a part of it is lost."""
+def take_snapshot(client: Client, start: str) -> Snapshot:
+    """Read a start run and all of its CPUs.
+
+    Raises NotKeptError if Redis does not have it, LostError if Redis has lost a part of it.
+    """
     keys = Keys(start)
     pipeline = client.pipeline(transaction=False)
-    pipeline.hgetall(keys.facts)  # first, as both stops and their number only grow
+    pipeline.hgetall(keys.facts)  # before the stops: both the stops and the number of them only grow
     pipeline.lrange(keys.program, 0, -1)
     pipeline.hgetall(keys.stops)
     pipeline.time()
@@ -125,39 +190,51 @@ def snapshot(client: Client, start: str) -> Snapshot:
         numbers += [number for number, one in enumerate(program, 1) if one.swapped()]
     pipeline = client.pipeline(transaction=False)
     for number in numbers:
-        pipeline.hmget(Keys(start, number).registers, *FIELDS)
-    stopped = {int(number): float(stop.decode().partition(":")[2]) for number, stop in stops.items()}
+        pipeline.hmget(Keys(start, number).registers, *_REGISTERS)
+    registers = dict(zip(numbers, pipeline.execute(), strict=True))
+    verdicts: dict[str, LastExec] = {}
+    stopped_at: dict[int, float] = {}
+    for number, stop in sorted(stops.items(), key=lambda item: item[1].rpartition(b":")[2]):
+        verdict, _, time = stop.decode().partition(":")
+        stopped_at[int(number)] = float(time)
+        if verdict in VERDICTS:
+            verdicts.setdefault(verdict, LastExec(int(number), int(registers[int(number)][-1] or 0)))
     stored = float(facts["stored"])
-    tiles = [
-        tile(number, program, found, stored, stopped.get(number))
-        for number, found in zip(numbers, pipeline.execute(), strict=True)
+    cpus = [
+        _cpu_snapshot(number, program, fields, stored, stopped_at.get(number))
+        for number, fields in registers.items()
     ]
-    return Snapshot(start, facts, program, stopped, seconds + microseconds / 1e6, tiles)
+    return Snapshot(start, facts, program, seconds + microseconds / 1e6, cpus, verdicts)
 
 
-def tile(
-    number: int, program: list[Instruction], found: list[bytes | None], stored: float, stopped: float | None
-) -> Tile:
-    """A CPU by its registers as Redis has them: all None where it is not loaded, or they are gone."""
-    status, cycle, pc, acc, loaded = ((value or b"").decode() for value in found)
+def _cpu_snapshot(
+    number: int, program: list[Instruction], fields: list[bytes | None], stored: float, stopped: float | None
+) -> CpuSnapshot:
+    """Return a CPU by its registers in Redis, all of which are None if it is not loaded, or gone."""
+    status, cycle, pc, acc, loaded, _ = ((value or b"").decode() for value in fields)
     instruction = program[number - 1] if number else None
-    return Tile(
+    return CpuSnapshot(
         cpu=number,
         line=instruction.line if instruction else None,
         swap=f"{instruction} → {instruction.swapped()}" if instruction else None,
-        state=STATES[status] if status else "gone" if stopped else "waiting",
+        state=_state(status) if status else "gone" if stopped else "waiting",
         cycle=int(cycle or 0),
         pc=pc or ("?" if stopped else "0"),
         acc=acc or ("?" if stopped else "0"),
-        # A CPU made by a version that did not keep the time counts as loaded when the program was stored.
+        # Earlier versions did not keep this time: such a CPU counts as loaded when the program was stored.
         loaded=float(loaded or stored) if status else None,
         stopped=stopped,
     )
 
 
-def listing(client: Client, start: str, number: int, program: list[Instruction]) -> list[Line]:
-    """The program as this CPU executes it, and what it has executed of it. Raises LostError where Redis has
-    lost that.
+def _state(status: str) -> State:
+    return cast("State", "running" if status == Status.OK else Status(status).value)
+
+
+def read_listing(client: Client, start: str, number: int, program: list[Instruction]) -> list[ProgramLine]:
+    """Return the program as a CPU executes it, and which instructions it has executed.
+
+    Raises LostError if Redis has lost its registers or its visited set.
     """
     keys = Keys(start, number)
     pipeline = client.pipeline(transaction=False)
@@ -166,7 +243,7 @@ def listing(client: Client, start: str, number: int, program: list[Instruction])
     pipeline.hget(keys.registers, "cycle")
     before, found, after = pipeline.execute()
     visited = found or b""
-    # Where the CPU has executed a cycle in between, the next look will tell.
+    # If the CPU has executed a cycle in between, the next reading will show what is lost.
     if before == after and int.from_bytes(visited).bit_count() != int(before or 0):
         raise LostError(f"the registers or the visited set of {keys.name}")
     lines = []
@@ -174,7 +251,7 @@ def listing(client: Client, start: str, number: int, program: list[Instruction])
         swapped = written.swapped() if address == number - 1 else None
         byte = visited[address // 8 : address // 8 + 1]
         lines.append(
-            Line(
+            ProgramLine(
                 line=written.line,
                 text=str(swapped or written),
                 swapped=swapped is not None,

@@ -15,3 +15,8 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min {rest} s" if hours else f"{minutes} min {rest} s"
+
+
+def shorten(text: str, longest: int) -> str:
+    """Return at most `longest` characters of the text, the last one `…` if it is cut."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

@@ -23,7 +23,7 @@ from scripts.local.passwords import passwords
 from scripts.local.services.airflow import ADMIN
 from scripts.local.services.redis import url_for_pods
 from scripts.local.settings import Settings
-from scripts.observe import VERDICTS, Overview, overview
+from scripts.snapshot import VERDICTS, NotKeptError, Snapshot, State, take_snapshot
 
 NO_ANSWER = 1
 REFUSED = 2
@@ -33,7 +33,6 @@ AIRFLOW_SECONDS = 2.0  # its answers cost more than Redis' do, and it has work t
 PLAIN_SECONDS = 10.0  # between two lines where there is no terminal
 FAILED_LOG_LINES = 30
 BAR_WIDTH = 24
-GOES_ON = frozenset({"ok", "waiting"})
 
 
 class Refused(Exception):
@@ -101,7 +100,7 @@ class StartRun:
         here = self.api.run("cpu_start", self.run)["state"]
         return here not in ("queued", "running") and self.count("queued", "running") == 0
 
-    def answers(self, view: Overview) -> Answers:
+    def answers(self, view: Snapshot) -> Answers:
         """What has been told of a run that is over; raises DemoError when a part is not answered."""
         told = {verdict: answer for verdict in VERDICTS if (answer := self.answer(verdict, view))}
         if "part1" not in told or len(told) == 1:
@@ -116,14 +115,15 @@ class StartRun:
             "part2": told["part2"]["result"] if "part2" in told else None,
         }
 
-    def answer(self, verdict: str, view: Overview) -> dict[str, Any] | None:
+    def answer(self, verdict: str, view: Snapshot) -> dict[str, Any] | None:
         """The first line of what ``notify`` told, once it has: the answer as people get it; and what it has
         told of, in the terms of the image's ``run --json``.
         """
         if len(self.cpus) == 1 and verdict == "none":
             dag, run = "cpu_start", self.run
-        elif verdict in view.told:
-            dag, run = "cpu", f"{self.start}.cpu-{view.told[verdict].cpu}.cycle-{view.told[verdict].cycle}"
+        elif verdict in view.verdicts:
+            last = view.verdicts[verdict]
+            dag, run = "cpu", f"{self.start}.cpu-{last.cpu}.cycle-{last.cycle}"
         else:
             return None
         try:
@@ -195,9 +195,9 @@ class Board:
         since, before = self.seen[0]
         return (cycles - before) / (now - since) if now > since else 0.0
 
-    def count(self, view: Overview, trouble: str) -> None:
+    def count(self, view: Snapshot, trouble: str) -> None:
         """How many CPUs have stopped, and what is to say beside that."""
-        self.bar.update(self.task, total=view.states.total(), completed=stopped(view))
+        self.bar.update(self.task, total=len(view.cpus), completed=view.stopped)
         self.show(f"{describe(view, self.rate(view.cycles))}{trouble}")
 
     def show(self, line: str) -> None:
@@ -209,15 +209,10 @@ class Board:
             self.console.print(f"{now - self.began:5.0f} s  {line}", markup=False, soft_wrap=True)
 
 
-def stopped(view: Overview) -> int:
-    """How many CPUs have stopped."""
-    return sum(number for state, number in view.states.items() if state not in GOES_ON)
-
-
-def describe(view: Overview, rate: float) -> str:
+def describe(view: Snapshot, rate: float) -> str:
     """``2 of 5 CPUs stopped · 21 cycles, 1.4 per second · 3 running, 1 looped, 1 ended``"""
-    words = {
-        "ok": "running",
+    words: dict[State, str] = {
+        "running": "running",
         "waiting": "not loaded",
         "loop": "looped",
         "end": "ended",
@@ -227,15 +222,15 @@ def describe(view: Overview, rate: float) -> str:
         "gone": "gone",
     }
     states = ", ".join(f"{view.states[state]} {word}" for state, word in words.items() if view.states[state])
-    of = f"{stopped(view)} of {view.states.total()} CPUs stopped"
+    of = f"{view.stopped} of {len(view.cpus)} CPUs stopped"
     return f"{of} · {view.cycles} cycles, {rate:.1f} per second · {states}"
 
 
-def look(run: StartRun, url: str) -> Overview:
+def look(run: StartRun, url: str) -> Snapshot:
     """Return what Redis has of the run; raises TemporaryError, or DemoError where waiting is no use."""
     try:
-        return with_retries(url, lambda client: overview(client, run.start, run.cpus), patience=0)
-    except PermanentError as error:
+        return with_retries(url, lambda client: take_snapshot(client, run.start), patience=0)
+    except (NotKeptError, PermanentError) as error:
         raise DemoError(str(error).replace("REDIS_URL", "--redis-url")) from error
 
 

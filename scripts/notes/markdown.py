@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from scripts.text import visible
+from scripts.text import shorten, visible
 
 LONGEST = 1000  # characters, as Airflow's column for notes
 # A text of that length has runs of at most 41 different lengths: a fence of 42 and a blank fit on both sides.
@@ -16,8 +16,7 @@ def literal(text: str) -> str:
 
     A line break would end the span: it becomes a space. What is too long for a note is cut.
     """
-    line = visible(" ".join(text.splitlines()))
-    line = line if len(line) <= LONGEST_TEXT else f"{line[: LONGEST_TEXT - 1]}…"
+    line = shorten(visible(" ".join(text.splitlines())), LONGEST_TEXT)
     # A code span ends at a run of as many backticks as it began with, so it must hold none of that length.
     taken = {len(run) for run in re.findall("`+", line)}
     fence = "`" * next(number for number in range(1, len(line) + 2) if number not in taken)

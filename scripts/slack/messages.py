@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, Literal
 from urllib.parse import quote
 
-from scripts.text import duration, visible
+from scripts.text import duration, shorten, visible
 
 STARTED = "started"
 """The news that begin a start run's thread."""
@@ -125,7 +125,7 @@ def started(
 def beginning(program: str, instructions: int) -> str:
     """The first lines of a program that is not refused, and how many more there are."""
     lines = (line.strip(" \t\r") for line in program.removeprefix("\ufeff").split("\n"))
-    shown = [_cut(visible(line), SHOWN_OF_A_LINE) for line in islice(filter(None, lines), SHOWN_LINES)]
+    shown = [shorten(visible(line), SHOWN_OF_A_LINE) for line in islice(filter(None, lines), SHOWN_LINES)]
     more = instructions - len(shown)
     return "\n".join([*shown, *([f"… {more} more"] if more else [])])
 
@@ -135,7 +135,7 @@ def failed(start: str, dag: str, run: str, task: str, why: str, link: str, since
 
     Another run's failure is another message, and so is another cause after the task was cleared.
     """
-    text = f"Failed: task {task} of DAG {dag}\n{_cut(visible(why), SHOWN_OF_A_CAUSE)}\nStart run {start}"
+    text = f"Failed: task {task} of DAG {dag}\n{shorten(visible(why), SHOWN_OF_A_CAUSE)}\nStart run {start}"
     about = f"{run} {hashlib.sha256(why.encode(errors='replace')).hexdigest()[:8]}"
     return Message(text, link, Mark(start, f"failed-{dag}-{task}", since, about))
 
@@ -149,7 +149,7 @@ def outage_began(
     """
     text = (
         f"Failing: task {task} of DAG cpu_watch\n"
-        f"{_cut(visible(why), SHOWN_OF_A_CAUSE)}\n"
+        f"{shorten(visible(why), SHOWN_OF_A_CAUSE)}\n"
         "It goes on trying, and tells you when it works again\n"
         f"Start run {start}"
     )
@@ -196,7 +196,3 @@ def details(news: News) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"

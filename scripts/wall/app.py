@@ -1,4 +1,4 @@
-"""The wall's pages and its API, for whoever may see the runs of DAG ``cpu`` in Airflow."""
+"""The wall's page and its API, for everybody who may see the runs of DAG ``cpu`` in Airflow."""
 
 from __future__ import annotations
 
@@ -18,12 +18,19 @@ from sqlalchemy import exc
 
 from cpu.errors import CpuError, LostError
 from cpu.redis_client import with_retries
-from scripts import snapshot
 from scripts.redis_connection import CONNECTION, UnusableConnectionError, redis_url
-from scripts.report.picture import NO_MATPLOTLIB, draw
-from scripts.wall import records
-from scripts.wall.looks import Looks
-from scripts.wall.models import Cpu, Line, Start, Tile, Wall
+from scripts.report.picture import NO_MATPLOTLIB, render
+from scripts.snapshot import (
+    CpuSnapshot,
+    NotKeptError,
+    ProgramLine,
+    Snapshot,
+    read_listing,
+    take_snapshot,
+)
+from scripts.wall import airflow_database
+from scripts.wall.models import CpuDetails, StartRunItem, Wall
+from scripts.wall.shared_results import SharedResults
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -32,48 +39,61 @@ if TYPE_CHECKING:
 
 STATIC = Path(__file__).parent / "static"
 REDIS_SECONDS = 0.4
-"""How long an answer of Redis may take; a look at a start run takes a few."""
-LOOKS = Looks(threads=4, wait_seconds=0.8, fresh_seconds=0.5, stale_seconds=10)
-"""Of Redis, which is the CPUs' own, and of Airflow's database."""
-PICTURES = Looks(threads=1, wait_seconds=20, fresh_seconds=2, stale_seconds=60)
-"""Drawing takes the processor and waits for nobody."""
+"""How long Redis may take for an answer; a snapshot takes a few of them."""
+RESULTS = SharedResults(threads=4, wait_seconds=0.8, fresh_seconds=0.5, stale_seconds=10)
+"""What is read from Redis and from Airflow's database."""
+PICTURES = SharedResults(threads=1, wait_seconds=20, fresh_seconds=2, stale_seconds=60)
+"""Drawing needs only the processor, and takes seconds."""
 MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
-STARTS = TypeAdapter(list[Start])
+START_RUNS = TypeAdapter(list[StartRunItem])
 
 T = TypeVar("T")
 StartId = Annotated[
     str, PathParameter(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$", description="A start run")
 ]
-CpuNumber = Annotated[int, PathParameter(ge=0, le=10_000, description="0, or the instruction swapped")]
+CpuNumber = Annotated[
+    int, PathParameter(ge=0, le=10_000, description="0, or the number of the instruction that it swaps")
+]
 MAY_SEE = requires_access_dag("GET", DagAccessEntity.RUN, "cpu")
 
 router = APIRouter(
     prefix="/api",
     dependencies=[Depends(MAY_SEE)],
     responses={
-        404: {"description": "Redis has no such start run, or none any more"},
+        404: {"description": "Redis does not have the start run or a part of it, or no longer has it"},
         503: {"description": "Redis or Airflow's database does not answer within a second"},
     },
 )
 
 
-@router.get("/starts", response_model=list[Start])
-async def starts() -> Response:
+@router.get("/starts", response_model=list[StartRunItem])
+async def start_runs() -> Response:
     """The newest start runs."""
-    return as_json(await shared(LOOKS, "starts", lambda: STARTS.dump_json(from_database(records.starts))))
+
+    def read() -> bytes:
+        return START_RUNS.dump_json(ask_database(airflow_database.newest_start_runs))
+
+    return json_response(await get_shared(RESULTS, "starts", read))
 
 
 @router.get("/starts/{start}", response_model=Wall)
 async def wall(start: StartId) -> Response:
     """All CPUs of a start run."""
-    return as_json(await shared(LOOKS, f"starts/{start}", lambda: look(start).model_dump_json().encode()))
+
+    def read() -> bytes:
+        return read_wall(start).model_dump_json().encode()
+
+    return json_response(await get_shared(RESULTS, f"starts/{start}", read))
 
 
-@router.get("/starts/{start}/cpus/{cpu}", response_model=Cpu)
-async def one(start: StartId, cpu: CpuNumber) -> Response:
+@router.get("/starts/{start}/cpus/{cpu}", response_model=CpuDetails)
+async def cpu_details(start: StartId, cpu: CpuNumber) -> Response:
     """One CPU: its program, what it has executed of it, its registers over time, its DAG runs and pods."""
-    name = f"starts/{start}/cpus/{cpu}"
-    return as_json(await shared(LOOKS, name, lambda: look_at(start, cpu).model_dump_json().encode()))
+
+    def read() -> bytes:
+        return read_cpu(start, cpu).model_dump_json().encode()
+
+    return json_response(await get_shared(RESULTS, f"starts/{start}/cpus/{cpu}", read))
 
 
 @router.get(
@@ -81,34 +101,32 @@ async def one(start: StartId, cpu: CpuNumber) -> Response:
     response_class=Response,
     responses={
         200: {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}},
-        501: {"description": "There is no matplotlib, which draws it"},
+        501: {"description": "matplotlib, which draws the picture, is not installed"},
     },
 )
 async def picture(start: StartId, kind: Literal["svg", "png"]) -> Response:
     """All CPUs of a start run over time, as an image."""
-    seen = await shared(
-        LOOKS, f"snapshot/{start}", lambda: from_redis(lambda client: snapshot.snapshot(client, start))
-    )
+    snapshot = await get_shared(RESULTS, f"snapshot/{start}", lambda: read_snapshot(start))
 
-    def drawn() -> bytes:
+    def draw() -> bytes:
         try:
-            return draw(seen, kind)
+            return render(snapshot, kind)
         except ImportError as error:
             raise HTTPException(501, NO_MATPLOTLIB) from error
 
     headers = {
         "Content-Disposition": f'inline; filename="{start}.{kind}"',
-        # An SVG is a page of Airflow's when it is opened by itself: nothing in it is to run or to be fetched.
+        # An SVG that is opened by itself is a page of Airflow's: nothing in it may run or load anything.
         "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
     }
-    content = await shared(PICTURES, f"{start}.{kind}", drawn)
+    content = await get_shared(PICTURES, f"{start}.{kind}", draw)
     return Response(content, media_type=MEDIA_TYPES[kind], headers=headers)
 
 
 app = FastAPI(
     title="CPU wall",
-    description="What a start run's CPUs are doing. Log in as for Airflow's own API.",
-    docs_url=None,  # these pages would load their scripts from elsewhere
+    description="What the CPUs of a start run are doing. Log in as for Airflow's own API.",
+    docs_url=None,  # FastAPI's pages for the API would load their scripts from another host
     redoc_url=None,
 )
 app.include_router(router)
@@ -116,55 +134,62 @@ app.include_router(router)
 
 @app.get("/", include_in_schema=False)
 def page() -> FileResponse:
-    """The wall itself; what it shows comes from the API, and only to who may see it."""
+    """The wall's page. It needs no login, as all that it shows comes from the API."""
     return FileResponse(STATIC / "wall.html")
 
 
 app.mount("/static", StaticFiles(directory=STATIC))
 
 
-def look(start: str) -> Wall:
-    """A start run as it is now."""
-    seen = from_redis(lambda client: snapshot.snapshot(client, start))
+def read_wall(start: str) -> Wall:
+    """Return a start run at this moment."""
+    snapshot = read_snapshot(start)
     return Wall(
         start=start,
-        stored=seen.stored,
-        now=seen.now,
-        ended=seen.ended,
-        expected=seen.expected,
-        length=len(seen.program),
-        cancelled="cancelled" in seen.facts,
-        part1=seen.part1(),
-        part2=seen.part2(),
-        stopped=seen.stopped,
-        cycles=seen.cycles,
-        pods=from_database(lambda session: records.pods_in_flight(session, start)),
-        cpus=seen.tiles,
+        stored=snapshot.stored,
+        now=snapshot.now,
+        ended=snapshot.ended,
+        expected=snapshot.expected,
+        length=len(snapshot.program),
+        cancelled="cancelled" in snapshot.facts,
+        part1=snapshot.part1(),
+        part2=snapshot.part2(),
+        stopped=snapshot.stopped,
+        cycles=snapshot.cycles,
+        pods=ask_database(lambda session: airflow_database.count_pods(session, start)),
+        cpus=snapshot.cpus,
     )
 
 
-def look_at(start: str, cpu: int) -> Cpu:
-    """One CPU of it as it is now."""
+def read_cpu(start: str, number: int) -> CpuDetails:
+    """Return one CPU of a start run at this moment."""
 
-    def read(client: Client) -> tuple[Tile, list[Line]]:
-        seen = snapshot.snapshot(client, start)
-        tile = next((tile for tile in seen.tiles if tile.cpu == cpu), None)
+    def from_redis(client: Client) -> tuple[CpuSnapshot, list[ProgramLine]]:
+        snapshot = take_snapshot(client, start)
+        tile = snapshot.cpu(number)
         if tile is None:
-            raise snapshot.NotKeptError(f"start run {start} has no CPU {cpu}")
-        return tile, snapshot.listing(client, start, cpu, seen.program)
+            raise NotKeptError(f"start run {start} has no CPU {number}")
+        return tile, read_listing(client, start, number, snapshot.program)
 
-    tile, program = from_redis(read)
-    history, runs = from_database(
-        lambda session: (records.history(session, start, cpu), records.runs(session, start, cpu))
+    tile, program = ask_redis(from_redis)
+    history, runs = ask_database(
+        lambda session: (
+            airflow_database.history(session, start, number),
+            airflow_database.newest_dag_runs(session, start, number),
+        )
     )
-    return Cpu(tile=tile, program=program, history=history, runs=runs)
+    return CpuDetails(tile=tile, program=program, history=history, runs=runs)
 
 
-def from_redis(command: Callable[[Client], T]) -> T:
-    """Ask Redis, or answer what is wrong: 404 where a part is not kept, 503 where it is away."""
+def read_snapshot(start: str) -> Snapshot:
+    return ask_redis(lambda client: take_snapshot(client, start))
+
+
+def ask_redis(command: Callable[[Client], T]) -> T:
+    """Run a command on Redis. Raises HTTPException: 404 if Redis lacks the data, 503 if it is away."""
     try:
         return with_retries(redis_url(REDIS_SECONDS), command, patience=0)
-    except (snapshot.NotKeptError, LostError) as error:
+    except (NotKeptError, LostError) as error:
         raise HTTPException(404, str(error)) from error
     except UnusableConnectionError as error:
         raise HTTPException(503, str(error)) from error
@@ -172,8 +197,8 @@ def from_redis(command: Callable[[Client], T]) -> T:
         raise HTTPException(503, str(error).replace("REDIS_URL", f"connection {CONNECTION}")) from error
 
 
-def from_database(query: Callable[[Session], T]) -> T:
-    """Ask Airflow's database, or answer that it is away."""
+def ask_database(query: Callable[[Session], T]) -> T:
+    """Run a query on Airflow's database. Raises HTTPException 503 if it is away."""
     try:
         with create_session(scoped=False) as session:
             return query(session)
@@ -181,15 +206,15 @@ def from_database(query: Callable[[Session], T]) -> T:
         raise HTTPException(503, "Airflow's database does not answer") from error
 
 
-async def shared(looks: Looks, name: str, make: Callable[[], T]) -> T:
-    """What everybody who asks for it in this moment gets, or 503 where it takes too long."""
+async def get_shared(results: SharedResults, name: str, make: Callable[[], T]) -> T:
+    """Return a result shared by all who ask for it now. Raises HTTPException 503 if it takes too long."""
     try:
-        result: T = await looks.get(name, make)
+        result: T = await results.get(name, make)
     except TimeoutError as error:
         raise HTTPException(503, "Redis or Airflow's database takes too long; ask again") from error
     return result
 
 
-def as_json(content: bytes) -> Response:
-    """Return what was made in a thread, so that the event loop does not make it anew for each who asks."""
+def json_response(content: bytes) -> Response:
+    """Return JSON that a thread has encoded already: the event loop does not encode it for each request."""
     return Response(content, media_type="application/json")

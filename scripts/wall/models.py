@@ -1,18 +1,16 @@
-"""What the wall's API answers. `pc` and `acc` are decimal strings: JavaScript is exact to 53 bits only."""
+"""The JSON objects of the wall's API. `pc` and `acc` are strings, as JavaScript is exact to 53 bits only."""
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import BaseModel
 
-State = Literal["waiting", "running", "loop", "end", "fault", "stopped", "invalid", "gone"]
-"""`waiting`: not loaded yet; `running`: it has a next cycle; `gone`: it has stopped,
-and its registers have expired or were lost by Redis; the others: how it has stopped."""
+from scripts.snapshot import Answer, CpuSnapshot, ProgramLine
 
 
-class Start(BaseModel):
-    """A start run: its id, the run of `cpu_start` that made it, that one's state, and when (Unix time)."""
+class StartRunItem(BaseModel):
+    """A start run: its id; the run of `cpu_start` that made it, the state of that run, and when it was
+    triggered (Unix time).
+    """
 
     start: str
     run_id: str
@@ -20,32 +18,13 @@ class Start(BaseModel):
     triggered: float
 
 
-class Tile(BaseModel):
-    """A CPU at a glance; `line` and `swap` are None for the one that runs the program as written.
-
-    `loaded` and `stopped` are when it was (Redis' own Unix time), None where it was not yet.
-    """
-
-    cpu: int
-    line: int | None
-    swap: str | None
-    state: State
-    cycle: int
-    pc: str
-    acc: str
-    loaded: float | None
-    stopped: float | None
-
-
-class Answer(BaseModel):
-    """What is known of a part: the number, or in words why there is none; and whose it is."""
-
-    text: str
-    cpu: int | None
-
-
 class Wall(BaseModel):
-    """All CPUs of a start run, from one moment. Times are Redis' own (Unix time); `expected` is seconds."""
+    """All CPUs of a start run at one moment.
+
+    `stored`, `now`, `ended`: Unix time, by Redis' clock. `expected`: seconds from store to end. `length`: how
+    many instructions the program has. `stopped`, `cycles`, `pods`: counts of CPUs, of executed cycles, and of
+    tasks that wait for a pod.
+    """
 
     start: str
     stored: float
@@ -59,28 +38,19 @@ class Wall(BaseModel):
     stopped: int
     cycles: int
     pods: int
-    cpus: list[Tile]
+    cpus: list[CpuSnapshot]
 
 
-class Line(BaseModel):
-    """An instruction as this CPU executes it: its line in the program, and whether it is the swapped one."""
-
-    line: int
-    text: str
-    swapped: bool
-    visited: bool
-
-
-class Moment(BaseModel):
-    """The registers after a cycle (with many cycles per pod: after a pod's last)."""
+class RegistersAfterCycle(BaseModel):
+    """The registers after a cycle, or after the last one of a pod that executed several."""
 
     cycle: int
     pc: str
     acc: str
 
 
-class Run(BaseModel):
-    """A DAG run of this CPU, and the pods it has had."""
+class DagRunItem(BaseModel):
+    """A DAG run of a CPU, when it began and ended (Unix time), and the names of its pods."""
 
     run_id: str
     state: str
@@ -89,10 +59,10 @@ class Run(BaseModel):
     ended: float | None
 
 
-class Cpu(BaseModel):
-    """One CPU from near."""
+class CpuDetails(BaseModel):
+    """One CPU: `tile` is what its tile on the wall shows."""
 
-    tile: Tile
-    program: list[Line]
-    history: list[Moment]
-    runs: list[Run]
+    tile: CpuSnapshot
+    program: list[ProgramLine]
+    history: list[RegistersAfterCycle]
+    runs: list[DagRunItem]

@@ -15,9 +15,7 @@ from cpu.redis_client import Client
 from cpu.redis_cpu import RedisCpu
 from cpu.result import Status
 from cpu.start_run import StartRun
-from scripts import snapshot
-from scripts.observe import overview
-from scripts.wall.models import Answer
+from scripts.snapshot import GONE, Answer, read_listing, take_snapshot
 from tests.support.trial import Trial
 
 TWO_ENDS = "acc +5\nnop +2\njmp +1\nacc +1"  # CPUs 2 and 3, both of which end
@@ -140,7 +138,7 @@ def test_no_command_goes_on_with_a_start_run_that_has_lost_a_part(trial: Trial, 
         lambda: trial.execute(8, 1),
         lambda: trial.read(8),
         trial.survey,
-        lambda: snapshot.snapshot(trial.client, trial.start),
+        lambda: take_snapshot(trial.client, trial.start),
     ]
     message = f"Redis has lost the {part} of start run {trial.start}{REMEDY}"
     for command in asked:
@@ -244,23 +242,23 @@ def test_the_wall_shows_no_number_of_a_cpu_whose_registers_are_gone(trial: Trial
     for cpu in (0, 8):
         trial.run(cpu)
         trial.client.delete(*Keys(trial.start, cpu).of_cpu)
-    found = snapshot.snapshot(trial.client, trial.start)
-    gone = [tile for tile in found.tiles if tile.cpu in (0, 8)]
+    found = take_snapshot(trial.client, trial.start)
+    gone = [tile for tile in found.cpus if tile.cpu in (0, 8)]
     assert [(tile.state, tile.acc, tile.pc) for tile in gone] == [("gone", "?", "?")] * 2
     assert found.stopped == 2
-    assert found.part1() == Answer(text=snapshot.GONE, cpu=0)
-    assert found.part2() == Answer(text=snapshot.GONE, cpu=8)
-    assert overview(trial.client, trial.start, [0, 8, 1]).states == {"gone": 2, "waiting": 1}
+    assert found.part1() == Answer(text=GONE, cpu=0)
+    assert found.part2() == Answer(text=GONE, cpu=8)
+    assert found.states == {"gone": 2, "waiting": 3}
 
 
 @pytest.mark.parametrize("key", ["visited", "registers"])
 def test_the_wall_lists_no_program_beside_a_visited_set_that_is_lost(trial: Trial, key: str) -> None:
     trial.load(3)
     trial.execute(3, 1, 4)
-    program = snapshot.snapshot(trial.client, trial.start).program
+    program = take_snapshot(trial.client, trial.start).program
     trial.client.delete(getattr(Keys(trial.start, 3), key))
     with pytest.raises(LostError, match=f"CPU 3 of start run {trial.start}{REMEDY}"):
-        snapshot.listing(trial.client, trial.start, 3, program)
+        read_listing(trial.client, trial.start, 3, program)
 
 
 def test_on_redis_cluster_lost_keys_are_refused_too(redis_cluster: Client) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cpu.keys import Keys
-from scripts import snapshot
-from scripts.wall.models import Answer
+from scripts.snapshot import Answer, NotKeptError, Snapshot, read_listing, take_snapshot
 from tests.support.numbers import BEYOND_64_BITS
 from tests.support.trial import Trial
 
@@ -14,12 +13,12 @@ NEVER = "acc +1\njmp -1\njmp -2\n"
 """No swap ends it."""
 
 
-def see(trial: Trial) -> snapshot.Snapshot:
-    return snapshot.snapshot(trial.client, trial.start)
+def see(trial: Trial) -> Snapshot:
+    return take_snapshot(trial.client, trial.start)
 
 
 def test_a_start_run_that_there_is_not_is_not_kept(trial: Trial) -> None:
-    with pytest.raises(snapshot.NotKeptError, match="never stored"):
+    with pytest.raises(NotKeptError, match="never stored"):
         see(trial)
 
 
@@ -27,8 +26,8 @@ def test_a_start_run_that_there_is_not_is_not_kept(trial: Trial) -> None:
 def test_there_is_a_tile_per_cpu_of_the_parts_asked_for(trial: Trial, parts: str, cpus: list[int]) -> None:
     trial.store(parts=parts)
     found = see(trial)
-    assert [tile.cpu for tile in found.tiles] == cpus
-    assert {tile.state for tile in found.tiles} == {"waiting"}
+    assert [tile.cpu for tile in found.cpus] == cpus
+    assert {tile.state for tile in found.cpus} == {"waiting"}
     assert (found.stopped, found.cycles, found.ended, found.expected) == (0, 0, None, None)
 
 
@@ -36,7 +35,7 @@ def test_a_tile_shows_the_registers_and_the_swap(trial: Trial) -> None:
     trial.store()
     trial.load(8)
     trial.execute(8, 1, 3)
-    tile = see(trial).tiles[-1]
+    tile = see(trial).cpus[-1]
     assert (tile.cpu, tile.line, tile.swap) == (8, 8, "jmp -4 → nop -4")
     assert (tile.state, tile.cycle, tile.pc, tile.acc) == ("running", 3, "6", "1")
 
@@ -46,7 +45,7 @@ def test_a_tile_shows_when_it_was_loaded_and_when_it_stopped(trial: Trial) -> No
     trial.run(8)
     trial.load(0)
     found = see(trial)
-    waiting, running, stopped = (next(one for one in found.tiles if one.cpu == cpu) for cpu in (1, 0, 8))
+    waiting, running, stopped = (next(one for one in found.cpus if one.cpu == cpu) for cpu in (1, 0, 8))
     assert (waiting.loaded, waiting.stopped, running.stopped) == (None, None, None)
     assert stopped.loaded is not None
     assert stopped.stopped is not None
@@ -61,19 +60,19 @@ def test_a_cpu_of_a_version_that_did_not_keep_the_time_was_loaded_when_the_progr
     trial.load(0)
     trial.client.hdel(Keys(trial.start, 0).registers, "loaded")
     found = see(trial)
-    assert found.tiles[0].loaded == found.stored
+    assert found.cpus[0].loaded == found.stored
 
 
 def test_an_accumulator_of_64_bits_keeps_its_last_digit(trial: Trial) -> None:
     trial.store(f"acc +{2**63 - 1}\njmp +0\n", parts="1")
     trial.run(0)
-    assert see(trial).tiles[0].acc == "9223372036854775807"
+    assert see(trial).cpus[0].acc == "9223372036854775807"
 
 
 def test_registers_past_64_bits_are_shown_exactly(trial: Trial) -> None:
     trial.store(f"{BEYOND_64_BITS}jmp +{2**63 - 1}\n")
     trial.run(4)
-    tile = next(tile for tile in see(trial).tiles if tile.cpu == 4)
+    tile = next(tile for tile in see(trial).cpus if tile.cpu == 4)
     assert (tile.acc, tile.pc) == ("27670116110564327421", str(2**63 + 3))
 
 
@@ -99,7 +98,7 @@ def test_it_has_ended_when_the_last_cpu_has(trial: Trial) -> None:
     assert found.ended is not None
     assert found.stored <= found.ended <= found.now
     assert found.expected == found.ended - found.stored
-    assert [tile.state for tile in found.tiles] == ["loop", "stopped", "stopped", "stopped", "end"]
+    assert [tile.state for tile in found.cpus] == ["loop", "stopped", "stopped", "stopped", "end"]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +138,7 @@ def test_the_listing_is_the_program_as_that_cpu_executes_it(trial: Trial) -> Non
     trial.store()
     trial.load(3)
     trial.execute(3, 1, 4)
-    found = snapshot.listing(trial.client, trial.start, 3, see(trial).program)
+    found = read_listing(trial.client, trial.start, 3, see(trial).program)
     assert [line.line for line in found] == list(range(1, 10))
     assert [line.text for line in found][:4] == ["nop +0", "acc +1", "nop +4", "acc +3"]
     assert [line.swapped for line in found] == [address == 2 for address in range(9)]
@@ -152,5 +151,5 @@ def test_looking_lengthens_no_life(trial: Trial) -> None:
     keys = list(trial.client.scan_iter())
     for key in keys:
         trial.client.expire(key, 30)
-    snapshot.listing(trial.client, trial.start, 0, see(trial).program)
+    read_listing(trial.client, trial.start, 0, see(trial).program)
     assert all(trial.client.ttl(key) <= 30 for key in keys)

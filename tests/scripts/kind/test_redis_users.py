@@ -13,10 +13,9 @@ import yaml
 
 from cpu import redis_client
 from cpu.redis_client import connect
-from scripts import snapshot
 from scripts.kind.redis_users import USERS, acl_file
 from scripts.local.settings import REPOSITORY
-from scripts.observe import overview
+from scripts.snapshot import newest_start, read_listing, take_snapshot
 from tests.support import redis_server as servers
 from tests.support.trial import Trial
 
@@ -101,12 +100,11 @@ def test_the_user_wall_can_serve_wall_and_report_and_needs_each_of_its_rights(
 ) -> None:
     whole_job(cpu)
     used(admin)
-    start = snapshot.newest(wall)
+    start = newest_start(wall)
     assert start is not None
-    snapshot.snapshot(wall, start)
-    program = snapshot.snapshot(wall, cpu.start).program
-    assert sum(line.visited for line in snapshot.listing(wall, cpu.start, 8, program)) == 6
-    overview(wall, cpu.start, [0, 8])
+    take_snapshot(wall, start)
+    program = take_snapshot(wall, cpu.start).program
+    assert sum(line.visited for line in read_listing(wall, cpu.start, 8, program)) == 6
     assert used(admin) == allowed("wall")
 
 

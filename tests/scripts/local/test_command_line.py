@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -23,7 +22,7 @@ from scripts.local import cli
 from scripts.local.demo import describe, wall_url
 from scripts.local.pods import in_words
 from scripts.local.settings import REPOSITORY, Settings
-from scripts.observe import Overview
+from scripts.snapshot import CpuSnapshot, Snapshot, State
 from tests.support.processes import running
 
 LOCAL = ["up", "down", "demo", "status", "logs", "pods", "clean-up"]
@@ -33,7 +32,18 @@ COMMANDS = [
     *([f"scripts.bench.{name}"] for name in ("history", "puzzle", "start_time")),
     ["scripts.slack_notify"],
 ]
-VIEW = Overview(Counter({"ok": 2, "waiting": 1, "loop": 1, "end": 1}), 21, {})
+CPUS: list[tuple[State, int]] = [("running", 4), ("running", 5), ("waiting", 0), ("loop", 6), ("end", 6)]
+VIEW = Snapshot(
+    "here",
+    {},
+    [],
+    0.0,
+    [
+        CpuSnapshot(cpu, None, None, state, cycle, "0", "0", None, None)
+        for cpu, (state, cycle) in enumerate(CPUS)
+    ],
+    {},
+)
 SHOWN = "2 of 5 CPUs stopped · 21 cycles, 0.0 per second · 2 running, 1 not loaded, 1 looped, 1 ended"
 
 
@@ -193,15 +203,14 @@ def test_the_wall_s_address_holds_airflow_s_path_twice(airflow: str, url: str) -
 def board(stderr: int, columns: int = 150) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """A process that shows how far a start run is, and then ends."""
     code = f"""
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from scripts.local.demo import Board
-from scripts.observe import Overview
+from scripts.snapshot import CpuSnapshot, Snapshot
 from tests.support.processes import running
 with Board() as board:
     for _ in range(3):
-        board.count(Overview({VIEW.states!r}, {VIEW.cycles}, {{}}), " · trouble [red]")
+        board.count({VIEW!r}, " · trouble [red]")
 """
     path = f"{REPOSITORY}:{REPOSITORY / 'cpu_image'}"
     environment = {"PYTHONPATH": path, "TERM": "xterm", "COLUMNS": str(columns)}

@@ -6,8 +6,7 @@ import random
 from typing import cast
 
 from cpu.program import Instruction
-from scripts.snapshot import Snapshot
-from scripts.wall.models import State, Tile
+from scripts.snapshot import CpuSnapshot, Snapshot, State
 
 STORED = 1_800_000_000.25
 
@@ -31,7 +30,7 @@ def run(
     program = [Instruction("jmp", argument, line) for line in range(1, candidates + 1)]
     now = STORED + (until or 10 * spread * cpus)
     stops: dict[int, float] = {}
-    tiles = []
+    snapshots = []
     for row, cpu in enumerate([*([0] if "1" in parts else []), *range(1, candidates + 1)]):
         loaded = STORED + spread * (0.5 + 0.6 * row + chance.random())
         stopped = loaded + spread * (0.3 + chance.expovariate(0.1))
@@ -43,8 +42,8 @@ def run(
         else:
             stops[cpu] = stopped
         before = program[cpu - 1] if cpu else None
-        tiles.append(
-            Tile(
+        snapshots.append(
+            CpuSnapshot(
                 cpu=cpu,
                 line=before.line if before else None,
                 swap=f"{before} → {before.swapped()}" if before else None,
@@ -61,7 +60,7 @@ def run(
         "20261122-084725-a1b2c3",
         {"parts": parts, "stored": str(STORED), **answer, **facts},
         program,
-        stops,
         now,
-        tiles,
+        snapshots,
+        {},
     )

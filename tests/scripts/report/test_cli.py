@@ -17,12 +17,12 @@ import redis
 from cpu import redis_client
 from cpu.keys import Keys
 from cpu.redis_client import Client, connect
-from scripts import snapshot
 from scripts.local.passwords import passwords
 from scripts.local.services.airflow import environment
 from scripts.local.settings import REPOSITORY, Settings
 from scripts.report.cli import main
-from scripts.report.picture import png_of
+from scripts.report.picture import png_or_none
+from scripts.snapshot import newest_start
 from tests.support import redis_server as servers
 from tests.support.processes import running
 from tests.support.trial import Trial
@@ -106,11 +106,11 @@ def test_without_a_name_it_is_the_start_run_that_was_stored_last(
 
 
 def test_the_newest_start_run_is_found_in_a_redis_cluster(redis_cluster: Client) -> None:
-    assert snapshot.newest(redis_cluster) is None
+    assert newest_start(redis_cluster) is None
     old, new = Trial(redis_cluster), Trial(redis_cluster)
     stored_at(old, 5)
     stored_at(new, 6)
-    assert snapshot.newest(redis_cluster) == new.start
+    assert newest_start(redis_cluster) == new.start
 
 
 def test_the_stack_s_redis_is_found_by_its_settings(
@@ -232,10 +232,10 @@ def test_help_tells_all_there_is() -> None:
 
 AS_A_TASK = """
 import sys
-from scripts.report.picture import png_of
+from scripts.report.picture import png_or_none
 heavy = {"matplotlib", "redis", "airflow", "pydantic"} & set(sys.modules)
 assert not heavy, heavy
-sys.stdout.buffer.write(png_of(sys.argv[1]))
+sys.stdout.buffer.write(png_or_none(sys.argv[1]))
 """
 
 
@@ -277,7 +277,7 @@ def said() -> Iterator[list[str]]:
 
 
 def test_a_task_is_told_that_the_connection_is_missing(said: list[str]) -> None:
-    assert png_of("nobody") is None
+    assert png_or_none("nobody") is None
     (told,) = said
     assert told.startswith(
         "There is no picture of start run nobody: there is no Airflow connection redis_cpu"
@@ -300,7 +300,7 @@ def test_a_task_is_told_that_redis_has_nothing_for_it(
     with servers.running(port=port):
         address = url.format(port=port, free=servers.free_port())
         monkeypatch.setenv("AIRFLOW_CONN_REDIS_CPU", address)
-        assert png_of("nobody") is None
+        assert png_or_none("nobody") is None
     (told,) = said
     assert why in told
     assert "secret" not in told
@@ -313,5 +313,5 @@ def test_a_task_is_told_that_matplotlib_is_missing(said: list[str], monkeypatch:
         with connect(reached.url) as client:
             Trial(client, "here").store()
         monkeypatch.setenv("AIRFLOW_CONN_REDIS_CPU", reached.url)
-        assert png_of("here") is None
+        assert png_or_none("here") is None
     assert said[0].endswith("matplotlib is not installed here, and draws the picture: pip install matplotlib")

@@ -18,18 +18,18 @@ from PIL import Image
 from scripts.report.figure import (
     BOTTOM,
     COLOURS,
-    HIGHEST,
     LEFT,
-    LOWEST,
-    MARKED,
+    MAX_ROWS,
+    MIN_ROWS,
+    MIN_WINNER,
     RIGHT,
     ROW,
-    STOPS,
+    STOPPED_STATES,
     TOP,
     WIDTH,
-    figure,
+    build_figure,
 )
-from scripts.report.picture import DOTS_PER_INCH, draw
+from scripts.report.picture import DOTS_PER_INCH, render
 from scripts.snapshot import Snapshot
 from tests.scripts.report.runs import run
 from tests.scripts.report.sight import SIGHTS, apart
@@ -70,16 +70,18 @@ def colour_at(image: Image.Image, x: int, y: int) -> str:
 
 def height(seen: Snapshot) -> float:
     """Of the rows, in inches."""
-    return min(max(len(seen.tiles) * ROW, LOWEST), HIGHEST)
+    return min(max(len(seen.cpus) * ROW, MIN_ROWS), MAX_ROWS)
 
 
 @every
 def test_there_are_as_many_bars_of_a_colour_as_cpus_have_come_to_it(seen: Snapshot) -> None:
-    expected = {"waiting": len(seen.tiles), "running": sum(tile.loaded is not None for tile in seen.tiles)}
-    for state in STOPS:
+    expected = {"waiting": len(seen.cpus), "running": sum(tile.loaded is not None for tile in seen.cpus)}
+    for state in STOPPED_STATES:
         # Below a bar is one of each colour that is painted earlier.
-        expected[state] = sum(tile.state in STOPS[STOPS.index(state) :] for tile in seen.tiles)
-    named = groups(draw(seen, "svg"))
+        expected[state] = sum(
+            tile.state in STOPPED_STATES[STOPPED_STATES.index(state) :] for tile in seen.cpus
+        )
+    named = groups(render(seen, "svg"))
     for state, colour in COLOURS.items():
         path = named[state].find(f".//{SVG}path") if state in named else None
         assert (0 if path is None else path.attrib["d"].count("M")) == expected[state]
@@ -90,7 +92,7 @@ def test_there_are_as_many_bars_of_a_colour_as_cpus_have_come_to_it(seen: Snapsh
 @pytest.mark.parametrize("name", ["few", "ten", "long", "labelled", "part 2 only"])
 def test_each_row_changes_its_colour_when_its_cpu_was_loaded_and_when_it_stopped(name: str) -> None:
     seen = RUNS[name]
-    image = Image.open(BytesIO(draw(seen, "png"))).convert("RGB")
+    image = Image.open(BytesIO(render(seen, "png"))).convert("RGB")
     high = height(seen)
     assert image.size == (int(WIDTH * DOTS_PER_INCH), int((TOP + high + BOTTOM) * DOTS_PER_INCH))
     assert seen.ended is not None
@@ -99,10 +101,10 @@ def test_each_row_changes_its_colour_when_its_cpu_was_loaded_and_when_it_stopped
     def colour(row: int, when: float, pixels: int) -> str:
         """So many pixels beside that moment."""
         x = (LEFT + (when - seen.stored) * scale) * DOTS_PER_INCH + pixels
-        y = (TOP + (row + 0.5) * high / len(seen.tiles)) * DOTS_PER_INCH
+        y = (TOP + (row + 0.5) * high / len(seen.cpus)) * DOTS_PER_INCH
         return colour_at(image, int(x), int(y))
 
-    for row, tile in enumerate(seen.tiles):
+    for row, tile in enumerate(seen.cpus):
         assert tile.loaded is not None
         assert tile.stopped is not None
         assert colour(row, tile.loaded, -3) == COLOURS["waiting"]
@@ -115,18 +117,18 @@ def test_each_row_changes_its_colour_when_its_cpu_was_loaded_and_when_it_stopped
 
 @pytest.mark.parametrize("name", ["hundreds", "most"])
 def test_the_cpu_with_the_answer_is_seen_where_rows_are_thin(name: str) -> None:
-    image = Image.open(BytesIO(draw(RUNS[name], "png"))).convert("RGB")
+    image = Image.open(BytesIO(render(RUNS[name], "png"))).convert("RGB")
     x = int((WIDTH - RIGHT) * DOTS_PER_INCH) - 3
     column = [colour_at(image, x, y) for y in range(image.height)]
     # Of its height its outline takes some.
-    assert column.count(COLOURS["end"]) >= MARKED * DOTS_PER_INCH / 2
+    assert column.count(COLOURS["end"]) >= MIN_WINNER * DOTS_PER_INCH / 2
 
 
 @every
 def test_no_text_overlaps_another_or_is_cut_off(seen: Snapshot) -> None:
-    drawn = figure(seen)
+    drawn = build_figure(seen)
     canvas: Any = FigureCanvasAgg(drawn)
-    canvas.draw()
+    canvas.render()
     left, bottom, right, top = drawn.bbox.extents
     boxes = []
     for text in drawn.findobj(Text):
@@ -142,19 +144,19 @@ def test_no_text_overlaps_another_or_is_cut_off(seen: Snapshot) -> None:
 
 def test_it_tells_answers_swap_counts_and_what_it_is_of() -> None:
     seen = RUNS["ten"]
-    told = texts(draw(seen, "svg"))
+    told = texts(render(seen, "svg"))
     assert told.count("Part 1: -4") == 1
     assert told.count("Part 2: -4 (line 8: jmp -4 → nop -4)") == 1
     assert any(
         re.fullmatch(rf"Start run {seen.start} · 10 CPUs · [0-9,]+ cycles · [0-9.]+ s", one) for one in told
     )
     assert {"CPU 0: as written", "CPU 8, line 8:", "jmp -4 → nop -4", *map(str, range(10))} <= set(told)
-    states = [tile.state for tile in seen.tiles]
+    states = [tile.state for tile in seen.cpus]
     assert {f"{state}: {states.count(state)}" for state in set(states)} <= set(told)
 
 
 def test_beyond_forty_cpus_only_the_two_that_matter_are_named() -> None:
-    told = texts(draw(RUNS["not labelled"], "svg"))
+    told = texts(render(RUNS["not labelled"], "svg"))
     assert {"41 CPUs", "CPU 0: as written", "CPU 1, line 1:"} <= set(told)
     assert "23" not in told
 
@@ -168,24 +170,24 @@ def test_beyond_forty_cpus_only_the_two_that_matter_are_named() -> None:
     ],
 )
 def test_what_is_not_known_is_said(seen: Snapshot, lines: list[str]) -> None:
-    assert [one for one in texts(draw(seen, "svg")) if one.startswith("Part ")] == lines
+    assert [one for one in texts(render(seen, "svg")) if one.startswith("Part ")] == lines
 
 
 def test_a_run_in_progress_is_drawn_up_to_now() -> None:
-    assert any(one.endswith("2 min 10 s so far") for one in texts(draw(RUNS["in progress"], "svg")))
+    assert any(one.endswith("2 min 10 s so far") for one in texts(render(RUNS["in progress"], "svg")))
 
 
 @pytest.mark.parametrize("kind", ["svg", "png"])
 def test_the_same_run_gives_the_same_bytes(kind: str) -> None:
-    first, again = (draw(run(40, winner=3), "svg" if kind == "svg" else "png") for _ in range(2))
+    first, again = (render(run(40, winner=3), "svg" if kind == "svg" else "png") for _ in range(2))
     assert first == again
 
 
 def test_nothing_in_it_is_taken_for_markup_a_script_or_a_formula() -> None:
     seen = run(5, winner=2)
     hostile = "$x_1$ --><script>&]]>"
-    tiles = [tile.model_copy(update={"swap": hostile, "acc": hostile}) for tile in seen.tiles]
-    svg = draw(replace(seen, tiles=tiles), "svg")
+    tiles = [replace(tile, swap=hostile, acc=hostile) for tile in seen.cpus]
+    svg = render(replace(seen, cpus=tiles), "svg")
     assert hostile in texts(svg)
     assert not [one for one in ElementTree.fromstring(svg).iter() if one.tag.endswith("script")]  # noqa: S314
 
@@ -199,4 +201,4 @@ def test_all_colours_can_be_told_apart(sight: str) -> None:
 def test_without_matplotlib_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match="matplotlib"):
-        draw(RUNS["few"], "svg")
+        render(RUNS["few"], "svg")

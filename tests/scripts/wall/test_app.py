@@ -17,7 +17,7 @@ from fastapi import FastAPI
 
 from cpu.keys import Keys
 from cpu.redis_client import connect
-from scripts.report.picture import draw
+from scripts.report.picture import render
 from scripts.snapshot import Snapshot
 from tests.support import redis_server as servers
 from tests.support.trial import Trial
@@ -55,8 +55,8 @@ async def visitor(
     """Somebody who may see the wall, at an API server that has a route of its own in the shared threads."""
     monkeypatch.setenv("AIRFLOW_CONN_REDIS_CPU", server.url)
     monkeypatch.setitem(walls.app.dependency_overrides, walls.MAY_SEE, may_see)
-    # The answer is the reason then, however slow this machine is. Late looks are tested in test_looks.py.
-    monkeypatch.setattr(walls.LOOKS, "_wait_seconds", 60)
+    # So the reason is answered, however slow this machine is; test_shared_results.py tests the limit of time.
+    monkeypatch.setattr(walls.RESULTS, "_wait_seconds", 60)
     airflow = FastAPI()
     airflow.mount("/cpu-wall", walls.app)
 
@@ -124,9 +124,9 @@ async def test_a_picture_is_drawn_once_for_all_who_ask_in_a_moment(
 
     def count(run: Snapshot, kind: Literal["svg", "png"]) -> bytes:
         drawn.append(kind)
-        return draw(run, kind)
+        return render(run, kind)
 
-    monkeypatch.setattr(walls, "draw", count)
+    monkeypatch.setattr(walls, "render", count)
     found = await asyncio.gather(*(ask(visitor, "starts/here/picture.png") for _ in range(3)))
     assert {(answer.status_code, answer.headers["Content-Type"]) for answer in found} == {(200, "image/png")}
     assert drawn == ["png"]

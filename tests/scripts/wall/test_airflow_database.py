@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scripts.wall.records import answered, moments
+from scripts.wall.airflow_database import pod_result, registers_by_cycle
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from scripts.wall.records import answered, moments
     ],
 )
 def test_an_xcom_that_is_no_result_of_a_pod_is_passed_over(value: Any) -> None:
-    assert answered(value) == {}
+    assert pod_result(value) == {}
 
 
 def test_registers_are_in_the_order_of_the_cycles_and_other_results_are_passed_over() -> None:
@@ -30,5 +30,5 @@ def test_registers_are_in_the_order_of_the_cycles_and_other_results_are_passed_o
         {"cycle": 1, "pc": 7, "acc": -3},
     ]
     others: list[dict[str, Any]] = [{}, {"cycle": "1", "pc": "1", "acc": "1"}, {"cycle": 3, "pc": []}]
-    found = moments([*ours, *others])
+    found = registers_by_cycle([*ours, *others])
     assert [(one.cycle, one.pc, one.acc) for one in found] == [(1, "7", "-3"), (2, "1", str(2**65))]

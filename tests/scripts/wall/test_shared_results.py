@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from scripts.wall.looks import Looks
+from scripts.wall.shared_results import SharedResults
 
 SOON, LONG = 0.05, 30.0
 
@@ -21,8 +21,8 @@ def released() -> Iterator[threading.Event]:
     event.set()
 
 
-def looks(threads: int = 2, wait: float = LONG, fresh: float = 0.0, stale: float = LONG) -> Looks:
-    return Looks(threads, wait_seconds=wait, fresh_seconds=fresh, stale_seconds=stale)
+def looks(threads: int = 2, wait: float = LONG, fresh: float = 0.0, stale: float = LONG) -> SharedResults:
+    return SharedResults(threads, wait_seconds=wait, fresh_seconds=fresh, stale_seconds=stale)
 
 
 class Counted:

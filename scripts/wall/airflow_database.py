@@ -1,0 +1,125 @@
+"""Queries to Airflow's database: the DAG runs of a start run, and the results that their pods left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.xcom import XComModel
+from sqlalchemy import func, select
+
+from scripts.wall.models import DagRunItem, RegistersAfterCycle, StartRunItem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session
+
+MAX_START_RUNS = 50
+MAX_HISTORY = 1000  # cycles, or pods if they execute several
+MAX_DAG_RUNS = 50
+WAITING_FOR_POD = ("running", "deferred")
+POD_SUFFIXES = {"execute": "exec", "load": "load", "read": "read"}
+"""The tasks of DAG `cpu` that create a pod, and what the names of their pods end with."""
+
+
+def newest_start_runs(session: Session) -> list[StartRunItem]:
+    """Return the newest start runs that have stored a program, the newest first."""
+    query = (
+        select(XComModel.value, DagRun.run_id, DagRun.state, DagRun.run_after)
+        .join(DagRun, (DagRun.dag_id == XComModel.dag_id) & (DagRun.run_id == XComModel.run_id))
+        .where(XComModel.dag_id == "cpu_start", XComModel.task_id == "store", XComModel.key == "return_value")
+        .order_by(DagRun.id.desc())
+        .limit(MAX_START_RUNS)
+    )
+    return [
+        StartRunItem(start=start, run_id=run_id, state=str(state), triggered=run_after.timestamp())
+        for value, run_id, state, run_after in session.execute(query)
+        if isinstance(start := pod_result(value).get("start"), str)
+    ]
+
+
+def count_pods(session: Session, start: str) -> int:
+    """Return how many tasks of the start run are waiting for a pod."""
+    query = select(func.count()).where(
+        TaskInstance.dag_id == "cpu",
+        TaskInstance.run_id.startswith(f"{start}.cpu-", autoescape=True),
+        TaskInstance.task_id.in_(POD_SUFFIXES),
+        TaskInstance.state.in_(WAITING_FOR_POD),
+    )
+    return session.scalar(query) or 0
+
+
+def history(session: Session, start: str, cpu: int) -> list[RegistersAfterCycle]:
+    """Return a CPU's registers after each of the newest cycles that Airflow keeps, oldest first."""
+    query = (
+        select(XComModel.value)
+        .join(DagRun, (DagRun.dag_id == XComModel.dag_id) & (DagRun.run_id == XComModel.run_id))
+        .where(
+            XComModel.dag_id == "cpu",
+            XComModel.task_id == "execute",
+            XComModel.key == "return_value",
+            XComModel.run_id.startswith(f"{start}.cpu-{cpu}.", autoescape=True),
+        )
+        .order_by(DagRun.id.desc())
+        .limit(MAX_HISTORY)
+    )
+    return registers_by_cycle(pod_result(value) for value in session.scalars(query))
+
+
+def registers_by_cycle(results: Iterable[dict[str, Any]]) -> list[RegistersAfterCycle]:
+    """Return the registers in pods' results, ordered by cycle, without results that have none."""
+    found = {}
+    for result in results:
+        match result:
+            # Results of earlier versions hold integers.
+            case {"cycle": int(cycle), "pc": str() | int() as pc, "acc": str() | int() as acc}:
+                found[cycle] = RegistersAfterCycle(cycle=cycle, pc=str(pc), acc=str(acc))
+    return [registers for _, registers in sorted(found.items())]
+
+
+def newest_dag_runs(session: Session, start: str, cpu: int) -> list[DagRunItem]:
+    """Return a CPU's newest DAG runs, the newest first, with the names of the pods they have created."""
+    query = (
+        select(DagRun.run_id, DagRun.state, DagRun.start_date, DagRun.end_date)
+        .where(DagRun.dag_id == "cpu", DagRun.run_id.startswith(f"{start}.cpu-{cpu}.", autoescape=True))
+        .order_by(DagRun.id.desc())
+        .limit(MAX_DAG_RUNS)
+    )
+    dag_runs = session.execute(query).all()
+    tasks_with_pod = select(TaskInstance.run_id, TaskInstance.task_id).where(
+        TaskInstance.dag_id == "cpu",
+        TaskInstance.run_id.in_([row.run_id for row in dag_runs]),
+        TaskInstance.task_id.in_(POD_SUFFIXES),
+        TaskInstance.state.in_((*WAITING_FOR_POD, "success", "failed")),
+    )
+    pods: dict[str, list[str]] = {}
+    for run_id, task in session.execute(tasks_with_pod):
+        cycle = run_id.split(".")[2].removeprefix("cycle-")
+        if task != "execute" or cycle != "0":  # in cycle 0 only `load` creates a pod
+            pods.setdefault(run_id, []).append(f"cpu-{start}-{cpu}-{cycle}-{POD_SUFFIXES[task]}")
+    return [
+        DagRunItem(
+            run_id=run_id,
+            state=str(state),
+            pods=sorted(pods.get(run_id, [])),
+            began=_unix_time(began),
+            ended=_unix_time(ended),
+        )
+        for run_id, state, began, ended in dag_runs
+    ]
+
+
+def pod_result(value: Any) -> dict[str, Any]:
+    """Return a pod's result from the value of its XCom; empty if that is not a pod's result."""
+    try:
+        result = XComModel.deserialize_value(XComModel(value=value)) if isinstance(value, str) else value
+    except Exception:  # Airflow's reader may raise anything: one bad XCom must not hide all others
+        return {}
+    return result if isinstance(result, dict) else {}
+
+
+def _unix_time(when: datetime | None) -> float | None:
+    return when.timestamp() if when else None
