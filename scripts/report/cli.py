@@ -103,7 +103,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if options.redis_url and re.search("@|password", options.redis_url):
         parser.error(
             "--redis-url may not hold a password, which other users of this machine could see:"
-            " give the URL in STACK_REDIS_URL"
+            " set STACK_REDIS_URL to the URL"
         )
     return options
 

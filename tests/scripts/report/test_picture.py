@@ -128,7 +128,7 @@ def test_the_cpu_with_the_answer_is_seen_where_rows_are_thin(name: str) -> None:
 def test_no_text_overlaps_another_or_is_cut_off(seen: Snapshot) -> None:
     drawn = build_figure(seen)
     canvas: Any = FigureCanvasAgg(drawn)
-    canvas.render()
+    canvas.draw()
     left, bottom, right, top = drawn.bbox.extents
     boxes = []
     for text in drawn.findobj(Text):
