@@ -13,7 +13,7 @@ from airflow.sdk import DAG, Label, Param, TriggerRule, get_current_context, tas
 from dags import settings
 from dags.dag_runs import START_PATTERN, Cycle, go_on, is_triggered
 from dags.describe import happened
-from dags.notifications import TRIES, AsSlackAsks, tell
+from dags.notifications import RETRIES, SlackRetryPolicy, post_answer
 from dags.pods import PodOperator
 
 DOC = """
@@ -117,11 +117,11 @@ with DAG(
     halt = EmptyOperator(task_id="halt", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
     read = pod("read", task_id="read", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
 
-    @task(retries=TRIES, retry_policy=AsSlackAsks())
+    @task(retries=RETRIES, retry_policy=SlackRetryPolicy())
     def notify() -> dict[str, Any]:
         """Tell people the answer."""
         context = get_current_context()
-        return tell(context["ti"].xcom_pull(task_ids="read"), context)
+        return post_answer(context["ti"].xcom_pull(task_ids="read"), context)
 
     execute >> Label("cycle 0") >> load
     for step in (execute, load):

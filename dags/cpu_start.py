@@ -19,7 +19,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from dags import settings
 from dags.dag_runs import Cycle, trigger, watch
 from dags.describe import happened
-from dags.notifications import TRIES, AsSlackAsks, tell, tell_failure, tell_start
+from dags.notifications import RETRIES, SlackRetryPolicy, post_answer, post_failure, post_start
 from dags.pods import PodOperator
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def cpus_to_start(parts: str, candidates: str) -> list[int]:
 
 def tell_of_failure(context: Context) -> None:
     """Tell people that a task without which there is no start run has failed for good."""
-    tell_failure(start_id(context), context)
+    post_failure(start_id(context), context)
 
 
 with DAG(
@@ -193,13 +193,13 @@ with DAG(
         ]
         return {"cpus": len(cpus), "triggered": sum(started)}
 
-    @task(retries=TRIES, retry_policy=AsSlackAsks())
+    @task(retries=RETRIES, retry_policy=SlackRetryPolicy())
     def announce() -> dict[str, Any]:
         """Tell people that the start run has begun."""
         context = get_current_context()
         params, stored = context["params"], context["ti"].xcom_pull(task_ids="store")
         cpus = cpus_to_start(params["parts"], stored["candidates"])
-        return tell_start(
+        return post_start(
             stored["start"],
             program_of(params),
             stored["instructions"],
@@ -208,14 +208,14 @@ with DAG(
             context,
         )
 
-    @task(retries=TRIES, retry_policy=AsSlackAsks())
+    @task(retries=RETRIES, retry_policy=SlackRetryPolicy())
     def notify() -> dict[str, Any]:
         """Where part 2 is asked for and there is nothing to swap: tell that no swap ends the program."""
         context = get_current_context()
         stored = context["ti"].xcom_pull(task_ids="store")
         if 2 not in PARTS[context["params"]["parts"]] or int(stored["candidates"], 16):
             raise AirflowSkipException("the CPUs will tell the answer")
-        return tell({"verdict": "none", "start": stored["start"]}, context)
+        return post_answer({"verdict": "none", "start": stored["start"]}, context)
 
     store >> start_cpus() >> notify()
     # Beside the CPUs, not before: they do not wait for Slack.

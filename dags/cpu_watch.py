@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from dags import settings
 from dags.dag_runs import START_PATTERN, Cycle, GivenUp, go_on, run_id, runs_of, slow_runs_of, watch
 from dags.describe import happened
-from dags.notifications import AsSlackAsks, tell_failure, tell_outage_began, tell_outage_ended
+from dags.notifications import SlackRetryPolicy, post_failure, post_outage, post_recovery
 from dags.outage import SCHEMA, Outage
 from dags.pods import WHY, PodOperator
 
@@ -118,9 +118,7 @@ def next_look(context: Context) -> str:
     if trouble := trouble_of(ti):
         task, known_by, why = trouble
         outage = outage.fails(run.run_id, run.run_after, surveyed=found is not None)
-        if known_by not in outage.told and posted(
-            tell_outage_began, start, task, why, outage, known_by, context
-        ):
+        if known_by not in outage.told and posted(post_outage, start, task, why, outage, known_by, context):
             outage = outage.is_known(known_by)
     else:
         outage = outage.works()
@@ -135,8 +133,8 @@ def next_look(context: Context) -> str:
         news = [cycle_of(params, found, cpu, number) for cpu, number in found["answers"]]
         is_over = found["status"] == "over" and all(is_told(ti, cycle) for cycle in news)
     if found and is_over and outage.began and not trouble:
-        tell_outage_ended(start, outage, now, context, is_gone="cycles" not in found)  # no look follows
-    elif found and outage.has_ended() and posted(tell_outage_ended, start, outage, now, context):
+        post_recovery(start, outage, now, context, is_gone="cycles" not in found)  # no look follows
+    elif found and outage.has_ended() and posted(post_recovery, start, outage, now, context):
         outage = Outage()
     return "" if is_over else watch(start, now, **cycles, **outage.next_look().conf())
 
@@ -220,7 +218,7 @@ with DAG(
         return resumed
 
     # It keeps trying for as long as Redis keeps the start run.
-    @task(retries=settings.TRIES_FOR_A_TTL, retry_policy=AsSlackAsks())
+    @task(retries=settings.TRIES_FOR_A_TTL, retry_policy=SlackRetryPolicy())
     def look_again() -> str:
         """Trigger the next look; the XCom is its id, empty when the start run is over and all is told."""
         context = get_current_context()
@@ -228,7 +226,7 @@ with DAG(
             return next_look(context)
         except Exception as error:
             if context["ti"].try_number == TOLD_AT_TRY:
-                posted(tell_failure, context["params"]["start"], {**context, "exception": error})
+                posted(post_failure, context["params"]["start"], {**context, "exception": error})
             raise
 
     # As a teardown it follows whatever became of the others, even where somebody marks the run as failed; and

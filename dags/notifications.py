@@ -1,4 +1,4 @@
-"""How a task tells people: from what it knows to Slack, or to the task's log."""
+"""What tasks post to Slack, or to their own log, and when a failed post is tried again."""
 
 from __future__ import annotations
 
@@ -16,104 +16,98 @@ if TYPE_CHECKING:
     from scripts.slack.messages import Message
 
 
-class AsSlackAsks(RetryPolicy):
-    """The next try begins when the pause that Slack has asked for is over, or else as soon as any task's."""
+class SlackRetryPolicy(RetryPolicy):
+    """Retry after the pause that Slack asks for; if it asks for none, with the task's own delay."""
 
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
-        from scripts.slack.errors import SlackAway
+        from scripts.slack.errors import SlackUnavailable
 
-        if isinstance(exception, SlackAway) and exception.wait is not None:
-            return RetryDecision.retry(timedelta(seconds=exception.wait), "Slack has asked for a pause")
+        if isinstance(exception, SlackUnavailable) and exception.wait is not None:
+            return RetryDecision.retry(timedelta(seconds=exception.wait), "Slack asks for a pause")
         return RetryDecision.default()
 
 
-# More than other tasks', over ten minutes or so: where Slack stays away, nobody comes to know.
-TRIES = 15
-KEPT = "What was to be told is in this log; clearing this task posts it"
+RETRIES = 15
+"""Retries of a task that posts: enough for ten minutes without Slack, as nobody else posts its message."""
+NOT_POSTED = "The message is in this task's log; clear the task to post it"
+CLEAR_TASK = "Correct the cause, then clear the task, or start the program again"
 
 
-def begin_of(start: str, otherwise: datetime) -> datetime:
-    """When a start run began, by its name; before that nobody can have told anything of it.
+def post_answer(result: dict[str, Any], context: Context) -> dict[str, Any]:
+    """Post the answer in a result to its start run's thread, only once; return where it was posted.
 
-    A name that somebody chose by hand does not say.
+    Raises AirflowFailException if Slack refuses it, and SlackUnavailable if a later try may succeed.
     """
+    from scripts.slack.messages import Answer, answer_message
+
+    start = result["start"]
+    answer = Answer.from_result(result, _link(context), since=_since(start, context))
+    # Part 1 is answered early; a picture is worth it only when the start run is over.
+    is_last = answer.verdict != "part1"
+    return _post(answer_message(answer), (lambda: draw_picture(start)) if is_last else None)
+
+
+def post_start(
+    start: str, program: str, instructions: int, cpus: int, cycles: int, context: Context
+) -> dict[str, Any]:
+    """Post that a start run has begun, which begins its thread. Returns and raises as `post_answer`."""
+    from scripts.slack.messages import start_message
+
+    since = _since(start, context)
+    return _post(start_message(start, program, instructions, cpus, cycles, _link(context), since))
+
+
+def post_failure(start: str, context: Context, remedy: str = CLEAR_TASK) -> None:
+    """Post that this task has failed for good, with the cause and a remedy."""
+    from scripts.slack.messages import failure_message
+
+    ti, error = context["ti"], context.get("exception")
+    cause = str(error or "") or (type(error).__name__ if error else "its process is gone: see its log")
+    run, link, since = context["dag_run"].run_id, _link(context), _since(start, context)
+    _deliver(failure_message(start, ti.dag_id, run, ti.task_id, _masked(cause), remedy, link, since))
+
+
+def post_outage(start: str, task: str, cause: str, outage: Outage, problem: str, context: Context) -> None:
+    """Post that the watchdog of a start run fails, once for each problem of an outage."""
+    from scripts.slack.messages import outage_message
+
+    link, since = _link(context), _since(start, context)
+    _deliver(outage_message(start, task, _masked(cause), outage.began, problem, link, since))
+
+
+def post_recovery(
+    start: str, outage: Outage, now: datetime, context: Context, *, is_gone: bool = False
+) -> None:
+    """Post once that the watchdog of a start run works again; `is_gone`: it has nothing left to watch."""
+    from scripts.slack.messages import recovery_message
+
+    seconds, link, since = now.timestamp() - outage.since, _link(context), _since(start, context)
+    _post(recovery_message(start, outage.began, seconds, is_gone, link, since))
+
+
+def start_time(start: str, default: datetime) -> datetime:
+    """Return when a start run began, which its name says; the default if a person chose the name."""
     try:
         return datetime.strptime(start[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
     except ValueError:
-        return otherwise
+        return default
 
 
-def tell(result: dict[str, Any], context: Context) -> dict[str, Any]:
-    """Post the answer that the result holds, in its start run's thread, once; where it is is returned.
+def draw_picture(start: str) -> bytes | None:
+    """Return a picture of the start run as a PNG file, or None if it cannot be drawn."""
+    from scripts.report.picture import png_or_none
 
-    What Slack refuses fails the task at once, with the remedy; when Slack is away the task is tried again.
-    """
-    from scripts.slack.messages import News, message
-
-    start = result["start"]
-    news = News.of(result, link_of(context), since=since(start, context))
-    # Part 1 comes early on: the run is worth a picture when it is over.
-    over = news.verdict != "part1"
-    return post(message(news), (lambda: picture_of(start)) if over else None)
+    return png_or_none(start)
 
 
-def tell_start(
-    start: str, program: str, instructions: int, cpus: int, cycles: int, context: Context
-) -> dict[str, Any]:
-    """Post that a start run has begun, which begins its thread; everything else as with an answer."""
-    from scripts.slack.messages import started
-
-    told_since = since(start, context)
-    return post(started(start, program, instructions, cpus, cycles, link_of(context), told_since))
+def _since(start: str, context: Context) -> float:
+    """Return a time before which nothing was posted about a start run, in seconds since 1970."""
+    return start_time(start, context["dag_run"].run_after).timestamp()
 
 
-def tell_failure(start: str, context: Context) -> None:
-    """Post that this task has failed for good, and why; Airflow logs what goes wrong with that."""
-    from scripts.slack import messages
-
-    task, error = context["ti"], context.get("exception")
-    said = str(error or "") or (type(error).__name__ if error else "its process is gone: see its log")
-    run, link = context["dag_run"].run_id, link_of(context)
-    told_since = since(start, context)
-    deliver(messages.failed(start, task.dag_id, run, task.task_id, masked(said), link, told_since))
-
-
-def tell_outage_began(
-    start: str, task: str, why: str, outage: Outage, trouble: str, context: Context
-) -> None:
-    """Post that the watchdog over a start run has begun to fail, once for each trouble of an outage."""
-    from scripts.slack.messages import outage_began
-
-    link, told_since = link_of(context), since(start, context)
-    deliver(outage_began(start, task, masked(why), outage.began, trouble, link, told_since))
-
-
-def tell_outage_ended(
-    start: str, outage: Outage, now: datetime, context: Context, *, is_gone: bool = False
-) -> None:
-    """Post that the watchdog over a start run works again, once; `is_gone`: it has nothing left to watch."""
-    from scripts.slack.messages import outage_ended
-
-    seconds, link, told_since = now.timestamp() - outage.since, link_of(context), since(start, context)
-    post(outage_ended(start, outage.began, seconds, is_gone, link, told_since))
-
-
-def masked(text: str) -> str:
-    """Return the text as a log would show it: nothing else masks what goes to Slack."""
-    from airflow.sdk.log import redact  # type: ignore[attr-defined]
-
-    return str(redact(text))
-
-
-def since(start: str, context: Context) -> float:
-    """A moment before anybody was told anything of a start run, in seconds since 1970."""
-    return begin_of(start, context["dag_run"].run_after).timestamp()
-
-
-def link_of(context: Context) -> str:
-    """The address of this DAG run in Airflow's UI."""
+def _link(context: Context) -> str:
     from airflow.sdk import conf
 
     from scripts.slack.messages import dag_run_link
@@ -123,30 +117,30 @@ def link_of(context: Context) -> str:
     return dag_run_link(base_url, run.dag_id, run.run_id)
 
 
-def picture_of(start: str) -> bytes | None:
-    """A picture of the start run; None where it cannot be had."""
-    from scripts.report.picture import png_or_none
+def _masked(text: str) -> str:
+    """Return the text with Airflow's secrets masked, as in a log. Nothing else masks what goes to Slack."""
+    from airflow.sdk.log import redact  # type: ignore[attr-defined]
 
-    return png_or_none(start)
+    return str(redact(text))
 
 
-def deliver(message: Message, picture: Callable[[], bytes | None] | None = None) -> dict[str, Any]:
-    """Post to where the Airflow connection leads, or log where there is none."""
+def _deliver(message: Message, make_picture: Callable[[], bytes | None] | None = None) -> dict[str, Any]:
+    """Post to Slack by the Airflow connection, or only log if there is none."""
     from scripts import slack_notify
     from scripts.slack.connection import connection
 
-    return dict(slack_notify.notify(message, connection(), picture))
+    return dict(slack_notify.notify(message, connection(), make_picture))
 
 
-def post(message: Message, picture: Callable[[], bytes | None] | None = None) -> dict[str, Any]:
-    """Post, and put what goes wrong in the words that Airflow knows."""
+def _post(message: Message, make_picture: Callable[[], bytes | None] | None = None) -> dict[str, Any]:
+    """Deliver a message; fail the task at once if Slack refuses it."""
     from airflow.sdk.exceptions import AirflowFailException
 
-    from scripts.slack.errors import SlackAway, SlackRefused
+    from scripts.slack.errors import SlackRefused, SlackUnavailable
 
     try:
-        return deliver(message, picture)
+        return _deliver(message, make_picture)
     except SlackRefused as error:
-        raise AirflowFailException(f"{error}. {KEPT}") from error
-    except SlackAway as error:
-        raise SlackAway(f"{error}. {KEPT}", error.wait) from error
+        raise AirflowFailException(f"{error}. {NOT_POSTED}") from error
+    except SlackUnavailable as error:
+        raise SlackUnavailable(f"{error}. {NOT_POSTED}", error.wait) from error

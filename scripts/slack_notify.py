@@ -1,28 +1,18 @@
-"""Where people are told: in Slack, or in the task's log where no Slack is set up.
+"""Post a message about a start run to Slack, or only to the task's log if there is no connection.
 
-Data flows one way: what a task knows → `Message` (`messages.py`) → Slack (`slack/`).
-
-    news = News.of(result, link=dag_run_link(base_url, dag_id, run_id))
-    return notify(message(news), connection())
+    answer = Answer.from_result(result, link=dag_run_link(base_url, dag_id, run_id))
+    receipt = notify(answer_message(answer), connection())
 
 The Airflow connection `slack_cpu` is one of two things:
 
-| password                                   | extra                        | posts                          |
-|--------------------------------------------|------------------------------|--------------------------------|
-| a bot token, `xoxb-…`                      | `{"channel": "C0123456789"}` | to that channel, by threads    |
-| an incoming webhook's address, `https://…` | -                            | to the webhook's own channel   |
+| password                                   | extra                        | posts                        |
+|--------------------------------------------|------------------------------|------------------------------|
+| a bot token, `xoxb-…`                      | `{"channel": "C0123456789"}` | to that channel, in threads  |
+| an incoming webhook's address, `https://…` | -                            | to the webhook's own channel |
 
-What a bot's scopes are for:
-
-| scope                                                         | for                                        |
-|---------------------------------------------------------------|--------------------------------------------|
-| `chat:write`                                                  | posting at all                             |
-| `channels:history`, or `groups:history` for a private channel | threads, and each message once; both want  |
-|                                                               | the channel's id, where a name posts too   |
-| `files:write`                                                 | a picture of the run with its last answer  |
-
-`base_url` in the extra sends either of them to another server: a stand-in for Slack, or a gateway. To try
-yours by hand: `python -m scripts.slack_notify --help`.
+`base_url` in the extra sends either of them to another server: a gateway, or the stand-in of the tests.
+docs/slack.md tells how to make the connection and which scopes a bot needs. To try yours without Airflow:
+`python -m scripts.slack_notify --help`.
 """
 
 from __future__ import annotations
@@ -39,7 +29,7 @@ from secrets import token_hex
 from typing import Literal, TypedDict
 
 from scripts.command import ended
-from scripts.slack.api import Place, attach, find, post
+from scripts.slack.api import MessageId, attach, find, post
 from scripts.slack.connection import CONNECTION, Bot, Connection, Webhook, destination
 from scripts.slack.errors import SlackError, SlackRefused
 from scripts.slack.messages import Mark, Message
@@ -49,9 +39,9 @@ log = logging.getLogger(__name__)
 
 
 class Receipt(TypedDict):
-    """Where a message is; small and without secrets, so that it can be an XCom.
+    """Where a message was posted; small and without secrets, so that it can be an XCom.
 
-    `channel` (its id) and `ts` (the message's name in it) are known only of a bot's posts.
+    `channel` (its id) and `ts` (the message's timestamp) are None unless a bot posted it.
     """
 
     posted: Literal["slack", "log"]
@@ -61,105 +51,112 @@ class Receipt(TypedDict):
 
 
 def notify(
-    message: Message, connection: Connection | None, picture: Callable[[], bytes | None] | None = None
+    message: Message, connection: Connection | None, make_picture: Callable[[], bytes | None] | None = None
 ) -> Receipt:
-    """Tell people: in the task's log always, and in Slack where there is a connection.
+    """Log a message, and post it to Slack if there is a connection.
 
-    Raises SlackError, and then it may be called again: a bot looks first whether the message is there.
-    `picture` makes a PNG file that a bot adds to the message it has just posted, if it may.
+    Raises SlackError. It is safe to call again: a bot first looks for the message, and posts it only if it
+    is missing. `make_picture` returns a PNG file, which a bot adds to the thread after it has posted.
     """
     log.info("%s", message)
     if connection is None:
-        log.info("Told in this log only: there is no Airflow connection %s.", CONNECTION)
+        log.info("Not posted to Slack: there is no Airflow connection %s.", CONNECTION)
         return Receipt(posted="log", channel=None, ts=None, text=str(message))
     to = destination(connection)
-    place, thread = _posted_already(message, to)
-    if place:
-        log.info("It is in Slack already, channel %s: not posted again.", place.channel)
-        return _receipt(message, place)
-    place = post(message, to, thread)
-    log.info("Posted to Slack%s.", f", channel {place.channel}" if place.channel else "")
-    if picture and isinstance(to, Bot):
-        _add(picture, thread or place, to)
-    return _receipt(message, place)
+    earlier, thread = _find_earlier_post(message, to)
+    if earlier:
+        log.info("Already posted to Slack, channel %s: not posted again.", earlier.channel)
+        return _receipt(message, earlier)
+    posted = post(message, to, thread)
+    log.info("Posted to Slack%s.", f", channel {posted.channel}" if posted.channel else "")
+    if make_picture and isinstance(to, Bot):
+        _attach_picture(make_picture, thread or posted, to)
+    return _receipt(message, posted)
 
 
-def _posted_already(message: Message, to: Bot | Webhook) -> tuple[Place | None, Place | None]:
-    """Where an earlier try has left the message, and where its thread begins.
+def _find_earlier_post(message: Message, to: Bot | Webhook) -> tuple[MessageId | None, MessageId | None]:
+    """Return the message that an earlier try posted, and the first message of its thread; None if not found.
 
-    Where that cannot be seen: nowhere, for twice is better than never.
+    None as well if Slack does not show what is posted: a duplicate beats a lost answer.
     """
     if message.mark is None or isinstance(to, Webhook):
         return None, None
     try:
         return find(message.mark, to)
     except SlackRefused as refused:
-        log.warning("Whether an earlier try has posted it cannot be seen. %s", refused)
+        log.warning("Slack does not show whether an earlier try posted this; posting it. %s", refused)
         return None, None
 
 
-def _add(picture: Callable[[], bytes | None], thread: Place, to: Bot) -> None:
-    """Whatever goes wrong is only logged: the message is there, and no other try would come this far."""
+def _attach_picture(make_picture: Callable[[], bytes | None], thread: MessageId, to: Bot) -> None:
+    """Add the picture to the thread, and only log what fails: the message is posted, no retry comes here."""
     try:
-        if content := picture():
+        if content := make_picture():
             attach("run.png", "The start run", content, thread, to)
             log.info("Its picture is in the thread.")
     except Exception as error:
-        log.warning("It is without a picture. %s: %s", type(error).__name__, error)
+        log.warning("Posted without a picture. %s: %s", type(error).__name__, error)
 
 
-def _receipt(message: Message, place: Place) -> Receipt:
-    return Receipt(posted="slack", channel=place.channel, ts=place.ts, text=str(message))
+def _receipt(message: Message, posted: MessageId) -> Receipt:
+    return Receipt(posted="slack", channel=posted.channel, ts=posted.ts, text=str(message))
 
 
-# ------------------------------------------------------------------------------------------------ by hand
+# ------------------------------------------------------------------------------------- the command line
 
 
 @dataclass(frozen=True)
-class _Typed:
-    """A connection made of environment variables."""
+class _EnvironmentConnection:
+    """A connection made from environment variables."""
 
     password: str | None = field(repr=False)
     extra: str | None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Post a test message with what the environment says; returns the exit code."""
+    """Post a test message as the environment variables say; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m scripts.slack_notify",
-        description=f"Post a test message to Slack, to try what shall go into the connection {CONNECTION}.",
-        epilog="Environment: SLACK_TOKEN (xoxb-…) and SLACK_CHANNEL (C0123456789 or #cpu), or"
-        " SLACK_WEBHOOK_URL; SLACK_BASE_URL for another server than Slack's. A bot needs the scopes"
-        " chat:write; channels:history, for a private channel groups:history, to tell each thing once and in"
-        " threads; files:write for pictures. Its message is looked for again, and standard error says what"
-        " is missing where it is not found. Exit codes: 0 posted (where to is printed as JSON); 1 Slack is"
-        " away, try again; 2 the variables are wrong or Slack says no; 130 interrupted.",
+        description="Post a test message to Slack, to check a token or a webhook before you put it into the"
+        f" Airflow connection {CONNECTION}.",
+        epilog="Environment variables: SLACK_TOKEN (xoxb-…) and SLACK_CHANNEL (C0123456789 or #cpu), or"
+        " SLACK_WEBHOOK_URL; SLACK_BASE_URL for another server. A bot needs the scopes chat:write;"
+        " channels:history, or groups:history for a private channel, to post in threads and each message only"
+        " once; files:write to post pictures. After posting, a bot looks for its message in the channel's"
+        " history, and standard error names what is missing if it does not find it. Exit codes: 0 posted, and"
+        " printed as JSON where; 1 Slack is unavailable, try again; 2 a variable is wrong or Slack refuses;"
+        " 130 interrupted.",
     )
-    parser.add_argument("--text", default="Cluster CPU can post here: this is a test.", help="what to post")
+    parser.add_argument(
+        "--text",
+        default="Cluster CPU can post here: this is a test.",
+        help="the message (default: %(default)s)",
+    )
     text = "\n".join(visible(line) for line in parser.parse_args(argv).text.splitlines())
     token, webhook = os.environ.get("SLACK_TOKEN"), os.environ.get("SLACK_WEBHOOK_URL")
     if bool(token) == bool(webhook):
         parser.error("set either SLACK_TOKEN and SLACK_CHANNEL, or SLACK_WEBHOOK_URL")
     if not text.strip():
-        parser.error("--text is empty: give it something to say")
+        parser.error("--text is empty: give the message that is to be posted")
     extra = {"channel": os.environ.get("SLACK_CHANNEL", ""), "base_url": os.environ.get("SLACK_BASE_URL", "")}
     mark = Mark(f"by-hand-{token_hex(4)}", "test", time.time())
     message = Message(text, mark=mark)
     try:
-        to = destination(_Typed(token or webhook, json.dumps(extra)))
-        place = post(message, to)
+        to = destination(_EnvironmentConnection(token or webhook, json.dumps(extra)))
+        posted = post(message, to)
     except SlackError as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, SlackRefused) else 1
-    print(json.dumps(_receipt(message, place), ensure_ascii=False))
-    if isinstance(to, Bot) and (missing := _not_found_again(mark, to)):
-        print(f"No threads, and an answer may be posted twice. {missing}", file=sys.stderr)
+    print(json.dumps(_receipt(message, posted), ensure_ascii=False))
+    if isinstance(to, Bot) and (reason := _why_not_found(mark, to)):
+        print(f"Posted, but without threads, and an answer may be posted twice: {reason}", file=sys.stderr)
     return 0
 
 
-def _not_found_again(mark: Mark, to: Bot) -> str | None:
+def _why_not_found(mark: Mark, to: Bot) -> str | None:
+    """Return why the message that was just posted cannot be found again, or None if it is found."""
     try:
-        return None if find(mark, to)[0] else "The message just posted is not in the channel's history."
+        return None if find(mark, to)[0] else "the message just posted is not in the channel's history"
     except SlackError as error:
         return str(error)
 

@@ -1,1 +1,5 @@
-"""Slack, as far as it is used: what a connection leads to, a few calls, and what Slack's refusals mean."""
+"""Messages about a start run, and their delivery to Slack.
+
+`messages` writes the text, `blocks` makes it the body of a post, `connection` reads where it goes, `api`
+calls Slack, and `errors` says what Slack's refusals mean. `scripts.slack_notify` puts them together.
+"""

@@ -1,4 +1,4 @@
-"""A message as the body of a post: blocks that take nothing in it for markup, and text for what shows none.
+"""A message as the body of a post: blocks that interpret no markup, and plain text.
 
 https://docs.slack.dev/reference/block-kit/blocks
 """
@@ -12,10 +12,10 @@ from scripts.slack.messages import Message
 
 
 def payload(message: Message) -> dict[str, Any]:
-    """The message as the body of a post.
+    """Return the body of a post.
 
-    `blocks` is what Slack shows: a headline and rich text, whose text elements know no markup, no mention and
-    no emoji. `text` is for notifications and for whatever shows no blocks.
+    `blocks` is what Slack shows: a headline and rich text, whose text elements interpret no markup, no
+    mention and no emoji. `text` is for notifications and for clients that show no blocks.
     """
     headline, _, details = message.text.partition("\n")
     below = [
@@ -24,18 +24,18 @@ def payload(message: Message) -> dict[str, Any]:
         *([_section({"type": "link", "url": message.link, "text": "DAG run"})] if message.link else []),
     ]
     blocks = [_headline(headline), *([{"type": "rich_text", "elements": below}] if below else [])]
-    # Or else Slack would fetch what the text names: the DAG run's page, a picture in an error.
+    # Otherwise Slack would fetch URLs in the text: the DAG run's page, or one in an error message.
     unfurl = {"unfurl_links": False, "unfurl_media": False}
     return {"text": escape(str(message)), "blocks": blocks, "mrkdwn": False, **unfurl}
 
 
 def escape(text: str) -> str:
-    """`text` as Slack wants literal text. https://docs.slack.dev/messaging/formatting-message-text"""
+    """Return `text` escaped so that Slack shows it literally. https://docs.slack.dev/messaging/formatting-message-text"""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _headline(text: str) -> dict[str, Any]:
-    """A header where that surely shows it all as it is: up to 150 characters, none of them of an entity."""
+    """Return a header block if it shows the text literally: at most 150 characters, none to be escaped."""
     if re.fullmatch("[^<>&]{1,150}", text):
         return {"type": "header", "text": {"type": "plain_text", "text": text, "emoji": False}}
     return {"type": "rich_text", "elements": [_section(_text(text) | {"style": {"bold": True}})]}

@@ -1,4 +1,4 @@
-"""What the Airflow connection `slack_cpu` leads to: a bot and its channel, or an incoming webhook."""
+"""The Airflow connection `slack_cpu`: a bot and its channel, or an incoming webhook."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SLACK_API = "https://slack.com/api/"
 
 
 class Connection(Protocol):
-    """What is used of an Airflow connection."""
+    """The parts of an Airflow connection that are read."""
 
     @property
     def password(self) -> str | None: ...
@@ -25,7 +25,7 @@ class Connection(Protocol):
 
 @dataclass(frozen=True)
 class Bot:
-    """A bot that posts to `channel` (`C0123…` or `#cpu`), which it has been invited to."""
+    """A bot and the channel that it is invited to: an id (`C0123456789`) or a name (`#cpu`)."""
 
     token: str = field(repr=False)
     channel: str
@@ -34,13 +34,13 @@ class Bot:
 
 @dataclass(frozen=True)
 class Webhook:
-    """An incoming webhook: who knows the address may post."""
+    """An incoming webhook. Its URL is a secret: whoever knows it may post."""
 
     url: str = field(repr=False)
 
 
 def connection(name: str = CONNECTION) -> Connection | None:
-    """The Airflow connection of that name, or None where there is none; to be called in a task."""
+    """Return the Airflow connection of that name, or None if there is none. Call it in a task."""
     from airflow.sdk import BaseHook
     from airflow.sdk.exceptions import AirflowNotFoundException
 
@@ -55,14 +55,14 @@ _HOST = r"[A-Za-z0-9.-]+(?::\d+)?"
 
 
 def destination(connection: Connection) -> Bot | Webhook:
-    """Where a connection leads; raises SlackRefused where it leads nowhere.
+    """Return where a connection posts to. Raises SlackRefused, with the remedy, if it is not usable.
 
     Malformed secrets are refused here because the HTTP client would quote them in its error.
     """
     secret, extra = (connection.password or "").strip(), _extra(connection)
     base_url = extra.get("base_url", "")
     if base_url and not re.fullmatch(rf"https?://{_HOST}(/[!-~]*)?", base_url):
-        raise SlackRefused("the Slack connection's base_url is no http(s) address: correct or remove it")
+        raise SlackRefused("the Slack connection's base_url is not an http(s) address: correct or remove it")
     if webhook := re.fullmatch(rf"https://{_HOST}(?P<path>/[!-~]+)", secret):
         return Webhook(urljoin(base_url, webhook["path"]) if base_url else secret)
     if not re.fullmatch(r"xox[A-Za-z0-9.-]+", secret):
@@ -83,7 +83,7 @@ def _extra(connection: Connection) -> dict[str, str]:
     except ValueError:
         extra = None
     if not isinstance(extra, dict) or not all(isinstance(value, str) for value in extra.values()):
-        # Neither the text nor where it is wrong: a token may have been put there by mistake.
+        # The error does not quote the extra: it may hold a token by mistake.
         raise SlackRefused(
             "the Slack connection's extra is not a JSON object of strings:"
             ' write it as {"channel": "C0123456789"}'

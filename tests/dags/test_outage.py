@@ -13,7 +13,7 @@ import pytest
 
 from dags import cpu_watch, dag_runs, settings
 from dags.outage import Outage
-from scripts.slack.errors import SlackAway
+from scripts.slack.errors import SlackUnavailable
 from tests.support.slack.server import TOKEN, Fault, SlackServer
 from tests.support.slack.ways import WEBHOOK
 
@@ -215,13 +215,13 @@ def test_a_survey_that_succeeds_in_between_shows_that_the_memory_lives() -> None
     assert not outage.fails("r", later, surveyed=False).outlasts(7 * 86_400, later)
 
 
-@pytest.mark.parametrize(("found", "words"), [(OVER, "failed for"), (GONE, "nothing is left of it in Redis")])
+@pytest.mark.parametrize(("found", "words"), [(OVER, "failed for"), (GONE, "Redis no longer holds it")])
 def test_the_last_look_is_tried_again_until_people_know_that_the_outage_is_over(
     watchdog: Watchdog, found: dict[str, Any], words: str
 ) -> None:
     watchdog.look(AWAY)
     watchdog.slack.faults.put(Fault(503))
-    with pytest.raises(SlackAway):
+    with pytest.raises(SlackUnavailable):
         watchdog.look(surveyed(found))
     assert not watchdog.look(surveyed(found))
     assert watchdog.told() == [FAILING, WORKS]

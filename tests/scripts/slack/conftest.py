@@ -1,4 +1,4 @@
-"""Slack's stand-in for a test, and what holds for all of them: no secret in any log or output."""
+"""A stand-in for Slack, and a check after each test: no secret in any log or output."""
 
 import logging
 from collections.abc import Iterator
@@ -21,8 +21,8 @@ def _loopback_without_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One second to answer: that there is a bound is what is tested, not its size."""
+def _short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One second for Slack to answer, so that tests of the timeout are quick."""
     monkeypatch.setattr(api, "TIMEOUT", 1)
 
 

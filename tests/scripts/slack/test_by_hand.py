@@ -1,4 +1,4 @@
-"""What people start by hand: the try-out of their connection, Slack's stand-in; and the real Airflow."""
+"""The command that posts a test message, the command of the stand-in for Slack, and Airflow's connections."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("#cpu", {"chat:write", "channels:history"}, "posted twice.*by its id"),
     ],
 )
-def test_a_token_and_a_channel_can_be_tried_by_hand(
+def test_command_posts_as_a_bot_and_warns_if_its_message_is_not_found_again(
     slack: SlackServer,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -52,14 +52,16 @@ def test_a_token_and_a_channel_can_be_tried_by_hand(
     assert re.search(note, err) if note else not err
 
 
-def test_a_webhook_can_be_tried_by_hand(slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_posts_by_a_webhook(slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLACK_WEBHOOK_URL", f"https://hooks.slack.com{WEBHOOK_PATH}")
     monkeypatch.setenv("SLACK_BASE_URL", slack.url)
     assert slack_notify.main([]) == 0
     assert [post.via for post in slack.posts] == ["webhook"]
 
 
-def test_exit_code_2_says_that_a_person_must_act(slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exit_code_is_2_if_a_person_must_correct_something(
+    slack: SlackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in {"TOKEN": TOKEN, "CHANNEL": "#nowhere", "BASE_URL": slack.api}.items():
         monkeypatch.setenv(f"SLACK_{name}", value)
     assert slack_notify.main([]) == 2
@@ -70,14 +72,14 @@ def test_exit_code_2_says_that_a_person_must_act(slack: SlackServer, monkeypatch
         slack_notify.main([])
 
 
-def test_exit_code_1_says_that_slack_is_away(slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exit_code_is_1_if_slack_is_unavailable(slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"TOKEN": TOKEN, "CHANNEL": "#cpu", "BASE_URL": slack.api}.items():
         monkeypatch.setenv(f"SLACK_{name}", value)
     slack.faults.put(Fault(502))
     assert slack_notify.main([]) == 1
 
 
-def test_the_stand_in_prints_every_post_as_a_json_line() -> None:
+def test_stand_in_prints_every_post_as_a_json_line() -> None:
     server = subprocess.Popen(
         [sys.executable, "-m", "tests.support.slack.server", "--port", "0"],
         cwd=ROOT,
@@ -97,14 +99,14 @@ def test_the_stand_in_prints_every_post_as_a_json_line() -> None:
     assert (line["via"], line["channel"], line["shown"]) == ("chat.postMessage", "C0CPU", "hello")
 
 
-def test_importing_the_module_imports_neither_airflow_nor_the_sdk() -> None:
+def test_importing_slack_notify_imports_neither_airflow_nor_the_sdk() -> None:
     heavy = "{'airflow', 'slack_sdk'} & {name.partition('.')[0] for name in sys.modules}"
     code = f"import sys, scripts.slack_notify; sys.exit(str({heavy}) if {heavy} else 0)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-def test_airflow_gives_the_connection_where_there_is_one_and_none_where_there_is_none(tmp_path: Path) -> None:
-    """Airflow's own look-up, in a process of its own: its environment backend, no database."""
+def test_connection_is_airflow_s_or_none_if_airflow_has_none(tmp_path: Path) -> None:
+    """In a new process, where Airflow reads connections from the environment and needs no database."""
     code = (
         "from scripts.slack.connection import connection, destination\n"
         "import os\n"

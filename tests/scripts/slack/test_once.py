@@ -1,4 +1,4 @@
-"""A message that must be there once is looked for before it is posted, whatever became of earlier tries."""
+"""A message with a mark is searched for before it is posted, so that a retry does not post it again."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.slack.errors import SlackAway, SlackError
+from scripts.slack.errors import SlackError, SlackUnavailable
 from scripts.slack.messages import Mark, Message
 from scripts.slack_notify import notify
 from tests.support.slack.server import TOKEN, Fault, SlackServer
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 MARK = Mark("20261122-084725-a1b2c3", "part1", time.time())
 ANSWER = Message("Part 1: 5\nStart run 20261122-084725-a1b2c3", "http://localhost:8080/r", MARK)
 
-FAILING = {
+FAULTS = {
     "silence": Fault(silent=True),
     "a connection cut": Fault(cut=True),
     "500": Fault(500),
@@ -29,12 +29,12 @@ FAILING = {
     "internal_error": Fault(200, '{"ok": false, "error": "internal_error"}'),
     "a proxy's page": Fault(200, "<html>"),
 }
-failing = pytest.mark.parametrize("fault", FAILING.values(), ids=FAILING.keys())
+with_each_fault = pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 
 
-@pytest.mark.usefixtures("_impatient")
-@failing
-def test_a_post_whose_answer_is_lost_is_found_by_the_next_try(slack: SlackServer, fault: Fault) -> None:
+@pytest.mark.usefixtures("_short_timeout")
+@with_each_fault
+def test_retry_finds_the_message_if_only_slack_s_answer_was_lost(slack: SlackServer, fault: Fault) -> None:
     slack.faults.put(replace(fault, accepts=True))
     with pytest.raises(SlackError):
         notify(ANSWER, bot(slack, "C0CPU"))
@@ -44,9 +44,9 @@ def test_a_post_whose_answer_is_lost_is_found_by_the_next_try(slack: SlackServer
     assert slack.posts == [post]
 
 
-@pytest.mark.usefixtures("_impatient")
-@failing
-def test_a_post_that_got_lost_itself_is_posted_by_the_next_try(slack: SlackServer, fault: Fault) -> None:
+@pytest.mark.usefixtures("_short_timeout")
+@with_each_fault
+def test_retry_posts_the_message_if_slack_never_accepted_it(slack: SlackServer, fault: Fault) -> None:
     slack.faults.put(fault)
     with pytest.raises(SlackError):
         notify(ANSWER, bot(slack, "C0CPU"))
@@ -55,15 +55,15 @@ def test_a_post_that_got_lost_itself_is_posted_by_the_next_try(slack: SlackServe
     assert [post.ts for post in slack.posts] == [receipt["ts"]]
 
 
-def test_only_the_same_news_of_the_same_start_run_is_the_same_message(slack: SlackServer) -> None:
-    for mark in (MARK, replace(MARK, news="part2"), replace(MARK, start="20261122-084725-ffffff"), None):
+def test_messages_are_the_same_only_if_start_run_and_kind_are_equal(slack: SlackServer) -> None:
+    for mark in (MARK, replace(MARK, kind="part2"), replace(MARK, start="20261122-084725-ffffff"), None):
         notify(replace(ANSWER, mark=mark), bot(slack, "C0CPU"))
     assert len(slack.posts) == 4
-    notify(replace(ANSWER, text="the same news in other words"), bot(slack, "C0CPU"))
+    notify(replace(ANSWER, text="the same answer in other words"), bot(slack, "C0CPU"))
     assert len(slack.posts) == 4
 
 
-def test_a_message_is_found_behind_many_others(slack: SlackServer) -> None:
+def test_message_is_found_behind_several_pages_of_others(slack: SlackServer) -> None:
     notify(ANSWER, bot(slack, "C0CPU"))
     for number in range(450):
         slack.accept("chat.postMessage", "C0CPU", {"text": f"chat {number}"})
@@ -73,7 +73,7 @@ def test_a_message_is_found_behind_many_others(slack: SlackServer) -> None:
     assert [request.path for request in slack.requests] == ["/api/conversations.history"] * 3
 
 
-def test_what_is_older_than_the_news_is_not_looked_at(slack: SlackServer) -> None:
+def test_messages_older_than_the_start_run_are_not_searched(slack: SlackServer) -> None:
     notify(ANSWER, bot(slack, "C0CPU"))
     notify(replace(ANSWER, mark=replace(MARK, since=time.time() + 500)), bot(slack, "C0CPU"))
     assert len(slack.posts) == 1, "clocks may differ by some minutes"
@@ -84,11 +84,11 @@ def test_what_is_older_than_the_news_is_not_looked_at(slack: SlackServer) -> Non
 @pytest.mark.parametrize(
     ("fault", "wait"), [(Fault(503), None), (Fault(429, headers={"Retry-After": "9"}), 9)]
 )
-def test_nothing_is_posted_while_the_channel_cannot_be_looked_at(
+def test_nothing_is_posted_while_the_history_is_unavailable(
     slack: SlackServer, fault: Fault, wait: int | None
 ) -> None:
     slack.history_faults.put(fault)
-    with pytest.raises(SlackAway) as away:
+    with pytest.raises(SlackUnavailable) as away:
         notify(ANSWER, bot(slack, "C0CPU"))
     assert away.value.wait == wait
     assert "may have been posted" not in str(away.value)
@@ -105,50 +105,48 @@ def test_nothing_is_posted_while_the_channel_cannot_be_looked_at(
         ("#cpu", {"chat:write", "channels:history"}, "channel_not_found.*by its id"),
     ],
 )
-def test_where_the_channel_is_not_shown_a_message_may_be_there_twice_and_the_log_says_what_helps(
+def test_message_may_be_posted_twice_if_slack_refuses_the_history_and_the_log_has_the_remedy(
     slack: SlackServer, channel: str, scopes: set[str], remedy: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     slack.scopes = scopes
     slack.faults.put(Fault(500, accepts=True))
-    with pytest.raises(SlackAway):
+    with pytest.raises(SlackUnavailable):
         notify(ANSWER, bot(slack, channel))
     notify(ANSWER, bot(slack, channel))
     assert len(slack.posts) == 2
     assert re.search(remedy, caplog.text)
 
 
-def test_a_private_channel_is_looked_at_with_a_scope_of_its_own(slack: SlackServer) -> None:
+def test_history_of_a_private_channel_needs_the_scope_groups_history(slack: SlackServer) -> None:
     slack.scopes = {"chat:write", "groups:history"}
     for _ in range(2):
         notify(ANSWER, bot(slack, "C0SECRET"))
     assert len(slack.posts) == 1
 
 
-def test_a_webhook_cannot_be_asked_and_may_post_twice(slack: SlackServer) -> None:
+def test_webhook_may_post_twice_as_it_cannot_be_searched(slack: SlackServer) -> None:
     slack.faults.put(Fault(500, accepts=True))
-    with pytest.raises(SlackAway, match="may have been posted"):
+    with pytest.raises(SlackUnavailable, match="may have been posted"):
         notify(ANSWER, webhook(slack))
     notify(ANSWER, webhook(slack))
     assert len(slack.posts) == 2
 
 
-TELL = """
+POST_ANSWER = """
 import json, sys, types
 from datetime import UTC, datetime
-from dags.notifications import tell
+from dags.notifications import post_answer
 
 began = datetime.fromtimestamp(float(sys.argv[1]), UTC)
 run = types.SimpleNamespace(dag_id="cpu", run_id="r", run_after=began)
 result = {"verdict": "part1", "status": "loop", "acc": "5", "start": "20261122-084725-a1b2c3", "cpu": 0}
-print(json.dumps(tell(result, {"dag_run": run})))
+print(json.dumps(post_answer(result, {"dag_run": run})))
 """
 
 
 @pytest.mark.parametrize("posted", [True, False])
-def test_a_task_that_is_killed_while_it_tells_has_told_once_when_it_is_tried_again(
-    tmp_path: Path, posted: bool
-) -> None:
-    """Killed when Slack has the message and has not answered; and when the message is looked for."""
+def test_task_that_is_killed_while_posting_posts_only_once_when_retried(tmp_path: Path, posted: bool) -> None:
+    """Killed after Slack has accepted the message but not answered; and while it searches for the message."""
     stored = {"conn_type": "generic", "password": TOKEN}
     environment = {"PATH": os.environ["PATH"], "AIRFLOW_HOME": str(tmp_path), "no_proxy": "127.0.0.1"}
     with SlackServer() as slack:
@@ -156,7 +154,7 @@ def test_a_task_that_is_killed_while_it_tells_has_told_once_when_it_is_tried_aga
         environment["AIRFLOW_CONN_SLACK_CPU"] = json.dumps(stored)
         faults = slack.faults if posted else slack.history_faults
         faults.put(Fault(silent=True, accepts=posted))
-        task = [sys.executable, "-c", TELL, str(time.time())]
+        task = [sys.executable, "-c", POST_ANSWER, str(time.time())]
         with subprocess.Popen(task, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as killed:
             try:
                 assert slack.fallen_silent.wait(60)

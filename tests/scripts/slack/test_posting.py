@@ -1,4 +1,4 @@
-"""Where it is told: in Slack by a bot or a webhook, in the log without a connection, or a clear error."""
+"""Posting: to Slack by a bot or a webhook, to the log without a connection, or a clear error."""
 
 import json
 import socket
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scripts.slack.connection import Bot, Webhook, destination
-from scripts.slack.errors import SlackAway, SlackRefused
+from scripts.slack.errors import SlackRefused, SlackUnavailable
 from scripts.slack.messages import Message
 from scripts.slack_notify import notify
 from tests.support.slack.rules import unescape
@@ -18,12 +18,12 @@ from tests.support.slack.ways import WEBHOOK, Stored, Way, bot, webhook
 ANSWER = Message("Part 1: 5\nCPU 0 · 7 cycles", "http://localhost:8080/dags/cpu/runs/r?a=1&b=2")
 
 
-def test_without_a_connection_the_message_is_told_in_the_log_and_all_is_well() -> None:
+def test_without_a_connection_the_message_is_only_logged() -> None:
     assert notify(ANSWER, None) == {"posted": "log", "channel": None, "ts": None, "text": str(ANSWER)}
 
 
 @pytest.mark.parametrize("channel", ["#cpu", "C0CPU"])
-def test_a_bot_posts_to_its_channel_and_says_where_the_message_is(slack: SlackServer, channel: str) -> None:
+def test_bot_posts_to_its_channel_and_returns_where_the_message_is(slack: SlackServer, channel: str) -> None:
     receipt = notify(ANSWER, bot(slack, channel))
     [post] = slack.posts
     assert receipt == {"posted": "slack", "channel": "C0CPU", "ts": post.ts, "text": str(ANSWER)}
@@ -33,7 +33,7 @@ def test_a_bot_posts_to_its_channel_and_says_where_the_message_is(slack: SlackSe
     assert post.shown == f"{ANSWER.text}\nDAG run ({ANSWER.link})"
 
 
-def test_a_webhook_posts_the_same_message(slack: SlackServer) -> None:
+def test_webhook_posts_the_same_message_as_a_bot(slack: SlackServer) -> None:
     receipt = notify(ANSWER, webhook(slack))
     assert receipt == {"posted": "slack", "channel": None, "ts": None, "text": str(ANSWER)}
     notify(ANSWER, bot(slack))
@@ -42,7 +42,7 @@ def test_a_webhook_posts_the_same_message(slack: SlackServer) -> None:
 
 
 @pytest.mark.parametrize("way", [bot, webhook])
-def test_a_proxy_is_passed_by_for_hosts_that_need_none(
+def test_hosts_in_no_proxy_are_reached_without_the_proxy(
     slack: SlackServer, way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
@@ -59,7 +59,7 @@ def test_a_proxy_is_passed_by_for_hosts_that_need_none(
         ("#cpu", "xoxb-wrong", "invalid_auth", "copy the bot token again"),
     ],
 )
-def test_what_slack_refuses_is_told_with_its_cause_and_remedy(
+def test_refusal_names_slack_s_error_and_the_remedy(
     slack: SlackServer, channel: str, token: str, error: str, remedy: str
 ) -> None:
     with pytest.raises(SlackRefused, match=f"{error}.*{remedy}") as refused:
@@ -69,13 +69,13 @@ def test_what_slack_refuses_is_told_with_its_cause_and_remedy(
     assert len(slack.requests) == 1
 
 
-def test_a_webhook_that_is_gone_is_told_with_its_remedy(slack: SlackServer) -> None:
+def test_refusal_of_a_removed_webhook_names_the_remedy(slack: SlackServer) -> None:
     with pytest.raises(SlackRefused, match=r"no_service.*make a new webhook"):
         notify(ANSWER, webhook(slack, "https://hooks.slack.com/services/T0/B0/revoked"))
 
 
 @pytest.mark.parametrize("way", [bot, webhook])
-def test_a_message_slack_cannot_take_is_refused(slack: SlackServer, way: Way) -> None:
+def test_message_that_is_too_long_for_slack_is_refused(slack: SlackServer, way: Way) -> None:
     with pytest.raises(SlackRefused, match="msg_too_long"):
         notify(Message("5" * 40_001), way(slack))
     assert not slack.posts
@@ -86,11 +86,11 @@ def test_a_message_slack_cannot_take_is_refused(slack: SlackServer, way: Way) ->
     [("7", 7), ("3600", 3600), ("9" * 5_000, None), ("Wed, 21 Oct 2026 07:28:00 GMT", None)],
 )
 @pytest.mark.parametrize("way", [bot, webhook])
-def test_a_rate_limit_is_told_with_the_pause_that_slack_asks_for(
+def test_rate_limit_carries_the_pause_that_slack_asks_for(
     slack: SlackServer, way: Way, asked: str, wait: int | None
 ) -> None:
     slack.faults.put(Fault(429, '{"ok": false, "error": "ratelimited"}', {"Retry-After": asked}))
-    with pytest.raises(SlackAway, match=r"pause \(HTTP 429") as away:
+    with pytest.raises(SlackUnavailable, match=r"pause \(HTTP 429") as away:
         notify(ANSWER, way(slack))
     assert away.value.wait == wait
     assert len(slack.requests) == 1
@@ -98,41 +98,41 @@ def test_a_rate_limit_is_told_with_the_pause_that_slack_asks_for(
 
 @pytest.mark.parametrize("fault", [Fault(500), Fault(503, "<html>upstream"), Fault(cut=True)])
 @pytest.mark.parametrize("way", [bot, webhook])
-def test_a_server_error_is_left_to_a_later_try(slack: SlackServer, way: Way, fault: Fault) -> None:
+def test_server_error_is_left_to_a_later_try(slack: SlackServer, way: Way, fault: Fault) -> None:
     slack.faults.put(fault)
-    with pytest.raises(SlackAway, match="may have been posted") as away:
+    with pytest.raises(SlackUnavailable, match="may have been posted") as away:
         notify(ANSWER, way(slack))
     assert away.value.wait is None
     assert len(slack.requests) == 1
 
 
-@pytest.mark.usefixtures("_impatient")
+@pytest.mark.usefixtures("_short_timeout")
 @pytest.mark.parametrize("accepts", [True, False])
 @pytest.mark.parametrize("way", [bot, webhook])
-def test_silence_is_not_answered_with_a_second_post(slack: SlackServer, way: Way, accepts: bool) -> None:
+def test_timeout_does_not_lead_to_a_second_request(slack: SlackServer, way: Way, accepts: bool) -> None:
     slack.faults.put(Fault(silent=True, accepts=accepts))
-    with pytest.raises(SlackAway, match=r"may have been posted"):
+    with pytest.raises(SlackUnavailable, match=r"may have been posted"):
         notify(ANSWER, way(slack))
     assert len(slack.requests) == 1
     assert len(slack.posts) == accepts
 
 
-@pytest.mark.usefixtures("_impatient")
+@pytest.mark.usefixtures("_short_timeout")
 @pytest.mark.parametrize("secret", [TOKEN, WEBHOOK])
-def test_a_slack_that_cannot_be_reached_is_away_and_nothing_was_posted(secret: str) -> None:
+def test_refused_connection_means_that_nothing_was_posted(secret: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     extra = json.dumps({"channel": "#cpu", "base_url": f"http://127.0.0.1:{port}/"})
-    with pytest.raises(SlackAway, match=r"refused") as away:
+    with pytest.raises(SlackUnavailable, match=r"refused") as away:
         notify(ANSWER, Stored(secret, extra))
     assert "may have been posted" not in str(away.value)
     assert WEBHOOK_PATH not in str(away.value)
 
 
 @pytest.mark.parametrize("body", ["<html>a proxy's login page", "[]", "null", "{", ""])
-def test_an_answer_to_a_bot_that_is_not_slacks_is_an_error(slack: SlackServer, body: str) -> None:
+def test_bot_rejects_an_answer_that_is_not_from_slack(slack: SlackServer, body: str) -> None:
     slack.faults.put(Fault(200, body))
-    with pytest.raises(SlackAway, match="may have been posted"):
+    with pytest.raises(SlackUnavailable, match="may have been posted"):
         notify(ANSWER, bot(slack))
 
 
@@ -153,7 +153,7 @@ def test_an_answer_to_a_bot_that_is_not_slacks_is_an_error(slack: SlackServer, b
         (200, "Thank you!"),
     ],
 )
-def test_whatever_a_chat_answers_that_takes_slacks_webhooks_the_message_counts_as_posted(
+def test_webhook_accepts_the_success_answers_of_other_chats(
     slack: SlackServer, status: int, body: str
 ) -> None:
     slack.faults.put(Fault(status, body, accepts=True))
@@ -179,7 +179,7 @@ def test_whatever_a_chat_answers_that_takes_slacks_webhooks_the_message_counts_a
         ("\n<!DOCTYPE html>", "web page.*no proxy asks for a login"),
     ],
 )
-def test_an_error_in_a_webhooks_answer_of_200_is_a_refusal_which_is_not_tried_again(
+def test_error_in_a_webhook_s_answer_of_200_is_a_refusal_with_a_remedy(
     slack: SlackServer, body: str, remedy: str
 ) -> None:
     slack.faults.put(Fault(200, body))
@@ -189,15 +189,15 @@ def test_an_error_in_a_webhooks_answer_of_200_is_a_refusal_which_is_not_tried_ag
 
 
 @pytest.mark.parametrize("body", ["fatal_error", '{"ok":false,"error":"ratelimited"}'])
-def test_trouble_of_slacks_own_in_a_webhooks_answer_of_200_is_left_to_a_later_try(
+def test_temporary_error_in_a_webhook_s_answer_of_200_is_left_to_a_later_try(
     slack: SlackServer, body: str
 ) -> None:
     slack.faults.put(Fault(200, body))
-    with pytest.raises(SlackAway):
+    with pytest.raises(SlackUnavailable):
         notify(ANSWER, webhook(slack))
 
 
-def test_an_error_that_repeats_the_webhooks_address_is_told_without_it(slack: SlackServer) -> None:
+def test_error_that_quotes_the_webhook_s_address_is_redacted(slack: SlackServer) -> None:
     address = webhook(slack).password or ""
     repeated = f"{slack.url}{WEBHOOK_PATH}"
     slack.faults.put(Fault(200, json.dumps({"ok": False, "error": f"nothing at {repeated}"})))
@@ -206,9 +206,9 @@ def test_an_error_that_repeats_the_webhooks_address_is_told_without_it(slack: Sl
     assert WEBHOOK_PATH not in str(refused.value)
 
 
-def test_an_error_that_repeats_the_secret_is_told_without_it(slack: SlackServer) -> None:
+def test_error_that_quotes_the_token_is_redacted(slack: SlackServer) -> None:
     slack.faults.put(Fault(200, json.dumps({"ok": False, "error": f"bad token {TOKEN}"})))
-    with pytest.raises(SlackAway, match=r"bad token \*\*\*"):
+    with pytest.raises(SlackUnavailable, match=r"bad token \*\*\*"):
         notify(ANSWER, bot(slack))
 
 
@@ -226,14 +226,16 @@ def test_an_error_that_repeats_the_secret_is_told_without_it(slack: SlackServer)
         (Stored("xoxb-hunter2-secret", '{"channel": "#c", "base_url": "ftp://hunter2-secret"}'), "base_url"),
     ],
 )
-def test_a_connection_that_leads_nowhere_is_refused_with_the_remedy(stored: Stored, remedy: str) -> None:
+def test_unusable_connection_is_refused_with_the_remedy_and_without_the_secret(
+    stored: Stored, remedy: str
+) -> None:
     with pytest.raises(SlackRefused) as refused:
         destination(stored)
     assert remedy in str(refused.value)
     assert "hunter2" not in str(refused.value)
 
 
-def test_a_connection_leads_to_slack_itself_unless_it_says_otherwise() -> None:
+def test_connection_without_base_url_leads_to_slack() -> None:
     assert destination(Stored(f"{TOKEN}\n", '{"channel": " #cpu "}')) == Bot(
         TOKEN, "#cpu", "https://slack.com/api/"
     )
@@ -247,19 +249,19 @@ def test_a_connection_leads_to_slack_itself_unless_it_says_otherwise() -> None:
         st.sampled_from(["", "xoxb-", "https://a/", "https://a:", "https://"]), st.text(), st.text()
     )
 )
-def test_no_malformed_secret_gets_into_an_error(around: tuple[str, str, str]) -> None:
+def test_malformed_secret_is_never_quoted_in_an_error(around: tuple[str, str, str]) -> None:
     kind, before, after = around
     stored = Stored(f"{kind}{before}hunter2{after}", '{"channel": "#cpu"}')
     try:
-        said = repr(destination(stored))
+        text = repr(destination(stored))
     except SlackRefused as refused:
-        said = str(refused)
-    assert "hunter2" not in said
+        text = str(refused)
+    assert "hunter2" not in text
 
 
 @settings(max_examples=30, deadline=None)
 @given(text=st.text(st.characters(exclude_categories=["C"]), min_size=1), by_bot=st.booleans())
-def test_any_text_arrives_as_it_was_written(text: str, by_bot: bool) -> None:
+def test_any_text_is_shown_as_it_was_written(text: str, by_bot: bool) -> None:
     with SlackServer() as slack:
         notify(Message(text), bot(slack) if by_bot else webhook(slack))
         [post] = slack.posts

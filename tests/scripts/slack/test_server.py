@@ -1,4 +1,4 @@
-"""Slack's stand-in refuses what Slack refuses, in Slack's words."""
+"""The stand-in for Slack refuses what Slack refuses, with Slack's errors."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.slack.server import TOKEN, WEBHOOK_PATH, SlackServer
 
-SAID = {"channel": "#cpu", "text": "hello"}
+BODY = {"channel": "#cpu", "text": "hello"}
 LINE: dict[str, Any] = {"type": "section", "text": {"type": "plain_text", "text": "hello"}}
 TEXT = {"type": "text", "text": "hello"}
 
@@ -24,7 +24,7 @@ def rich(*elements: Any, kind: str = "rich_text_section") -> dict[str, Any]:
 
 
 def send(slack: SlackServer, path: str, body: bytes, **headers: str) -> tuple[int, str]:
-    """Status and body of the answer to a plain HTTP POST, without the SDK."""
+    """Send a plain HTTP POST without the SDK; return the status and body of the answer."""
     request = Request(slack.url + path, body, {"Content-Type": "application/json", **headers})  # noqa: S310
     try:
         with urlopen(request, timeout=5) as answer:  # noqa: S310
@@ -42,10 +42,10 @@ def send(slack: SlackServer, path: str, body: bytes, **headers: str) -> tuple[in
         ({"Authorization": f"Bearer {TOKEN}", "Content-Type": "text/plain"}, "invalid_post_type"),
     ],
 )
-def test_a_request_without_a_right_to_post_is_refused(
+def test_post_without_authorization_or_content_type_is_refused(
     slack: SlackServer, headers: dict[str, str], error: str
 ) -> None:
-    status, answer = send(slack, "/api/chat.postMessage", json.dumps(SAID).encode(), **headers)
+    status, answer = send(slack, "/api/chat.postMessage", json.dumps(BODY).encode(), **headers)
     assert (status, json.loads(answer)) == (200, {"ok": False, "error": error})
     assert not slack.posts
 
@@ -55,54 +55,54 @@ def test_a_request_without_a_right_to_post_is_refused(
     [
         ({"text": "hello"}, "channel_not_found"),
         ({"channel": "#cpu"}, "no_text"),
-        (SAID | {"text": "x" * 40_001}, "msg_too_long"),
-        (SAID | {"blocks": [LINE] * 51}, "invalid_blocks"),
+        (BODY | {"text": "x" * 40_001}, "msg_too_long"),
+        (BODY | {"blocks": [LINE] * 51}, "invalid_blocks"),
         (
-            SAID | {"blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "x" * 3_001}}]},
+            BODY | {"blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "x" * 3_001}}]},
             "invalid_blocks",
         ),
         (
-            SAID | {"blocks": [{"type": "rich_text", "elements": [{"type": "text", "text": ""}]}]},
+            BODY | {"blocks": [{"type": "rich_text", "elements": [{"type": "text", "text": ""}]}]},
             "invalid_blocks",
         ),
-        (SAID | {"blocks": [{"type": "no_such_block"}]}, "invalid_blocks"),
-        (SAID | {"blocks": [header("x" * 151)]}, "invalid_blocks"),
-        (SAID | {"blocks": [header("")]}, "invalid_blocks"),
-        (SAID | {"blocks": [header("hello", kind="mrkdwn")]}, "invalid_blocks"),
-        (SAID | {"blocks": [header("hello", emoji="no")]}, "invalid_blocks"),
-        (SAID | {"blocks": [header("hello", verbatim=True)]}, "invalid_blocks"),
-        (SAID | {"blocks": [header("hello") | {"level": 2}]}, "invalid_blocks"),
-        (SAID | {"blocks": [{"type": "rich_text", "elements": []}]}, "invalid_blocks"),
-        (SAID | {"blocks": [{"type": "rich_text", "elements": [TEXT]}]}, "invalid_blocks"),
-        (SAID | {"blocks": [rich(TEXT, kind="text")]}, "invalid_blocks"),
-        (SAID | {"blocks": [rich({"type": "link", "url": ""})]}, "invalid_blocks"),
-        (SAID | {"blocks": [rich(TEXT | {"style": {"loud": True}})]}, "invalid_blocks"),
+        (BODY | {"blocks": [{"type": "no_such_block"}]}, "invalid_blocks"),
+        (BODY | {"blocks": [header("x" * 151)]}, "invalid_blocks"),
+        (BODY | {"blocks": [header("")]}, "invalid_blocks"),
+        (BODY | {"blocks": [header("hello", kind="mrkdwn")]}, "invalid_blocks"),
+        (BODY | {"blocks": [header("hello", emoji="no")]}, "invalid_blocks"),
+        (BODY | {"blocks": [header("hello", verbatim=True)]}, "invalid_blocks"),
+        (BODY | {"blocks": [header("hello") | {"level": 2}]}, "invalid_blocks"),
+        (BODY | {"blocks": [{"type": "rich_text", "elements": []}]}, "invalid_blocks"),
+        (BODY | {"blocks": [{"type": "rich_text", "elements": [TEXT]}]}, "invalid_blocks"),
+        (BODY | {"blocks": [rich(TEXT, kind="text")]}, "invalid_blocks"),
+        (BODY | {"blocks": [rich({"type": "link", "url": ""})]}, "invalid_blocks"),
+        (BODY | {"blocks": [rich(TEXT | {"style": {"loud": True}})]}, "invalid_blocks"),
         (
-            SAID | {"blocks": [rich(TEXT | {"style": {"bold": True}}, kind="rich_text_preformatted")]},
+            BODY | {"blocks": [rich(TEXT | {"style": {"bold": True}}, kind="rich_text_preformatted")]},
             "invalid_blocks",
         ),
-        (SAID | {"blocks": [rich(TEXT | {"text": "x" * 14_000})]}, "msg_blocks_too_long"),
-        (SAID | {"thread_ts": "1795337245"}, "invalid_thread_ts"),
-        (SAID | {"thread_ts": 1795337245.000001}, "invalid_thread_ts"),
-        (SAID | {"reply_broadcast": True}, "invalid_arguments"),
-        (SAID | {"metadata": {"event_type": "answer"}}, "invalid_metadata_format"),
-        (SAID | {"metadata": {"event_type": "an answer", "event_payload": {}}}, "invalid_metadata_format"),
-        (SAID | {"metadata": {"event_type": "a", "event_payload": {"n": [1]}}}, "invalid_metadata_format"),
-        ([SAID], "invalid_json"),
+        (BODY | {"blocks": [rich(TEXT | {"text": "x" * 14_000})]}, "msg_blocks_too_long"),
+        (BODY | {"thread_ts": "1795337245"}, "invalid_thread_ts"),
+        (BODY | {"thread_ts": 1795337245.000001}, "invalid_thread_ts"),
+        (BODY | {"reply_broadcast": True}, "invalid_arguments"),
+        (BODY | {"metadata": {"event_type": "answer"}}, "invalid_metadata_format"),
+        (BODY | {"metadata": {"event_type": "an answer", "event_payload": {}}}, "invalid_metadata_format"),
+        (BODY | {"metadata": {"event_type": "a", "event_payload": {"n": [1]}}}, "invalid_metadata_format"),
+        ([BODY], "invalid_json"),
     ],
 )
-def test_a_message_that_slack_would_not_take_is_refused(slack: SlackServer, body: Any, error: str) -> None:
+def test_malformed_message_is_refused(slack: SlackServer, body: Any, error: str) -> None:
     raw = json.dumps(body).encode()
     status, answer = send(slack, "/api/chat.postMessage", raw, Authorization=f"Bearer {TOKEN}")
     assert (status, json.loads(answer)) == (200, {"ok": False, "error": error})
     assert not slack.posts
 
 
-def test_a_message_with_blocks_and_one_without_are_taken(slack: SlackServer) -> None:
+def test_messages_with_and_without_blocks_are_accepted(slack: SlackServer) -> None:
     code = rich(TEXT, kind="rich_text_preformatted")
     bold = rich(TEXT | {"style": {"bold": True}})
     for blocks in ([], [LINE], [header("hello", emoji=False)], [code], [bold]):
-        body = SAID | ({"blocks": blocks} if blocks else {})
+        body = BODY | ({"blocks": blocks} if blocks else {})
         send(slack, "/api/chat.postMessage", json.dumps(body).encode(), Authorization=f"Bearer {TOKEN}")
     assert [post.shown for post in slack.posts] == ["hello"] * 5
     assert len({post.ts for post in slack.posts}) == 5
@@ -117,7 +117,7 @@ def test_a_message_with_blocks_and_one_without_are_taken(slack: SlackServer) -> 
         ("/services/T0/B0/revoked", b'{"text": "hello"}', 404, "no_service"),
     ],
 )
-def test_a_webhook_answers_in_plain_text(
+def test_webhook_answers_in_plain_text(
     slack: SlackServer, path: str, body: bytes, status: int, answer: str
 ) -> None:
     assert send(slack, path, body) == (status, answer)
@@ -152,7 +152,7 @@ def test_a_look_that_slack_would_not_allow_is_refused(
 @pytest.mark.parametrize(
     ("channel", "needed"), [("C0CPU", "channels:history"), ("C0SECRET", "groups:history")]
 )
-def test_a_look_without_its_scope_is_refused_and_told_which(
+def test_history_without_its_scope_is_refused_and_the_scope_is_named(
     slack: SlackServer, channel: str, needed: str
 ) -> None:
     slack.scopes = {"chat:write"}
@@ -160,12 +160,12 @@ def test_a_look_without_its_scope_is_refused_and_told_which(
     assert ask(slack, "conversations.history", channel=channel) == refused
 
 
-def test_the_history_is_shown_newest_first_page_by_page_and_its_metadata_where_asked_for(
+def test_history_is_paged_newest_first_with_metadata_on_request(
     slack: SlackServer,
 ) -> None:
     marked = {"metadata": {"event_type": "answer", "event_payload": {"part": 1}}}
-    posts = [slack.accept("chat.postMessage", "C0CPU", SAID | marked) for _ in range(3)]
-    slack.accept("chat.postMessage", "C0SECRET", SAID)
+    posts = [slack.accept("chat.postMessage", "C0CPU", BODY | marked) for _ in range(3)]
+    slack.accept("chat.postMessage", "C0SECRET", BODY)
     first = ask(slack, "conversations.history", channel="C0CPU", limit="2", include_all_metadata="1")
     assert [(one["ts"], one["metadata"]) for one in first["messages"]] == [
         (posts[2].ts, marked["metadata"]),
@@ -184,9 +184,9 @@ def test_the_history_is_shown_newest_first_page_by_page_and_its_metadata_where_a
     ] == [posts[2].ts]
 
 
-def test_a_reply_is_in_its_thread_and_in_the_channel_only_where_that_is_asked_for(slack: SlackServer) -> None:
+def test_reply_is_in_its_thread_and_in_the_channel_only_on_request(slack: SlackServer) -> None:
     def post(**more: Any) -> str:
-        return slack.accept("chat.postMessage", "C0CPU", SAID | more).ts
+        return slack.accept("chat.postMessage", "C0CPU", BODY | more).ts
 
     root, other = post(), post()
     quiet, loud = post(thread_ts=root), post(thread_ts=root, reply_broadcast=True)
@@ -199,9 +199,9 @@ def test_a_reply_is_in_its_thread_and_in_the_channel_only_where_that_is_asked_fo
     ]
 
 
-def test_a_thread_is_shown_oldest_first_page_by_page(slack: SlackServer) -> None:
-    root = slack.accept("chat.postMessage", "C0CPU", SAID).ts
-    replies = [slack.accept("chat.postMessage", "C0CPU", SAID | {"thread_ts": root}).ts for _ in range(2)]
+def test_thread_is_paged_oldest_first(slack: SlackServer) -> None:
+    root = slack.accept("chat.postMessage", "C0CPU", BODY).ts
+    replies = [slack.accept("chat.postMessage", "C0CPU", BODY | {"thread_ts": root}).ts for _ in range(2)]
     asked = {"channel": "C0CPU", "ts": root, "limit": "2"}
     first = ask(slack, "conversations.replies", **asked)
     cursor = first["response_metadata"]["next_cursor"]
@@ -218,33 +218,31 @@ def test_a_thread_is_shown_oldest_first_page_by_page(slack: SlackServer) -> None
         ({"channel": "#cpu", "ts": "1795337245.000001"}, "channel_not_found"),
     ],
 )
-def test_a_thread_that_is_not_there_is_not_shown(
-    slack: SlackServer, asked: dict[str, str], error: str
-) -> None:
+def test_unknown_thread_is_refused(slack: SlackServer, asked: dict[str, str], error: str) -> None:
     assert ask(slack, "conversations.replies", **asked) == {"ok": False, "error": error}
 
 
-def test_a_reply_to_a_reply_is_refused_and_one_to_a_message_that_is_gone_has_no_thread(
+def test_reply_to_a_reply_is_refused_and_one_to_a_deleted_message_has_no_thread(
     slack: SlackServer,
 ) -> None:
-    root = slack.accept("chat.postMessage", "C0CPU", SAID)
-    reply = slack.accept("chat.postMessage", "C0CPU", SAID | {"thread_ts": root.ts})
-    raw = json.dumps(SAID | {"thread_ts": reply.ts}).encode()
+    root = slack.accept("chat.postMessage", "C0CPU", BODY)
+    reply = slack.accept("chat.postMessage", "C0CPU", BODY | {"thread_ts": root.ts})
+    raw = json.dumps(BODY | {"thread_ts": reply.ts}).encode()
     _, answer = send(slack, "/api/chat.postMessage", raw, Authorization=f"Bearer {TOKEN}")
     assert json.loads(answer)["error"] == "cannot_reply_to_message"
     slack.delete(root)
-    assert slack.accept("chat.postMessage", "C0CPU", SAID | {"thread_ts": root.ts}).thread is None
+    assert slack.accept("chat.postMessage", "C0CPU", BODY | {"thread_ts": root.ts}).thread is None
 
 
-def begin(slack: SlackServer, length: int = 3) -> tuple[str, str]:
-    """A file's id, and the path to upload it to."""
+def begin_upload(slack: SlackServer, length: int = 3) -> tuple[str, str]:
+    """Announce a file; return its id and the path to upload it to."""
     begun = ask(slack, "files.getUploadURLExternal", filename="a.png", length=str(length))
     return begun["file_id"], begun["upload_url"].removeprefix(slack.url)
 
 
-def test_a_file_is_seen_when_it_is_announced_uploaded_and_completed(slack: SlackServer) -> None:
-    root = slack.accept("chat.postMessage", "C0CPU", SAID).ts
-    number, path = begin(slack)
+def test_file_is_shared_once_it_is_announced_uploaded_and_completed(slack: SlackServer) -> None:
+    root = slack.accept("chat.postMessage", "C0CPU", BODY).ts
+    number, path = begin_upload(slack)
     assert send(slack, path, b"abc")[0] == 200
     assert not slack.files.shared
     files = json.dumps([{"id": number, "title": "A"}])
@@ -257,13 +255,13 @@ def test_a_file_is_seen_when_it_is_announced_uploaded_and_completed(slack: Slack
 
 
 @pytest.mark.parametrize(("name", "length"), [("", "3"), ("a.png", "0"), ("a.png", "-3"), ("a.png", "x")])
-def test_a_file_without_a_name_or_a_length_is_refused(slack: SlackServer, name: str, length: str) -> None:
+def test_file_without_a_name_or_a_length_is_refused(slack: SlackServer, name: str, length: str) -> None:
     refused = {"ok": False, "error": "invalid_arguments"}
     assert ask(slack, "files.getUploadURLExternal", filename=name, length=length) == refused
 
 
-def test_an_upload_of_another_length_or_to_nowhere_is_refused(slack: SlackServer) -> None:
-    _, path = begin(slack)
+def test_upload_of_another_length_or_to_an_unknown_address_is_refused(slack: SlackServer) -> None:
+    _, path = begin_upload(slack)
     assert send(slack, path, b"abcd")[0] == 400
     assert send(slack, f"{path}9", b"abc")[0] == 404
 
@@ -283,15 +281,15 @@ def test_an_upload_of_another_length_or_to_nowhere_is_refused(slack: SlackServer
         ),
     ],
 )
-def test_an_upload_that_cannot_be_completed_is_refused(
+def test_upload_that_cannot_be_completed_is_refused(
     slack: SlackServer, asked: dict[str, str], error: str
 ) -> None:
-    assert begin(slack)[0] == "F00000000"
+    assert begin_upload(slack)[0] == "F00000000"
     assert ask(slack, "files.completeUploadExternal", **asked) == {"ok": False, "error": error}
 
 
 @pytest.mark.parametrize("method", ["files.getUploadURLExternal", "files.completeUploadExternal"])
-def test_files_want_a_scope_of_their_own(slack: SlackServer, method: str) -> None:
+def test_files_need_the_scope_files_write(slack: SlackServer, method: str) -> None:
     slack.scopes = {"chat:write"}
     refused = {"ok": False, "error": "missing_scope", "needed": "files:write", "provided": "chat:write"}
     assert ask(slack, method, filename="a.png", length="3", channel_id="C0CPU") == refused

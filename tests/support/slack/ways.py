@@ -1,4 +1,4 @@
-"""The two ways to Slack's stand-in, as Airflow would store them."""
+"""Airflow connections to the stand-in for Slack: by a bot, and by a webhook."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ WEBHOOK = f"https://hooks.slack.com{WEBHOOK_PATH}"
 
 @dataclass(frozen=True)
 class Stored:
-    """An Airflow connection, as far as it is used."""
+    """The parts of an Airflow connection that are read."""
 
     password: str | None = field(repr=False)
     extra: str | None = None
