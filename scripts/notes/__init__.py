@@ -1,1 +1,1 @@
-"""The note of each DAG run, which the UI shows beside it: what happened in that cycle, or why it failed."""
+"""The note of each DAG run, which Airflow's UI shows beside it: what its pods did, or why it failed."""

@@ -1,4 +1,7 @@
-"""Told by the scheduler that a DAG run has ended; writes the run's note from what its tasks left as XComs."""
+"""Writes the note of a DAG run when the run ends: the sentence of its pods' results, or why it failed.
+
+Airflow's scheduler calls the two hooks, as the module is a listener of plugin `cpu_notes`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
 
-from dags.describe import happened
 from dags.pods import WHY
 from scripts.notes.markdown import literal
 
@@ -17,48 +19,46 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TELLING = {
+RESULT = "return_value"
+TASKS_WITH_SENTENCE = {
     "cpu": ("execute", "load"),
     "cpu_start": ("store",),
     "cpu_cancel": ("cancel",),
     "cpu_watch": ("survey",),
 }
-"""The tasks whose result tells what a run of the DAG did."""
+"""By DAG, the tasks whose result goes into the note of a run that succeeds."""
 
 
 @hookimpl
 def on_dag_run_success(dag_run: DagRun, msg: str) -> None:
-    """A cycle is over."""
-    write(dag_run, "return_value")
+    write_note(dag_run, RESULT)
 
 
 @hookimpl
 def on_dag_run_failed(dag_run: DagRun, msg: str) -> None:
-    """A cycle came to nothing, or a program was refused."""
-    write(dag_run, WHY)
+    write_note(dag_run, WHY)
 
 
-def write(dag_run: DagRun, key: str) -> None:
-    """Note what the run's XComs of that key tell. A note that somebody has written stays as it is.
+def write_note(dag_run: DagRun, key: str) -> None:
+    """Write the run's note from its XComs of that key; leave a note that a person has written.
 
-    What is wrong with a note is no reason to hold the scheduler up: it is logged.
+    Raises nothing, as the scheduler must not fail because of a note: what goes wrong is logged.
     """
     from sqlalchemy.orm import object_session
 
     session = object_session(dag_run)
-    if session is None or dag_run.dag_id not in TELLING:
+    if session is None or dag_run.dag_id not in TASKS_WITH_SENTENCE:
         return
-    # The scheduler's own transaction, which only it may commit: so the savepoint is the connection's.
+    # Only the scheduler may commit its transaction, so the savepoint is made on the connection.
     connection = session.connection()
     try:
         with connection.begin_nested():
-            note(connection, dag_run, key)
+            _write(connection, dag_run, key)
     except Exception:
         log.warning("No note for run %s", dag_run.run_id, exc_info=True)
 
 
-def note(connection: Connection, dag_run: DagRun, key: str) -> None:
-    """Look at the XComs and write the note."""
+def _write(connection: Connection, dag_run: DagRun, key: str) -> None:
     from airflow.models.dagrun import DagRunNote
     from airflow.models.xcom import XComModel
     from sqlalchemy import insert, select, update
@@ -66,22 +66,25 @@ def note(connection: Connection, dag_run: DagRun, key: str) -> None:
     query = select(XComModel.task_id, XComModel.value).where(
         XComModel.dag_id == dag_run.dag_id, XComModel.run_id == dag_run.run_id, XComModel.key == key
     )
-    if key == "return_value":
-        query = query.where(XComModel.task_id.in_(TELLING[dag_run.dag_id]))
-    told = [words(task, value) for task, value in connection.execute(query)]
-    text = literal("; ".join(filter(None, told)))
+    if key == RESULT:
+        query = query.where(XComModel.task_id.in_(TASKS_WITH_SENTENCE[dag_run.dag_id]))
+    sentences = [_sentence(task, value) for task, value in connection.execute(query)]
+    text = literal("; ".join(filter(None, sentences)))
     if not text:
         return
-    own = DagRunNote.dag_run_id == dag_run.id
-    if connection.scalar(select(DagRunNote.dag_run_id).where(own)) is None:
+    is_of_run = DagRunNote.dag_run_id == dag_run.id
+    if connection.scalar(select(DagRunNote.dag_run_id).where(is_of_run)) is None:
         connection.execute(insert(DagRunNote).values(dag_run_id=dag_run.id, content=text))
     else:
-        connection.execute(update(DagRunNote).where(own, DagRunNote.user_id.is_(None)).values(content=text))
+        is_ours = DagRunNote.user_id.is_(None)
+        connection.execute(update(DagRunNote).where(is_of_run, is_ours).values(content=text))
 
 
-def words(task: str, value: Any) -> str:
-    """What an XCom tells: a pod's result, or why its task failed."""
+def _sentence(task: str, xcom: Any) -> str:
+    """Return the sentence of a pod's result, "" if it has none, or the reason that a failed task has left."""
     from airflow.models.xcom import XComModel
 
-    told = XComModel.deserialize_value(XComModel(value=value))
-    return happened(told) if isinstance(told, dict) else f"{task}: {told}"
+    value = XComModel.deserialize_value(XComModel(value=xcom))
+    if isinstance(value, dict):
+        return str(value.get("sentence", ""))
+    return f"{task}: {value}"

@@ -1,4 +1,4 @@
-"""Text as Airflow's page shows it as it is: the page takes a run's note for Markdown."""
+"""Text that Airflow's page shows unchanged, although it takes the note of a DAG run for Markdown."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ import re
 from scripts.text import shorten, visible
 
 LONGEST = 1000  # characters, as Airflow's column for notes
-# A text of that length has runs of at most 41 different lengths: a fence of 42 and a blank fit on both sides.
+# A text of that length has runs of backticks of at most 41 different lengths, so that a fence has at most 42:
+# it fits on both sides, with a blank.
 LONGEST_TEXT = LONGEST - 2 * 45
 
 
 def literal(text: str) -> str:
-    """Return the text as a code span, in which Markdown knows no image, link, address, markup or HTML.
+    """Return the text as a code span, in which Markdown takes nothing for an image, a link, markup or HTML.
 
-    A line break would end the span: it becomes a space. What is too long for a note is cut.
+    A line break would end the span: it becomes a space. A text that is too long for a note is cut. Returns ""
+    for a blank text.
     """
     line = shorten(visible(" ".join(text.splitlines())), LONGEST_TEXT)
-    # A code span ends at a run of as many backticks as it began with, so it must hold none of that length.
-    taken = {len(run) for run in re.findall("`+", line)}
-    fence = "`" * next(number for number in range(1, len(line) + 2) if number not in taken)
-    # Markdown takes one blank off both ends where there is one at both.
+    # A code span ends at a run of as many backticks as it began with, so the text must have no such run.
+    lengths = {len(run) for run in re.findall("`+", line)}
+    fence = "`" * next(number for number in range(1, len(line) + 2) if number not in lengths)
+    # Markdown strips one blank from each end if there is one at both ends.
     blank = " " if line.startswith(("`", " ")) or line.endswith(("`", " ")) else ""
     return f"{fence}{blank}{line}{blank}{fence}" if line.strip() else ""

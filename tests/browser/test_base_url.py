@@ -113,7 +113,7 @@ def test_a_link_in_slack_leads_to_the_dag_run(visitor: Ui, proxied: Stack, finis
     answer = f"{visitor.url}/dags/cpu/runs/{finished[1]}.cpu-8.cycle-6"
     assert any(answer in post.shown for post in proxied.posts(finished[1]))
     visitor.window.get(answer)
-    visitor.find("body", "acc +6 → end: acc 8, pc 9")
+    visitor.find("body", "acc +6 → acc 8, pc 9, past the last instruction: end")
 
 
 def test_the_wall_by_itself_has_its_picture_and_its_way_to_the_form(

@@ -1,4 +1,4 @@
-"""Read by Airflow from its plugins folder: has the scheduler tell the listener of every DAG run that ends."""
+"""A plugin for Airflow's scheduler, found in its plugins folder: registers the listener that writes notes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scripts.notes import listener
 
 
 class CpuNotes(AirflowPlugin):
-    """The runs' notes."""
+    """Notes of DAG runs."""
 
     name = "cpu_notes"
     listeners: list[Any] = [listener]  # noqa: RUF012

@@ -1,4 +1,4 @@
-"""Read by Airflow from its plugins folder: puts the wall into the API server, and into the UI's menu."""
+"""A plugin for Airflow's API server, found in its plugins folder: the wall, and its entries in the UI."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from airflow.plugins_manager import AirflowPlugin
 from scripts.wall.app import app
 
 PREFIX = "/cpu-wall"
-# Relative to Airflow's own address, which may have a path.
 HREF = "cpu-wall/"
+"""Relative to Airflow's own address, which may have a path."""
 
 
 class CpuWall(AirflowPlugin):
-    """The page and its API."""
+    """The page and its API: in the menu, and as a tab of each DAG run."""
 
     name = "cpu_wall"
     fastapi_apps: list[Any] = [{"app": app, "url_prefix": PREFIX, "name": "CPU wall"}]  # noqa: RUF012
