@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from cpu.errors import LostError
 from cpu.keys import Keys
+from cpu.records import decode_instruction, require_whole
 from cpu.result import Status
-from cpu.start_run import require_whole, unpack
 
 if TYPE_CHECKING:
     from cpu.program import Instruction
@@ -184,7 +184,7 @@ def take_snapshot(client: Client, start: str) -> Snapshot:
         raise NotKeptError(f"start run {start} is not kept: it was never stored, or nobody used it for long")
     facts = {name.decode(): value.decode() for name, value in raw.items()}
     require_whole(start, facts, len(items), len(stops))
-    program = [unpack(item) for item in items]
+    program = [decode_instruction(item) for item in items]
     numbers = [0] if "1" in facts["parts"] else []
     if "2" in facts["parts"]:
         numbers += [number for number, one in enumerate(program, 1) if one.swapped()]

@@ -7,8 +7,9 @@ from cpu import machine, preflight
 from cpu.errors import RefusedError
 from cpu.keys import Keys
 from cpu.program import Program
+from cpu.records import CPU_FIELDS, CpuRecord
 from cpu.redis_client import Client
-from cpu.redis_cpu import CpuState, RedisCpu, RedisMemory
+from cpu.redis_cpu import RedisCpu, RedisMemory
 from cpu.result import Result, Status
 from cpu.start_run import Settings, StartRun, View
 
@@ -33,7 +34,7 @@ def load(client: Client, start: str, cpu: int, *, once: bool, ttl: int) -> Resul
     keys = Keys(start, cpu)
     run = StartRun(client, keys, ttl)
     address = max(cpu - 1, 0)
-    swap = _swap(run.look(address, address), cpu)
+    swap = _swap(run.read(address, address), cpu)
     status = Status.OK if swap or cpu == 0 else Status.INVALID
     result = {"status": status, "start": start, "cpu": cpu, "cycle": 0, "pc": "0", "acc": "0", "swap": swap}
     RedisCpu(client, keys, ttl).load(result, once=once)
@@ -48,20 +49,22 @@ def execute(client: Client, start: str, cpu: int, first: int, cycles: int, ttl: 
     keys = Keys(start, cpu)
     run, redis_cpu = StartRun(client, keys, ttl), RedisCpu(client, keys, ttl)
     state = redis_cpu.read()
-    if state.first == first:
+    if state.record.first == first:
         return _with_verdict(run, state.result)
-    if state.status is not Status.OK or state.registers.cycle != first - 1:
-        raise _refusal(cpu, first, state)
+    if state.record.status is not Status.OK or state.record.registers.cycle != first - 1:
+        raise _refusal(cpu, first, state.record)
 
-    pc = state.registers.pc
-    view = run.look(pc, pc) if cycles == 1 else run.look(0, -1)
+    pc = state.record.registers.pc
+    view = run.read(pc, pc) if cycles == 1 else run.read(0, -1)
     memory = RedisMemory(cpu, state, view)
-    progress = _told_to_stop(memory) if view.stops(cpu) else _progress(memory, machine.run(memory, cycles))
+    progress = (
+        _told_to_stop(memory) if view.facts.must_stop(cpu) else _progress(memory, machine.run(memory, cycles))
+    )
     result = {"status": progress.pop("status"), "start": start, "cpu": cpu, "first": first, **progress}
     result["swap"] = state.result["swap"]
     kept = redis_cpu.commit(first, memory, result)
     if kept is None:
-        raise _refusal(cpu, first, redis_cpu.read())
+        raise _refusal(cpu, first, redis_cpu.read().record)
     return _with_verdict(run, kept)
 
 
@@ -92,32 +95,38 @@ def survey(client: Client, start: str, cpu: int, ttl: int) -> Result:
     page, more = watched[:SURVEYED], watched[SURVEYED:]
     pipeline = client.pipeline(transaction=False)
     for one in page:
-        pipeline.hmget(Keys(start, one).registers, "status", "first", "cycle")
-    cpus = dict(zip(page, pipeline.execute(), strict=True))
-    # A CPU that is not loaded has none of them; one with news expires when they cease to be news.
-    lost = [one for one, fields in cpus.items() if None in fields and (any(fields) or one in found.verdicts)]
-    for one in lost:
-        del cpus[one]
+        pipeline.hmget(Keys(start, one).registers, *CPU_FIELDS)
+    records, lost = {}, []
+    for one, fields in zip(page, pipeline.execute(), strict=True):
+        records[one] = CpuRecord.decode(fields)
+        # A CPU that is not loaded has none of the fields, and no stop.
+        if records[one] is None and (any(fields) or one in found.verdicts):
+            lost.append(one)
+            del records[one]
     return {
         **({"lost": lost} if lost else {}),
         "status": "running" if running else "over",
         "start": start,
         "cycles": found.cycles,
-        "due": [[one, *_due(*fields)] for one, fields in cpus.items() if one not in found.verdicts],
-        "answers": [[one, int(first)] for one, (_, first, _) in cpus.items() if one in found.verdicts],
+        "due": [[one, *_due(record)] for one, record in records.items() if one not in found.verdicts],
+        "answers": [
+            [one, record.first] for one, record in records.items() if record and one in found.verdicts
+        ],
         "more": more[0] if more else None,
     }
 
 
-def _due(status: bytes | None, first: bytes | None, cycle: bytes | None) -> tuple[int, int]:
-    """The cycle a CPU's latest pod was asked for, and the one due; a stop is due to be accounted for."""
-    if status is None or first is None or cycle is None:
-        return 0, 0  # to be loaded
-    return int(first), int(cycle) + 1 if status == b"ok" else int(first)
+def _due(record: CpuRecord | None) -> tuple[int, int]:
+    """Return the cycle that the CPU's latest pod was asked for, and the cycle that is due."""
+    if record is None:
+        return 0, 0  # load is due
+    # If the CPU has stopped, the same cycle is due again: the pod that executed it did not record the stop.
+    is_next = record.status is Status.OK
+    return record.first, record.registers.cycle + 1 if is_next else record.first
 
 
 def _swap(view: View, cpu: int) -> Result | None:
-    before = view.instruction(cpu - 1) if 1 <= cpu <= view.length else None
+    before = view.instruction(cpu - 1) if 1 <= cpu <= view.facts.length else None
     after = before.swapped() if before else None
     return {"line": before.line, "before": str(before), "after": str(after)} if before and after else None
 
@@ -144,12 +153,12 @@ def _with_verdict(run: StartRun, result: Result) -> Result:
     return {**result, "verdict": verdict} if verdict else result
 
 
-def _refusal(cpu: int, first: int, state: CpuState) -> RefusedError:
-    cycle = state.registers.cycle
-    if state.status is not Status.OK:
-        stopped = f"CPU {cpu} has stopped ({state.status}) after cycle {cycle}"
+def _refusal(cpu: int, first: int, record: CpuRecord) -> RefusedError:
+    cycle = record.registers.cycle
+    if record.status is not Status.OK:
+        stopped = f"CPU {cpu} has stopped ({record.status}) after cycle {cycle}"
         return RefusedError(f"{stopped}: it takes no cycle {first}")
     if first <= cycle:
-        again = f"of the past only the last exec can be asked for again, by its cycle {state.first}"
+        again = f"of the past only the last exec can be asked for again, by its cycle {record.first}"
         return RefusedError(f"cycle {first} of CPU {cpu} is past: {again}")
     return RefusedError(f"cycle {first} of CPU {cpu} lies ahead: its next one is {cycle + 1}")

@@ -47,6 +47,11 @@ class Keys:
     start: str
     cpu: int = 0
 
+    @staticmethod
+    def start_of(key: bytes) -> str:
+        """Return the name of the start run that a key belongs to."""
+        return key.decode().partition("{")[2].partition("}")[0].partition(":")[0]
+
     @property
     def name(self) -> str:
         """The CPU, as people are told of it."""
