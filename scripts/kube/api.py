@@ -23,7 +23,7 @@ from scripts.kube.errors import (
     success,
     unreadable,
 )
-from scripts.kube.execs import serve_attach, serve_exec
+from scripts.kube.execs import serve_exec
 from scripts.kube.kinds import NAMESPACES, PODS, SECRETS, Kind
 from scripts.kube.kubelet import Kubelet
 from scripts.kube.objects import Json, key_of, new_uid, now, random_suffix
@@ -68,12 +68,11 @@ class Api:
         return await handler(request, target)
 
     async def _subresource(self, request: web.Request, target: Target) -> web.StreamResponse:
-        if target.kind is not PODS or target.subresource not in ("attach", "log", "exec", "status"):
+        if target.kind is not PODS or target.subresource not in ("log", "exec", "status"):
             raise no_such_resource()
         pod = self._find(target)
-        if target.subresource in ("attach", "exec") and request.method in ("GET", "POST"):
-            serve = serve_exec if target.subresource == "exec" else serve_attach
-            return await serve(request, pod, self._kubelet)
+        if target.subresource == "exec" and request.method in ("GET", "POST"):
+            return await serve_exec(request, pod, self._kubelet)
         if request.method != "GET":
             raise method_not_allowed()
         if target.subresource == "log":

@@ -1,8 +1,7 @@
-"""Which code an image's name stands for."""
+"""Images: the code that an image's name stands for."""
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ _BARE = ("alpine", "busybox", "debian", "python", "ubuntu")
 
 
 class ImageError(Exception):
-    """An image that cannot be had: `reason` as a waiting container shows it."""
+    """An image that cannot be pulled; `reason` is the waiting container's reason."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -23,8 +22,10 @@ class ImageError(Exception):
 
 @dataclass(frozen=True)
 class Source:
-    """What stands for an image: a folder with one package that `python -m` can run, and the folder its
-    dependencies are installed in; without that, it sees what this process sees.
+    """The code behind an image: a folder with one package that `python -m` can run.
+
+    `libraries` is the folder with the package's dependencies; without it, the package sees the packages of
+    this process.
     """
 
     folder: Path
@@ -33,31 +34,33 @@ class Source:
 
 @dataclass(frozen=True)
 class Image:
-    """What a container of this image runs: its entrypoint, its default arguments, where, and what its
-    environment holds beside what every container's does; and the package that it can be forked with, if any.
+    """What a container of an image runs, and what the image adds to its environment.
+
+    An image without code of its own has neither `folder` nor `package`. With `preloads`, its containers are
+    forked from a process that has imported the package's module `preload`.
     """
 
-    entrypoint: list[str]
-    arguments: list[str]
-    folder: Path | None = None
+    entrypoint: list[str] = field(default_factory=list)
+    arguments: list[str] = field(default_factory=list)
+    folder: Path = Path()
+    package: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
-    warm: str = ""
+    preloads: bool = False
 
 
 class Images:
-    """The images of this endpoint, by the last part of their repository's name; tags do not matter.
+    """The images of this endpoint, by the last part of their repository's name; tags are ignored.
 
     `alpine`, `busybox`, `debian`, `python` and `ubuntu` have no code of their own: their containers run
-    this machine's own programs.
+    this machine's programs.
     """
 
     def __init__(self, sources: Mapping[str, Source]) -> None:
-        self._images = {name: Image([], ["/bin/sh"]) for name in _BARE}
-        for name, source in sources.items():
-            self._images[name] = _image(source)
+        self._images = {name: Image(arguments=["/bin/sh"]) for name in _BARE}
+        self._images |= {name: _image(source) for name, source in sources.items()}
 
     def find(self, reference: str, policy: str) -> Image:
-        """The image of that reference; raises ImageError."""
+        """Return the image of that reference; raise ImageError."""
         if _REFERENCE.fullmatch(reference) is None:
             message = f'Failed to apply default image tag "{reference}": couldn\'t parse image reference'
             raise ImageError("InvalidImageName", message)
@@ -73,23 +76,10 @@ class Images:
 
 
 def _image(source: Source) -> Image:
-    package = _package(source.folder)
-    run = ["-m", package]
-    # Not on macOS, which does not tell of a child's end without reaping it.
-    can_fork = hasattr(os, "waitid") and (source.folder / package / "preload.py").exists()
-    warm = package if can_fork else ""
-    if source.libraries is None:
-        return Image([sys.executable, *run], [], source.folder, warm=warm)
-    # -S: nothing of the packages this very process is installed with.
-    environment = {"PYTHONPATH": str(source.libraries)}
-    return Image([sys.executable, "-S", *run], [], source.folder, environment, warm)
-
-
-def _package(folder: Path) -> str:
-    """The one package in a folder that `python -m` can run; raises ValueError where that is not clear."""
-    packages = sorted(file.parent.name for file in folder.glob("*/__main__.py"))
-    if len(packages) != 1:
-        raise ValueError(
-            f"{folder} must hold exactly one package with a __main__.py, found {packages or 'none'}"
-        )
-    return packages[0]
+    (package,) = (file.parent.name for file in source.folder.glob("*/__main__.py"))
+    # macOS: a process that has used system frameworks cannot safely be forked.
+    preloads = sys.platform != "darwin" and (source.folder / package / "preload.py").exists()
+    # -S: without the packages that are installed for this process.
+    python = [sys.executable, "-S"] if source.libraries else [sys.executable]
+    environment = {"PYTHONPATH": str(source.libraries)} if source.libraries else {}
+    return Image([*python, "-m", package], [], source.folder, package, environment, preloads)

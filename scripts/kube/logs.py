@@ -1,7 +1,7 @@
-"""A container's log: lines with their time, in a file, and those who follow it.
+"""A container's log: a file of lines with their times, and its readers.
 
 Each record is `<time> F|P <text>\\n`, as container runtimes write it: F for a full line, P for a part of
-one (a line that ended with its container, or one too long to wait for).
+one (the rest of a line at the container's end, or a line too long to wait for).
 """
 
 from __future__ import annotations
@@ -10,18 +10,17 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 _CHUNK = 65536
-_LONGEST = 16384
+_LONGEST_LINE = 16384
 
 
 @dataclass(frozen=True)
 class LogOptions:
-    """What of a log is asked for; `since` is the first time wanted, as written in the log."""
+    """What to read: `since` is the first time, as written in the log; `limit` is in bytes."""
 
     follow: bool = False
     timestamps: bool = False
@@ -31,12 +30,13 @@ class LogOptions:
 
 
 class Log:
-    """The log of one run of a container, while it is written; fed by a pipe."""
+    """The log of one run of a container while it is written: what arrives in a pipe goes to the file."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.closed = False
-        self._grown = asyncio.Event()
+        self.changed = asyncio.Event()
+        """Set when the file grows or the log is closed, then replaced by a new event."""
         self._stream = file.open("ab", buffering=0)
         self._rest = b""
         self._reader, self.writer = os.pipe()
@@ -44,34 +44,26 @@ class Log:
         asyncio.get_running_loop().add_reader(self._reader, self._read)
 
     def started(self) -> None:
-        """The process has its own end of the pipe: this one would keep it open for ever."""
-        if self.writer >= 0:
-            os.close(self.writer)
-            self.writer = -1
+        """Close our copy of the pipe's writing end, once the process has its own."""
+        os.close(self.writer)
 
     def drain(self) -> None:
-        """Takes what is left in the pipe once the process has ended, and lets go of pipe and file."""
-        self.started()
+        """Write what is left in the pipe once the process has ended."""
         while self._read():
             pass
         asyncio.get_running_loop().remove_reader(self._reader)
         os.close(self._reader)
         if self._rest:
-            self._write([self._rest], partial=True)
-            self._rest = b""
+            self._write([self._rest], b"P")
         self._stream.close()
 
     def close(self) -> None:
-        """Tells who follows that nothing comes any more."""
+        """End the reading of those who follow the log."""
         self.closed = True
         self._announce()
 
-    @property
-    def grown(self) -> asyncio.Event:
-        """What is set once there is more to read than now, or the log is closed."""
-        return self._grown
-
     def _read(self) -> bool:
+        """Copy from the pipe; return whether there may be more."""
         try:
             data = os.read(self._reader, _CHUNK)
         except BlockingIOError:
@@ -81,94 +73,61 @@ class Log:
             return False
         *lines, self._rest = (self._rest + data).split(b"\n")
         if lines:
-            self._write(lines)
-        if len(self._rest) >= _LONGEST:
-            self._write([self._rest], partial=True)
+            self._write(lines, b"F")
+        if len(self._rest) >= _LONGEST_LINE:
+            self._write([self._rest], b"P")
             self._rest = b""
         return True
 
-    def _write(self, lines: list[bytes], *, partial: bool = False) -> None:
-        prefix = _timestamp().encode() + (b" P " if partial else b" F ")
-        self._stream.write(b"".join(prefix + line + b"\n" for line in lines))
+    def _write(self, lines: list[bytes], kind: bytes) -> None:
+        seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+        now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09d}Z"
+        self._stream.write(b"".join(b"%s %s %s\n" % (now.encode(), kind, line) for line in lines))
         self._announce()
 
     def _announce(self) -> None:
-        event, self._grown = self._grown, asyncio.Event()
+        event, self.changed = self.changed, asyncio.Event()
         event.set()
 
 
 async def read(file: Path, options: LogOptions, log: Log | None) -> AsyncIterator[bytes]:
-    """The log's text in pieces; with `follow` it goes on until `log`, which is being written, is closed."""
-    left = options.limit
-    offset = 0
-    tail = options.tail
-    while True:
-        closed = log is None or log.closed
-        grown = log.grown if log is not None and options.follow else None
-        records, offset = _records(file, offset)
-        text = _text(records if tail is None else iter(deque(records, maxlen=tail)), options)
-        tail = None
-        for piece in text:
-            piece = piece if left is None else piece[:left]
-            left = None if left is None else left - len(piece)
-            if piece:
-                yield piece
-        if grown is None or closed or left == 0:
-            return
-        await grown.wait()
+    """Yield the log's text in pieces; with `follow`, until `log`, which is being written, is closed."""
+    left, tail = options.limit, options.tail
+    with file.open("rb") as stream:
+        while True:
+            # Taken before the file is read, so that no change after the reading is missed.
+            follows, changed = options.follow and log and not log.closed, log and log.changed
+            for piece in _text(stream if tail is None else deque(stream, tail), options):
+                yield piece if left is None else piece[:left]
+                left = None if left is None else left - len(piece)
+                if left is not None and left <= 0:
+                    return
+            if not follows or not changed:
+                return
+            await changed.wait()
+            tail = None
 
 
 def last_lines(file: Path, lines: int, limit: int) -> str:
-    """The end of a log: at most so many lines and bytes."""
-    size = file.stat().st_size
+    """Return the end of a log: at most so many lines and bytes."""
     with file.open("rb") as stream:
-        # Every record carries some 34 bytes beside its text, so this much holds `limit` bytes of text.
-        stream.seek(max(0, size - limit - lines * 40))
-        if stream.tell():
-            stream.readline()
-        text = b"".join(_text(iter(stream.readlines()[-lines:]), LogOptions()))
+        text = b"".join(_text(deque(stream, lines), LogOptions()))
     return text[-limit:].decode(errors="replace")
 
 
-def since(seconds: float) -> str:
-    """The time so many seconds ago, as logs write it."""
-    return datetime.fromtimestamp(max(0, time.time() - seconds), UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
-
-
-def _records(file: Path, offset: int) -> tuple[Iterator[bytes], int]:
-    """The whole records from an offset on, and the offset after them."""
-    end = file.stat().st_size
-
-    def lines() -> Iterator[bytes]:
-        position = offset
-        with file.open("rb") as stream:
-            stream.seek(position)
-            while position < end:
-                line = stream.readline()
-                position += len(line)
-                yield line
-
-    return lines(), end
-
-
-def _text(records: Iterator[bytes], options: LogOptions) -> Iterator[bytes]:
-    """The records as a reader wants them, in pieces of some size."""
+def _text(records: Iterable[bytes], options: LogOptions) -> Iterator[bytes]:
+    """Yield the records' text in pieces of at most some 64 KiB."""
     piece = bytearray()
-    first = options.since.encode()
+    since = options.since.encode()
     for record in records:
-        timestamp, flag, text = record.split(b" ", 2)
-        if timestamp < first:
+        timestamp, kind, text = record.split(b" ", 2)
+        if timestamp < since:
             continue
         piece += timestamp + b" " + text if options.timestamps else text
-        if flag == b"P":
+        if kind == b"P":
             del piece[-1]
         if len(piece) >= _CHUNK:
             yield bytes(piece)
             piece.clear()
     if piece:
         yield bytes(piece)
-
-
-def _timestamp() -> str:
-    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09d}Z"

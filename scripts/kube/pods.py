@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from scripts.kube.errors import invalid
 from scripts.kube.kinds import PODS
 from scripts.kube.objects import Json
@@ -11,10 +13,20 @@ from scripts.kube.rules import pod_causes
 def new_pod(pod: Json) -> Json:
     """Return the pod as it is kept when it is new; raise ApiError (422) for one that breaks a rule."""
     pod = {"spec": {}, **pod}
-    if causes := list(pod_causes(pod)):
+    if causes := [*pod_causes(pod), *_unsupported(pod["spec"])]:
         raise invalid(PODS.name, pod["metadata"].get("name", ""), causes)
     spec = _defaulted(pod["spec"])
     return {**pod, "spec": spec, "status": {"phase": "Pending", "qosClass": _quality(spec)}}
+
+
+def _unsupported(spec: Json) -> Iterator[Json]:
+    """Yield what this endpoint cannot do and must not ignore."""
+    for group in ("initContainers", "containers"):
+        for number, container in enumerate(spec.get(group) or []):
+            if container.get("stdin"):
+                message = "Forbidden: this endpoint connects no stdin to containers: use kubectl exec -i"
+                field = f"spec.{group}[{number}].stdin"
+                yield {"reason": "FieldValueForbidden", "message": message, "field": field}
 
 
 def _defaulted(spec: Json) -> Json:

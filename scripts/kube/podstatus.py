@@ -1,4 +1,4 @@
-"""A pod's status from the states of its containers, as the kubelet puts it together."""
+"""A pod's status, put together from the states of its containers as a kubelet does."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ ADDRESS = "127.0.0.1"
 
 
 def status_of(pod: Json, inits: Sequence[Container], mains: Sequence[Container], verdict: Json) -> Json:
-    """The status to publish; `verdict` overrides what follows from the containers (a deadline, say)."""
+    """Return the status to publish; `verdict` (a deadline, for example) overrides the containers' outcome."""
     old = pod["status"]
-    policy = pod["spec"]["restartPolicy"]
-    phase = verdict.get("phase") or _phase(policy, inits, mains)
+    phase = verdict.get("phase") or _phase(pod["spec"]["restartPolicy"], inits, mains)
     status: Json = {
         "phase": phase,
         "conditions": _conditions(old.get("conditions", []), phase, inits, mains),
@@ -34,7 +33,7 @@ def status_of(pod: Json, inits: Sequence[Container], mains: Sequence[Container],
 
 
 def abandoned(pod: Json, message: str) -> Json:
-    """The status of a pod whose processes went with the endpoint that ran them."""
+    """Return the status of a pod whose processes ended with the endpoint that ran them."""
     status = {**pod["status"], "phase": "Failed", "reason": "EndpointStopped", "message": message}
     for group in ("containerStatuses", "initContainerStatuses"):
         if group in status:
@@ -43,11 +42,17 @@ def abandoned(pod: Json, message: str) -> Json:
 
 
 def _lost(container: Json, message: str) -> Json:
-    if "terminated" in container["state"]:
+    state = container["state"]
+    if "terminated" in state:
         return container
-    ended = {"exitCode": 137, "reason": "ContainerStatusUnknown", "message": message}
-    times = {"startedAt": container["state"].get("running", {}).get("startedAt"), "finishedAt": now()}
-    return {**container, "state": {"terminated": {**ended, **times}}, "ready": False, "started": False}
+    terminated = {
+        "exitCode": 137,
+        "reason": "ContainerStatusUnknown",
+        "message": message,
+        "startedAt": state.get("running", {}).get("startedAt"),
+        "finishedAt": now(),
+    }
+    return {**container, "state": {"terminated": terminated}, "ready": False, "started": False}
 
 
 def _phase(policy: str, inits: Sequence[Container], mains: Sequence[Container]) -> str:
@@ -67,37 +72,35 @@ def _phase(policy: str, inits: Sequence[Container], mains: Sequence[Container]) 
 def _conditions(
     old: list[Json], phase: str, inits: Sequence[Container], mains: Sequence[Container]
 ) -> list[Json]:
-    completed = phase == "Succeeded"
     incomplete = [container.name for container in inits if container.exit_code != 0]
     unready = [container.name for container in mains if "running" not in container.state]
-    initialized: Json = {"type": "Initialized", "status": "True"}
-    if completed:
-        initialized |= {"reason": "PodCompleted"}
-    elif incomplete:
-        message = f"containers with incomplete status: [{' '.join(incomplete)}]"
-        initialized |= {"status": "False", "reason": "ContainersNotInitialized", "message": message}
-    readiness: Json = {"status": "True"}
-    if completed:
-        readiness = {"status": "False", "reason": "PodCompleted"}
-    elif unready:
-        message = f"containers with unready status: [{' '.join(unready)}]"
-        readiness = {"status": "False", "reason": "ContainersNotReady", "message": message}
-    conditions = [
-        initialized,
-        {"type": "Ready", **readiness},
-        {"type": "ContainersReady", **readiness},
-        {"type": "PodScheduled", "status": "True"},
+    initialized: Json = {"status": "True"}
+    ready: Json = {"status": "True"}
+    if phase == "Succeeded":
+        initialized["reason"] = "PodCompleted"
+        ready = {"status": "False", "reason": "PodCompleted"}
+    else:
+        if incomplete:
+            message = f"containers with incomplete status: [{' '.join(incomplete)}]"
+            initialized = {"status": "False", "reason": "ContainersNotInitialized", "message": message}
+        if unready:
+            message = f"containers with unready status: [{' '.join(unready)}]"
+            ready = {"status": "False", "reason": "ContainersNotReady", "message": message}
+    since = {(each["type"], each["status"]): each["lastTransitionTime"] for each in old}
+    return [
+        {
+            "type": type_,
+            **condition,
+            "lastProbeTime": None,
+            "lastTransitionTime": since.get((type_, condition["status"])) or now(),
+        }
+        for type_, condition in (
+            ("Initialized", initialized),
+            ("Ready", ready),
+            ("ContainersReady", ready),
+            ("PodScheduled", {"status": "True"}),
+        )
     ]
-    return [_timed(condition, old) for condition in conditions]
-
-
-def _timed(condition: Json, old: list[Json]) -> Json:
-    """The condition with the time of its last transition."""
-    since = now()
-    for before in old:
-        if before["type"] == condition["type"] and before["status"] == condition["status"]:
-            since = before["lastTransitionTime"]
-    return {**condition, "lastProbeTime": None, "lastTransitionTime": since}
 
 
 def _container_status(container: Container) -> Json:

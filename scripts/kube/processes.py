@@ -1,31 +1,37 @@
 """Local processes, each the leader of a session and process group of its own.
 
-`Processes.start` is the one place where a container becomes a process: started anew, or forked from its
-image's warm parent.
+`Processes.start` is the only place where a command becomes a process: a new one, or a fork of the image's
+fork server (see `fork_server.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.kube.images import Image
-from scripts.kube.warm import WarmParent
 
 _GUARD = Path(__file__).with_name("guard.py")
+_FORK_SERVER = Path(__file__).with_name("fork_server.py")
+_FORK_SECONDS = 30.0
+"""How long a fork may take; the first one waits for the server's imports."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """What to run: arguments, the whole environment, the working directory; and the image, where that is
-    started as it starts all its containers.
+    """What to run: the arguments, the whole environment, the working directory.
+
+    `image` is set where the image's own entrypoint is run, which its fork server may do.
     """
 
     arguments: Sequence[str]
@@ -35,54 +41,17 @@ class Command:
 
 
 class Process:
-    """A running process group; `exited` becomes its leader's exit code, 128+n after signal n."""
+    """A process group; `exited` becomes its leader's exit code, 128+n after signal n."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def signal(self, number: int) -> None:
-        """Sends a signal to the whole group; nothing once its leader has ended."""
+        """Send a signal to the whole group, unless its leader has ended."""
         if not self.exited.done():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
-
-
-class Child(Process):
-    """One that was started from here."""
-
-    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
-        super().__init__(popen.pid)
-        self._popen = popen
-
-    def reap(self) -> bool:
-        """Notices the leader's end: the rest of its group goes with it, as in a container."""
-        if not self._has_ended():
-            return False
-        self.signal(signal.SIGKILL)
-        code = self._popen.wait()
-        self.exited.set_result(code if code >= 0 else 128 - code)
-        return True
-
-    def _has_ended(self) -> bool:
-        # Looked at before it is waited for, where that is possible: until then its id is nobody else's.
-        if hasattr(os, "waitid"):
-            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        return self._popen.poll() is not None
-
-
-class Forked(Process):
-    """One that an image's warm parent has forked, and reaps."""
-
-    def __init__(self, pid: int, parent: WarmParent) -> None:
-        super().__init__(pid)
-        self._parent = parent
-
-    def ended(self, code: int) -> None:
-        """The leader has ended; the rest of its group goes with it, before its id can be somebody else's."""
-        self.signal(signal.SIGKILL)
-        self._parent.reap(self.pid)
-        self.exited.set_result(code)
 
 
 class Processes:
@@ -90,7 +59,8 @@ class Processes:
 
     def __init__(self) -> None:
         self._running: dict[int, Process] = {}
-        self._parents: dict[Path, WarmParent] = {}
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._fork_servers: dict[Path, _ForkServer] = {}
         reader, self._to_guard = os.pipe()
         self._guard = subprocess.Popen(
             [sys.executable, "-I", "-S", str(_GUARD)],
@@ -104,12 +74,11 @@ class Processes:
     def start(
         self, command: Command, *, stdin: int = subprocess.DEVNULL, stdout: int, stderr: int
     ) -> Process:
-        """Starts a process with these descriptors and no others; raises OSError when it cannot."""
-        process: Process
-        if command.image and command.image.warm and stdin == subprocess.DEVNULL:
-            process = self._fork(command, command.image, stdout, stderr)
+        """Start a process with these descriptors and no others; raise OSError when that fails."""
+        if command.image and command.image.preloads:
+            pid = self._fork_server(command.image).fork(command, stdout, stderr)
         else:
-            popen = subprocess.Popen(
+            child = subprocess.Popen(
                 command.arguments,
                 env=command.environment,
                 cwd=command.folder,
@@ -119,51 +88,137 @@ class Processes:
                 start_new_session=True,
                 umask=0o022,
             )
-            process = Child(popen)
-        self._tell_guard(process.pid)
-        self._running[process.pid] = process
+            pid = child.pid
+            self._children[pid] = child
+        self._tell_guard(pid)
+        process = self._running[pid] = Process(pid)
         return process
 
     async def stop(self, grace: float) -> None:
-        """Ends every process: asked to first, killed when `grace` seconds are over."""
+        """End every process: SIGTERM first, SIGKILL after `grace` seconds."""
         waiting = [process.exited for process in self._running.values()]
-        for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, None)):
+        for number, timeout in ((signal.SIGTERM, grace), (signal.SIGKILL, None)):
             for process in list(self._running.values()):
                 process.signal(number)
             if waiting:
-                await asyncio.wait(waiting, timeout=patience)
+                await asyncio.wait(waiting, timeout=timeout)
         asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)
-        for parent in self._parents.values():
-            parent.retire()
+        for server in self._fork_servers.values():
+            server.retire()
         os.close(self._to_guard)
         self._guard.wait()
 
-    def _fork(self, command: Command, image: Image, stdout: int, stderr: int) -> Process:
-        assert image.folder  # noqa: S101  (a warm image has code)
-        parent = self._parents.get(image.folder)
-        if parent is None or parent.is_stale:
-            if parent:
-                parent.retire()
-            parent = self._parents[image.folder] = WarmParent(image, self._ended)
-        arguments = command.arguments[len(image.entrypoint) :]
-        pid = parent.fork(arguments, command.environment, command.folder, (stdout, stderr))
-        return Forked(pid, parent)
-
-    def _ended(self, pid: int, code: int) -> None:
-        process = self._running.get(pid)
-        if isinstance(process, Forked):
-            process.ended(code)
-            self._forget(process)
+    def _fork_server(self, image: Image) -> _ForkServer:
+        """Return the image's fork server: a new one if there is none or it is stale."""
+        server = self._fork_servers.get(image.folder)
+        if server is None or server.is_stale:
+            if server:
+                server.retire()
+            server = self._fork_servers[image.folder] = _ForkServer(image, self._ended)
+        return server
 
     def _reap(self) -> None:
-        for process in list(self._running.values()):
-            if isinstance(process, Child) and process.reap():
-                self._forget(process)
+        for pid, child in list(self._children.items()):
+            code = child.poll()
+            if code is not None:
+                del self._children[pid]
+                self._ended(pid, code if code >= 0 else 128 - code)
 
-    def _forget(self, process: Process) -> None:
-        del self._running[process.pid]
-        self._tell_guard(-process.pid)
+    def _ended(self, pid: int, code: int) -> None:
+        process = self._running.pop(pid, None)
+        if process is None:  # its fork was reported too late
+            return
+        # The rest of the group ends with its leader, as in a container. As long as the group has a member,
+        # the system gives its id to no other process, although the leader is already reaped.
+        process.signal(signal.SIGKILL)
+        process.exited.set_result(code)
+        self._tell_guard(-pid)
 
     def _tell_guard(self, group: int) -> None:
         with contextlib.suppress(BrokenPipeError):
             os.write(self._to_guard, b"%d\n" % group)
+
+
+class _ForkServer:
+    """The client of one image's fork server; calls `ended(pid, code)` when a forked process has ended."""
+
+    def __init__(self, image: Image, ended: Callable[[int, int], None]) -> None:
+        self._image = image
+        self._ended = ended
+        self._started = time.time()
+        self._children: set[int] = set()
+        self._forked: int | None = None
+        self._is_gone = self._is_retired = False
+        self._received = b""
+        self._socket, theirs = socket.socketpair()
+        self._socket.settimeout(_FORK_SECONDS)
+        python = image.entrypoint[: image.entrypoint.index("-m")]
+        with theirs:
+            self._process = subprocess.Popen(
+                [*python, "-P", str(_FORK_SERVER), image.package, str(theirs.fileno())],
+                env=dict(image.environment),
+                cwd=image.folder,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        asyncio.get_running_loop().add_reader(self._socket, self._receive)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the server has ended, or the image's code has changed since it started."""
+        return self._is_gone or any(
+            file.stat().st_mtime > self._started for file in self._image.folder.glob("*/*.py")
+        )
+
+    def fork(self, command: Command, stdout: int, stderr: int) -> int:
+        """Return the id of a new process; raise OSError when the server cannot fork it."""
+        request = {
+            "arguments": command.arguments[len(self._image.entrypoint) :],
+            "environment": dict(command.environment),
+            "folder": str(command.folder),
+        }
+        line = json.dumps(request).encode() + b"\n"
+        sent = socket.send_fds(self._socket, [line], [stdout, stderr])
+        self._socket.sendall(line[sent:])
+        self._forked = None
+        while self._forked is None:
+            if self._is_gone:
+                raise OSError(f"the fork server of {self._image.folder} has ended")
+            self._receive()
+        return self._forked
+
+    def retire(self) -> None:
+        """Stop the server as soon as it has no children left."""
+        self._is_retired = True
+        if not self._children:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+            self._process.wait()
+
+    def _receive(self) -> None:
+        try:
+            data = self._socket.recv(65_536)
+        except (ConnectionResetError, TimeoutError):
+            self._process.kill()
+            data = b""
+        *lines, self._received = (self._received + data).split(b"\n")
+        for line in lines:
+            match line.split():
+                case [b"forked", pid]:
+                    self._forked = int(pid)
+                    self._children.add(self._forked)
+                case [b"ended", pid, code]:
+                    self._end(int(pid), int(code))
+        if not data:
+            self._is_gone = True
+            asyncio.get_running_loop().remove_reader(self._socket)
+            for child in list(self._children):
+                self._end(child, 128 + signal.SIGKILL)
+
+    def _end(self, pid: int, code: int) -> None:
+        self._children.discard(pid)
+        # Later, because `fork` may not have returned this very process yet.
+        asyncio.get_running_loop().call_soon(self._ended, pid, code)
+        if self._is_retired:
+            self.retire()

@@ -21,6 +21,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from scripts.kube import discovery, identity
 from scripts.kube.api import Api
+from scripts.kube.container import Node
 from scripts.kube.database import Database
 from scripts.kube.deletion import Namespaces
 from scripts.kube.discovery import NODE, VERSION
@@ -36,7 +37,6 @@ from scripts.kube.events import Recorder
 from scripts.kube.images import Images, Source
 from scripts.kube.kinds import NODES
 from scripts.kube.kubelet import Kubelet
-from scripts.kube.node import Node, Slots
 from scripts.kube.objects import Json, now
 from scripts.kube.processes import Processes
 from scripts.kube.requests import WARNINGS, answer
@@ -78,7 +78,7 @@ async def _serve(settings: Settings) -> None:
     store, processes = Store(database), Processes()
     pods = _plain_path(settings.state.resolve()) / "pods"
     pods.mkdir(exist_ok=True)
-    node = Node(pods, store, Recorder(store), images, processes, Slots(settings.starting))
+    node = Node(pods, store, Recorder(store), images, processes, asyncio.Semaphore(settings.starting))
     kubelet, watches = Kubelet(node), Watches(store)
     store.create(NODES, _node())
     Namespaces(store)

@@ -158,14 +158,6 @@ def test_a_namespace_is_made_and_removed(cluster: Cluster) -> None:
     assert "deleted" in cluster.kubectl("delete", "namespace", name)
 
 
-def test_run_i_connects_the_pod_s_streams_and_removes_it(cluster: Cluster) -> None:
-    image = [f"--image={cluster.image}", "--image-pull-policy=IfNotPresent", "--restart=Never"]
-    script = "read word; echo got $word"
-    said = cluster.kubectl("run", "said", "-i", "--rm", *image, "--", "sh", "-c", script, input="fed\n")
-    assert "got fed" in said.splitlines()
-    assert "pod/said" not in cluster.kubectl("get", "pods", "-o", "name").split()
-
-
 def test_a_misspelt_field_and_a_wrong_type_are_refused_by_name(cluster: Cluster) -> None:
     for field, value in (("comand", ["ls"]), ("env", {"A": "b"})):
         manifest = cluster.manifest(container={field: value})

@@ -56,11 +56,11 @@ print(json.dumps({
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Images' folders whose program tells what it got: one that is started, one that is forked."""
-    folders = {name: tmp_path_factory.mktemp("image") for name in ("teller", "warm-teller")}
+    folders = {name: tmp_path_factory.mktemp("image") for name in ("teller", "preloaded-teller")}
     for folder in folders.values():
         (folder / "teller").mkdir()
         (folder / "teller" / "__main__.py").write_text(_PROGRAM)
-    (folders["warm-teller"] / "teller" / "preload.py").touch()
+    (folders["preloaded-teller"] / "teller" / "preload.py").touch()
     return folders
 
 
@@ -125,6 +125,12 @@ def test_what_is_not_served_is_refused_with_a_status(own: Endpoint) -> None:
         assert (code, status["kind"], status["reason"]) == (404, "Status", "NotFound")
 
 
+def test_a_container_s_stdin_is_refused_by_name(local: Cluster) -> None:
+    with pytest.raises(ApiException, match=r"spec\.containers\[0\]\.stdin: Forbidden") as error:
+        local.create(container={"stdin": True})
+    assert error.value.status == 422
+
+
 def test_it_listens_on_loopback_and_keeps_its_files_to_itself(own: Endpoint) -> None:
     listening = [
         each for each in psutil.Process(own.process.pid).net_connections() if each.status == "LISTEN"
@@ -134,7 +140,7 @@ def test_it_listens_on_loopback_and_keeps_its_files_to_itself(own: Endpoint) -> 
         assert stat.S_IMODE((own.state / name).stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("name", ["teller", "warm-teller"])
+@pytest.mark.parametrize("name", ["teller", "preloaded-teller"])
 def test_an_image_runs_its_package_in_a_clean_environment(
     local: Cluster, images: dict[str, Path], name: str
 ) -> None:
@@ -156,7 +162,7 @@ def test_an_image_runs_its_package_in_a_clean_environment(
     assert told["descriptors"] == [0, 1, 2]
 
 
-@pytest.mark.parametrize("name", ["teller", "warm-teller"])
+@pytest.mark.parametrize("name", ["teller", "preloaded-teller"])
 @pytest.mark.parametrize(
     ("args", "code", "says"),
     [(["exit", "0"], 0, "said"), (["exit", "3"], 3, "said"), (["fail"], 1, "on purpose"), (["die"], 143, "")],
@@ -169,7 +175,7 @@ def test_an_image_s_program_ends_as_it_likes(
     assert says in local.log(pod.metadata.name)
 
 
-@pytest.mark.parametrize("name", ["teller", "warm-teller"])
+@pytest.mark.parametrize("name", ["teller", "preloaded-teller"])
 def test_a_log_holds_output_and_errors_in_the_order_they_were_written(local: Cluster, name: str) -> None:
     pod = local.finished(containers=[{"name": "main", "image": name, "args": ["both"]}])
     said = local.log(pod.metadata.name).splitlines()
@@ -200,17 +206,17 @@ def parent_of(cluster: Cluster, name: str) -> psutil.Process:
         return psutil.Process(int(next(lines)))
 
 
-def test_a_warm_parent_forks_until_its_code_changes_or_it_is_killed(
+def test_a_fork_server_forks_until_its_code_changes_or_it_is_killed(
     local: Cluster, images: dict[str, Path]
 ) -> None:
     def another() -> str:
-        container = {"name": "main", "image": "warm-teller", "args": ["parent"]}
+        container = {"name": "main", "image": "preloaded-teller", "args": ["parent"]}
         return str(local.create_pod(containers=[container]).metadata.name)
 
     pods = [another(), another()]
     first = parent_of(local, pods[0])
     assert parent_of(local, pods[1]) == first
-    main = images["warm-teller"] / "teller" / "__main__.py"
+    main = images["preloaded-teller"] / "teller" / "__main__.py"
     main.write_text(main.read_text() + "# changed\n")
     pods.append(another())
     second = parent_of(local, pods[2])
