@@ -12,7 +12,6 @@ from airflow.sdk import DAG, Label, Param, TriggerRule, get_current_context, tas
 
 from dags import settings
 from dags.dag_runs import START_PATTERN, Cycle, go_on, is_triggered
-from dags.describe import happened
 from dags.notifications import RETRIES, SlackRetryPolicy, post_answer
 from dags.pods import PodOperator
 
@@ -76,7 +75,6 @@ def pod(command: str, *flags: str, **kwargs: Any) -> PodOperator:
             "command": command,
         },
         deferrable=settings.DEFERRED,
-        words=happened,
         strict_conf=True,
         **settings.POD,
         **kwargs,

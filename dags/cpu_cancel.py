@@ -11,7 +11,6 @@ from airflow.sdk import DAG, Param, get_current_context, task
 
 from dags import settings
 from dags.dag_runs import START_PATTERN
-from dags.describe import happened
 from dags.pods import PodOperator, delete_all
 
 DOC = """
@@ -40,7 +39,6 @@ with DAG(
         name="cpu-{{ params.start }}-cancel",
         args=["cancel", "--start", "{{ params.start }}"],
         labels={"app": "cluster-cpu", "start": "{{ params.start }}", "command": "cancel"},
-        words=happened,
         strict_conf=True,
         **settings.POD,
     )

@@ -18,7 +18,6 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from dags import settings
 from dags.dag_runs import Cycle, trigger, watch
-from dags.describe import happened
 from dags.notifications import RETRIES, SlackRetryPolicy, post_answer, post_failure, post_start
 from dags.pods import PodOperator
 
@@ -170,7 +169,6 @@ with DAG(
             "start": "{{ start_id({'dag_run': dag_run}) }}",
             "command": "store",
         },
-        words=happened,
         strict_conf=True,
         on_failure_callback=tell_of_failure,
         **settings.POD,

@@ -15,7 +15,6 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from dags import settings
 from dags.dag_runs import START_PATTERN, Cycle, GivenUp, go_on, run_id, runs_of, slow_runs_of, watch
-from dags.describe import happened
 from dags.notifications import SlackRetryPolicy, post_failure, post_outage, post_recovery
 from dags.outage import SCHEMA, Outage
 from dags.pods import WHY, PodOperator
@@ -164,7 +163,6 @@ with DAG(
         "-{{ params.cpu }}",
         args=["survey", "--start", "{{ params.start }}", "--cpu", "{{ params.cpu }}"],
         labels={"app": "cluster-cpu", "start": "{{ params.start }}", "command": "survey"},
-        words=happened,
         strict_conf=True,
         **settings.POD,
     )

@@ -115,7 +115,6 @@ class PodOperator(BaseOperator, BranchMixIn):
         (templated)
     :param refused: asked where the pod refuses what it is to do: which downstream task to follow all the
         same, or nothing, and the task fails
-    :param words: given the result, what it says to people, for the task's log; nothing where it has no words
     :param strict_conf: refuse a run whose conf has a key that is no parameter of the DAG
     :param deferrable: wait in the triggerer rather than in a worker; a worker only takes the result, and
         begins the task where only a worker can: where it is mapped, its args are made by a callable, or its
@@ -143,7 +142,6 @@ class PodOperator(BaseOperator, BranchMixIn):
         branch: Callable[[Result], str] | None = None,
         instead: str = "",
         refused: Callable[[], str] | None = None,
-        words: Callable[[Result], str] | None = None,
         strict_conf: bool = False,
         deferrable: bool = False,
         conn_id: str = "kubernetes_default",
@@ -161,7 +159,6 @@ class PodOperator(BaseOperator, BranchMixIn):
         self.branch = branch
         self.instead = instead
         self.refused = refused
-        self.words = words
         self.strict_conf = strict_conf
         self.conn_id = conn_id
         self.deferrable = deferrable
@@ -251,9 +248,9 @@ class PodOperator(BaseOperator, BranchMixIn):
         self.do_branch(context, task_id)
 
     def take(self, context: Context, result: Result) -> Result:
-        """Log the result, which is the pod's output, and follow the branch it leads to."""
-        if self.words and (said := self.words(result)):
-            self.log.info("%s", printable(said))
+        """Log the result, its field `sentence` first if it has one, and follow the branch it leads to."""
+        if isinstance(sentence := result.get("sentence"), str) and sentence:
+            self.log.info("%s", printable(sentence))
         self.log.info("%s", printable(json.dumps(result, ensure_ascii=False), 5000))
         if self.branch is None:
             return result

@@ -15,8 +15,7 @@ from airflow.sdk.exceptions import TaskDeferred
 from airflow.triggers.base import TriggerEvent
 from structlog.testing import capture_logs
 
-from dags import cpu, cpu_cancel, cpu_start, cpu_watch
-from dags.describe import happened
+from dags import cpu
 from dags.pods import WHY, PodOperator, PodTrigger
 from dags.pods import operator as module
 from dags.pods.manifest import Manifest
@@ -240,15 +239,19 @@ def logged(task: PodOperator, result: Any) -> list[str]:
     return [line["event"] for line in lines]
 
 
-def test_a_result_is_logged_in_words_and_then_as_it_is() -> None:
-    result = {"status": "stored", "instructions": 9}
-    assert logged(in_worker(PARAMS, words=happened), result) == [
-        "stored 9 instructions",
-        '{"status": "stored", "instructions": 9}',
+def test_sentence_of_a_result_is_logged_before_the_result() -> None:
+    result = {"sentence": "stored 9 instructions →\x9b31m", "instructions": 9}
+    assert logged(in_worker(PARAMS), result) == [
+        r"stored 9 instructions →\x9b31m",
+        r'{"sentence": "stored 9 instructions →\x9b31m", "instructions": 9}',
     ]
-    for task in (in_worker(PARAMS, words=happened), in_worker(PARAMS)):
-        assert logged(task, {"left": "→"}) == ['{"left": "→"}']
-        assert logged(task, {"left": "\x9b31m\u202e"}) == [r'{"left": "\x9b31m\u202e"}']
+
+
+@pytest.mark.parametrize("result", [{}, {"sentence": ""}, {"sentence": 9}, {"sentence": ["a", None]}])
+def test_result_without_a_sentence_is_logged_as_it_is(result: dict[str, Any]) -> None:
+    for more, text in (("→", "→"), ("\x9b31m\u202e", r"\x9b31m\u202e")):
+        [line] = logged(in_worker(PARAMS), {"left": more, **result})
+        assert line.startswith(f'{{"left": "{text}"')
 
 
 @pytest.mark.parametrize("result", [{}, {"status": "ok"}, {"status": "ok", "cycle": "1"}])
@@ -259,8 +262,3 @@ def test_a_result_that_the_branch_can_t_read_is_refused(
     with pytest.raises(PodRefused, match="the pod's result lacks what the task needs: ") as raised:
         in_worker(PARAMS, branch=cpu.after).resume(context, {"result": result})
     assert str(result)[1:-1] in str(raised.value)
-
-
-def test_every_pod_of_ours_is_told_of_in_words() -> None:
-    pods = [task for one in (cpu, cpu_cancel, cpu_start, cpu_watch) for task in one.dag.tasks]
-    assert {task.words for task in pods if isinstance(task, PodOperator)} == {happened}
