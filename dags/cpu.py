@@ -66,7 +66,7 @@ def pod(command: str, *flags: str, **kwargs: Any) -> PodOperator:
     """The pod that runs one command of the image on this run's CPU."""
     return PodOperator(
         name=f"cpu-{{{{ params.start }}}}-{{{{ params.cpu }}}}-{{{{ params.cycle }}}}-{command}",
-        args=[command, "--start", "{{ params.start }}", "--cpu", "{{ params.cpu }}", *flags],
+        arguments=[command, "--start", "{{ params.start }}", "--cpu", "{{ params.cpu }}", *flags],
         labels={
             "app": "cluster-cpu",
             "start": "{{ params.start }}",
@@ -105,9 +105,9 @@ with DAG(
         "--cycles",
         "{{ params.cycles }}",
         task_id="execute",
-        instead="{{ 'load' if params.cycle == 0 else '' }}",
+        skip_to="{{ 'load' if params.cycle == 0 else '' }}",
         branch=after,
-        refused=gone_on,
+        on_refusal=gone_on,
     )
     load = pod("load", "--once", task_id="load", branch=after)
 

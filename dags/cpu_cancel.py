@@ -37,7 +37,7 @@ with DAG(
     cancel = PodOperator(
         task_id="cancel",
         name="cpu-{{ params.start }}-cancel",
-        args=["cancel", "--start", "{{ params.start }}"],
+        arguments=["cancel", "--start", "{{ params.start }}"],
         labels={"app": "cluster-cpu", "start": "{{ params.start }}", "command": "cancel"},
         strict_conf=True,
         **settings.POD,

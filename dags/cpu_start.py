@@ -163,7 +163,7 @@ with DAG(
     store = PodOperator(
         task_id="store",
         name="cpu-{{ start_id({'dag_run': dag_run}) }}-store",
-        args=store_args,
+        arguments=store_args,
         labels={
             "app": "cluster-cpu",
             "start": "{{ start_id({'dag_run': dag_run}) }}",

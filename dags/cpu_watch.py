@@ -17,7 +17,7 @@ from dags import settings
 from dags.dag_runs import START_PATTERN, Cycle, GivenUp, go_on, run_id, runs_of, slow_runs_of, watch
 from dags.notifications import SlackRetryPolicy, post_failure, post_outage, post_recovery
 from dags.outage import SCHEMA, Outage
-from dags.pods import WHY, PodOperator
+from dags.pods import REASON_KEY, PodOperator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -93,7 +93,7 @@ def trouble_of(ti: RuntimeTaskInstanceProtocol) -> tuple[str, str, str] | None:
         trouble = f"{task} {hashlib.sha256(' '.join(given_up).encode()).hexdigest()[:8]}"
     else:
         return None
-    return task, trouble, ti.xcom_pull(task_ids=task, key=WHY) or "it left no reason: see its log"
+    return task, trouble, ti.xcom_pull(task_ids=task, key=REASON_KEY) or "it left no reason: see its log"
 
 
 def posted(tell: Callable[..., object], *args: Any) -> bool:
@@ -161,7 +161,7 @@ with DAG(
         task_id="survey",
         name="cpu-{{ params.start }}-survey-{{ dag_run.run_after.strftime('%Y%m%d-%H%M%S') }}"
         "-{{ params.cpu }}",
-        args=["survey", "--start", "{{ params.start }}", "--cpu", "{{ params.cpu }}"],
+        arguments=["survey", "--start", "{{ params.start }}", "--cpu", "{{ params.cpu }}"],
         labels={"app": "cluster-cpu", "start": "{{ params.start }}", "command": "survey"},
         strict_conf=True,
         **settings.POD,
@@ -211,7 +211,7 @@ with DAG(
                 ]
             )
             ti.xcom_push(key=GIVEN_UP, value=[*lost, *sorted(given_up)])
-            ti.xcom_push(key=WHY, value=why)
+            ti.xcom_push(key=REASON_KEY, value=why)
             raise AirflowFailException(why)
         return resumed
 

@@ -56,8 +56,8 @@ TTL_SECONDS = ttl(os.environ.get("CPU_TTL", "") or "604800")
 POD: dict[str, Any] = {
     "namespace": os.environ.get("CPU_NAMESPACE", "cpu-jobs"),
     "image": os.environ.get("CPU_IMAGE", "cpu:dev"),
-    "env": {"RESULT_FILE": "/dev/termination-log", "CPU_TTL": str(TTL_SECONDS)},
-    "secret_env": {"REDIS_URL": (os.environ.get("CPU_SECRET", "cpu-redis"), "url")},
+    "env_vars": {"RESULT_FILE": "/dev/termination-log", "CPU_TTL": str(TTL_SECONDS)},
+    "secret_env_vars": {"REDIS_URL": (os.environ.get("CPU_SECRET", "cpu-redis"), "url")},
 }
 # Every task may be tried again, soon at first: it is made to find what an earlier try did.
 RETRIES: dict[str, Any] = {

@@ -1,30 +1,29 @@
-"""Run one pod and take its result: create, watch, read the termination message, clean up.
+"""Run a container as an Airflow task: create a pod, watch it, take its result, delete it.
 
-This folder knows nothing of CPUs. Take it along for any container that ends by leaving one JSON
-object in its termination message (``/dev/termination-log``, at most 4,096 bytes): no sidecar, no
-shared volume, no exec.
+This package knows nothing of CPUs: use it for any container that leaves one JSON object as its termination
+message (``/dev/termination-log``, at most 4,096 bytes). It needs no sidecar, no shared volume and no exec.
+docs/pods.md is its guide.
 
-What keeps Airflow from giving the result back as it was is refused: numbers beyond 64 bits, NaN, NUL, half a
-surrogate pair, keys that begin with ``__``, more than 32 levels. Our container is ``main``: others that a
-cluster puts into the pod, such as a service mesh's, may run on after it, and go with the pod.
+A pod's name is its identity. A task that is tried again finds the pod of the first try and waits for it or
+takes its result; only a pod that has failed is replaced. So a job must tolerate being run again.
 
-A pod's name is its identity. A task that is tried again finds the pod of the first try and waits for
-it or takes its result; only a pod that failed is replaced. So a job must stand being run again, which
-is what the guard of a CPU cycle is for.
+A result that Airflow would not return unchanged is refused: numbers beyond 64 bits, NaN, NUL, half a
+surrogate pair, keys that begin with ``__``, more than 32 levels. The container is named ``main``; others
+that a cluster adds to the pod, such as a service mesh's, may outlive it, and are deleted with the pod.
 
-Exit codes: 0, the result is in the termination message; 2, trying again can't help, and the task fails
-at once; any other, the task is tried again. What else fails at once, and what is waited for, is in two
-tables: TROUBLES in status.py, REFUSALS in api.py.
+Exit codes: 0 is success; 2 fails the task at once, as another try cannot help; any other is tried again.
+errors.py has the tables of all other causes, each with what happens and a remedy.
 """
 
+from dags.pods.errors import PodFailed, PodRefused
 from dags.pods.manifest import Manifest, manifest_of
-from dags.pods.operator import WHY, PodOperator, PodTrigger
+from dags.pods.operator import REASON_KEY, PodOperator
 from dags.pods.result import Result
 from dags.pods.runner import delete_all, ended_before, run_pod
-from dags.pods.status import PodFailed, PodRefused
+from dags.pods.trigger import PodTrigger
 
 __all__ = [
-    "WHY",
+    "REASON_KEY",
     "Manifest",
     "PodFailed",
     "PodOperator",

@@ -1,4 +1,4 @@
-"""What a DAG run was asked for: Airflow takes a key of its conf that is no parameter, and ignores it."""
+"""Refuse a DAG run whose conf has unknown keys: Airflow would accept and ignore them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from dags.pods.status import PodRefused
+from dags.pods.errors import PodRefused
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-SHOWN = 60  # characters of a key
-NAMED = 5  # keys
+MAX_KEY_LENGTH = 60
+"""Characters of a key that the error quotes."""
+MAX_KEYS = 5
+"""Keys that the error names."""
 
 
 def check_conf(context: Context) -> None:
-    """Raise PodRefused where the run's conf has keys that are no parameters of its DAG."""
+    """Raise PodRefused if the run's conf has keys that are not parameters of its DAG."""
     known = list(context["dag"].params)
     unknown = {key: value for key, value in context["params"].items() if key not in known}
     if unknown:
@@ -24,19 +26,19 @@ def check_conf(context: Context) -> None:
 
 
 def unknown_keys(dag_id: str, unknown: Mapping[str, Any], known: Collection[str]) -> str:
-    """Return the sentence that names the keys, each with what was probably meant.
+    """Return the error message: each unknown key, with the parameter that was probably meant.
 
     >>> unknown_keys("cpu_start", {"Program": "nop +0"}, ["program", "cycles"])
     "DAG cpu_start has no parameter 'Program' (did you mean 'program'?); its parameters are program, cycles"
     """
-    keys = [f"{key[:SHOWN]!a}{_meant(key, value, known)}" for key, value in unknown.items()]
-    named = ", ".join([*keys[:NAMED], *([f"{len(keys) - NAMED} more"] if len(keys) > NAMED else [])])
+    keys = [f"{key[:MAX_KEY_LENGTH]!a}{_suggestion(key, value, known)}" for key, value in unknown.items()]
+    named = ", ".join([*keys[:MAX_KEYS], *([f"{len(keys) - MAX_KEYS} more"] if len(keys) > MAX_KEYS else [])])
     return f"DAG {dag_id} has no parameter {named}; its parameters are {', '.join(known)}"
 
 
-def _meant(key: str, value: Any, known: Collection[str]) -> str:
+def _suggestion(key: str, value: Any, known: Collection[str]) -> str:
     if isinstance(value, Mapping) and any(inner in known for inner in value):
-        return " (give what is in it directly)"
+        return " (give its content directly)"
     by_lower = {name.lower(): name for name in known}
-    found = get_close_matches(key[:SHOWN].lower(), by_lower, n=1)
+    found = get_close_matches(key[:MAX_KEY_LENGTH].lower(), by_lower, n=1)
     return f" (did you mean {by_lower[found[0]]!r}?)" if found else ""

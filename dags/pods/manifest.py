@@ -1,36 +1,36 @@
-"""The pod that is asked for."""
+"""The manifest of a pod: one restricted container."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# As the Kubernetes API takes it; Any, for the client's types ask for its own classes.
 Manifest = Any
+"""A pod as the Kubernetes API takes it: dicts and lists. Any, as the client's types ask for its classes."""
 
 MAIN = "main"
-"""The name of our container: a cluster may put others into the pod, such as a service mesh's."""
+"""The name of our container. A cluster may add others to the pod, such as a service mesh's."""
 
 
 def manifest_of(
     name: str,
     namespace: str,
     image: str,
-    args: Sequence[str],
+    arguments: Sequence[str],
     labels: Mapping[str, str],
-    env: Mapping[str, str],
-    secret_env: Mapping[str, Sequence[str]],
-    deadline_seconds: int,
+    env_vars: Mapping[str, str],
+    secret_env_vars: Mapping[str, Sequence[str]],
+    active_deadline_seconds: int,
 ) -> Manifest:
     """Return a pod with one container that meets the ``restricted`` Pod Security Standard.
 
-    ``secret_env`` maps a variable to (Secret's name, key). Kubernetes expands ``$(NAME)`` in arguments;
-    ``$$`` stands for a literal ``$``, so that nothing in them is taken for a variable.
+    ``secret_env_vars`` maps a variable to (Secret's name, key). The arguments are passed literally:
+    Kubernetes would expand ``$(NAME)`` in them, so each ``$`` is escaped as ``$$``.
     """
-    plain = [{"name": key, "value": value} for key, value in env.items()]
+    plain = [{"name": variable, "value": value} for variable, value in env_vars.items()]
     secret = [
-        {"name": variable, "valueFrom": {"secretKeyRef": {"name": name_, "key": key}}}
-        for variable, (name_, key) in secret_env.items()
+        {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret_name, "key": key}}}
+        for variable, (secret_name, key) in secret_env_vars.items()
     ]
     return {
         "apiVersion": "v1",
@@ -39,7 +39,7 @@ def manifest_of(
         "spec": {
             "restartPolicy": "Never",
             "terminationGracePeriodSeconds": 5,
-            "activeDeadlineSeconds": deadline_seconds,
+            "activeDeadlineSeconds": active_deadline_seconds,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
@@ -48,7 +48,7 @@ def manifest_of(
                     "name": MAIN,
                     "image": image,
                     "imagePullPolicy": "IfNotPresent",
-                    "args": [arg.replace("$", "$$") for arg in args],
+                    "args": [argument.replace("$", "$$") for argument in arguments],
                     "env": plain + secret,
                     "terminationMessagePolicy": "FallbackToLogsOnError",
                     "resources": {

@@ -1,13 +1,13 @@
-"""Text from outside as logs, XComs and databases can keep it."""
+"""Make text from outside safe for logs, XComs and databases."""
 
 from __future__ import annotations
 
 
 def printable(text: str, most: int = 2000) -> str:
-    """Return the text with what can't be printed as an escape, and its middle left out if it is too long.
+    """Return the text with unprintable characters escaped, at most ``most`` characters of it.
 
-    Lines and tabs stay. A NUL, which PostgreSQL refuses, and half a surrogate pair, which no encoder takes,
-    become ``\\x00`` and ``\\ud800``.
+    A longer text loses its middle. Line breaks and tabs are kept. A NUL, which PostgreSQL refuses, becomes
+    ``\\x00``; half a surrogate pair, which no encoder accepts, becomes ``\\ud800``.
     """
     if not text.isprintable():
         text = "".join(one if one.isprintable() or one in "\n\t" else repr(one)[1:-1] for one in text)

@@ -1,47 +1,47 @@
-"""One pod on the Kubernetes API, from create to clean-up."""
+"""A pod's life: create or find it, wait until it has finished, take its result, delete it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from contextlib import aclosing
+from typing import TYPE_CHECKING
 
-from dags.pods.client import Client, api_trouble, connect, may_pass, watch_of, words_of
+from dags.pods.client import Client, connect
+from dags.pods.errors import PodFailed, PodRefused, api_error, describe_api_error
 from dags.pods.manifest import Manifest
-from dags.pods.printable import describe, printable
+from dags.pods.printable import printable
+from dags.pods.requests import create_pod, delete_pod, delete_pod_named, read_pod, watch_pods, watch_until
 from dags.pods.result import Result
 from dags.pods.status import (
-    PodFailed,
-    PodRefused,
-    Trouble,
+    describe_waiting,
     has_failed,
     is_finished,
-    named,
     result_of,
-    trouble_of,
-    why_waiting,
+    title,
+    waiting_reason_of,
 )
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from kubernetes_asyncio.client import CoreV1Api, V1Pod
+    from kubernetes_asyncio.client import V1Pod
 
 LOG = logging.getLogger(__name__)
 
-# Beyond the pod's own deadline: time to be scheduled, to have its image pulled, to be told of.
 GRACE_SECONDS = 600
-# Long enough to be told of all pods there are.
-LOOK_SECONDS = 5
+"""Beyond the pod's own deadline: for scheduling, pulling the image and reporting."""
+LIST_SECONDS = 5
+"""Long enough for a watch to report all existing pods."""
 
 
 async def run_pod(conn_id: str, manifest: Manifest) -> Result:
-    """Run the pod to its end, whoever created it, and delete it once its result is taken.
+    """Run the pod until it has finished, delete it and return its result.
 
-    Raises PodRefused or PodFailed. A pod that failed is left for people to look at; one that can't start
-    is not.
+    A pod of the same name that an earlier try created is taken over, unless it has failed: then it is
+    replaced. Raises PodRefused or PodFailed. A pod that failed is kept for people to look at; one that
+    cannot start is deleted.
     """
     from kubernetes_asyncio.client import ApiException
 
@@ -50,204 +50,127 @@ async def run_pod(conn_id: str, manifest: Manifest) -> Result:
     async with connect(conn_id) as client:
         try:
             async with asyncio.timeout(seconds) as deadline:
-                pod = await ended(client, await created(client, manifest))
+                pod = await wait_until_finished(client, await find_or_create(client, manifest))
         except ApiException as error:
-            raise api_trouble(manifest, error) from error
+            raise api_error(manifest, error) from error
         except TimeoutError as error:
             if not deadline.expired():
                 raise
-            what = f"pod {name} in namespace {namespace} did not end within {seconds} s"
-            raise PodFailed(f"{what} (kubectl describe pod tells what it waits for)") from error
+            raise PodFailed(
+                f"pod {name} in namespace {namespace} did not end within {seconds} s "
+                "(kubectl describe pod tells what it waits for)"
+            ) from error
         result = result_of(pod)
-        await clean_up(client, pod)
+        await _clean_up(client, pod)
         return result
 
 
-async def created(client: Client, manifest: Manifest) -> V1Pod:
-    """Create the pod, or find the one an earlier try created; one that failed is replaced."""
-    from kubernetes_asyncio.client import ApiException
-
-    namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
-    while True:
-        try:
-            return await client.call(lambda api: api.create_namespaced_pod(namespace, manifest))
-        except ApiException as error:
-            if error.status != 409:
-                raise
-        try:
-            pod = await client.call(lambda api: api.read_namespaced_pod(name, namespace))
-        except ApiException as error:
-            if error.status != 404:
-                raise
-            continue  # gone between the two calls
-        if pod.metadata.deletion_timestamp is None and not has_failed(pod):
-            return pod
-        try:
-            await delete(client, pod)
-        except ApiException as error:
-            raise api_trouble(manifest, error, to=" to delete the failed") from error
-        await watched(client, pod, lambda _: False)
-
-
-async def ended(client: Client, pod: V1Pod) -> V1Pod:
-    """Return the pod once it has ended.
-
-    Raises PodFailed when it is deleted before, PodRefused when it can't start.
-    """
-    while not is_finished(pod):
-        later = await past(client, pod, trouble_of(pod))
-        if later is None:
-            raise PodFailed(f"{named(pod)} was deleted before it ended")
-        pod = later
-    return pod
-
-
-async def past(client: Client, pod: V1Pod, trouble: Trouble | None) -> V1Pod | None:
-    """Return the pod once it has ended or its trouble is another one, or none; None once it is deleted.
-
-    When the trouble has not passed in its time, deletes the pod and raises PodRefused.
-    """
-    if trouble is None or trouble.patience:
-        try:
-            async with asyncio.timeout(trouble.patience if trouble else None) as patience:
-                return await watched(client, pod, lambda pod: is_finished(pod) or trouble_of(pod) != trouble)
-        except TimeoutError:
-            if trouble is None or not patience.expired():
-                raise
-    await clean_up(client, pod, 0)
-    # As it was at first: a kubelet that waits before it pulls again no longer tells why it has to.
-    raise PodRefused(f"{named(pod)} can't start: {why_waiting(pod)} ({trouble.remedy})")
-
-
-async def watched(client: Client, pod: V1Pod, done: Callable[[V1Pod], bool]) -> V1Pod | None:
-    """Watch from the pod as it is known until it is done; return None once it is deleted."""
-    from kubernetes_asyncio.client import ApiException
-
-    namespace, name, uid = pod.metadata.namespace, pod.metadata.name, pod.metadata.uid
-    while not done(pod):
-        try:
-            seen = await client.authorized(partial(watch_once, pod=pod, done=done))
-            if seen is None or done(seen):
-                return seen
-        except Exception as error:
-            if not may_pass(error) and getattr(error, "status", None) != 410:
-                raise
-            await asyncio.sleep(0.2)  # a watch that breaks at once is not begun again at once
-        # The stream has ended, broke or began too long ago: look again, then watch from there.
-        try:
-            pod = await client.call(lambda api: api.read_namespaced_pod(name, namespace))
-        except ApiException as error:
-            if error.status == 404:
-                return None
-            raise
-        if pod.metadata.uid != uid:
-            return None
-    return pod
-
-
-async def watch_once(api: CoreV1Api, pod: V1Pod, done: Callable[[V1Pod], bool]) -> V1Pod | None:
-    """Return the pod once it is done, or as it was when the stream ended; None once it is deleted."""
-    uid = pod.metadata.uid
-    async with watch_of(api).stream(
-        api.list_namespaced_pod,
-        pod.metadata.namespace,
-        field_selector=f"metadata.name={pod.metadata.name}",
-        resource_version=pod.metadata.resource_version,
-        timeout_seconds=60,
-        _request_timeout=90,
-    ) as events:
-        try:
-            async for event in events:
-                if not isinstance(event, dict):
-                    break  # a proxy's page, in place of the API's answer
-                pod = event["object"]
-                if event["type"] == "DELETED" or pod.metadata.uid != uid:
-                    return None
-                if done(pod):
-                    return pod
-        finally:
-            # Closed politely, the connection would wait for an answer beyond the event loop's end.
-            connection = events.resp and events.resp.connection
-            if connection and connection.transport:
-                connection.transport.abort()
-    return pod
-
-
-async def delete(client: Client, pod: V1Pod, grace_seconds: int = 1) -> None:
-    """Delete this very pod, not a later one of its name; 0 seconds: do not wait for the node's word."""
-    from kubernetes_asyncio.client import ApiException
-
-    options: Any = {"preconditions": {"uid": pod.metadata.uid}, "gracePeriodSeconds": grace_seconds}
-    name, namespace = pod.metadata.name, pod.metadata.namespace
-    try:
-        await client.call(lambda api: api.delete_namespaced_pod(name, namespace, body=options))
-    except ApiException as error:
-        if error.status not in (404, 409):
-            raise
-
-
-async def clean_up(client: Client, pod: V1Pod, grace_seconds: int = 1) -> None:
-    """Delete a pod whose outcome is known already; when that fails, log it and leave the pod."""
-    try:
-        await delete(client, pod, grace_seconds)
-    except Exception as error:
-        log_left(pod.metadata.name, pod.metadata.namespace, error)
-
-
-async def delete_by_name(conn_id: str, manifest: Manifest) -> None:
-    """Delete the pod of a task that has ended otherwise, if it is still there; log it when that fails."""
+async def find_or_create(client: Client, manifest: Manifest) -> V1Pod:
+    """Create the pod, or return the one that an earlier try created; replace that one if it has failed."""
     from kubernetes_asyncio.client import ApiException
 
     name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
+    while True:
+        created = await create_pod(client, manifest)
+        if created is not None:
+            return created
+        found = await read_pod(client, name, namespace)
+        if found is None:
+            continue  # deleted between the two requests
+        if found.metadata.deletion_timestamp is None and not has_failed(found):
+            return found
+        try:
+            await delete_pod(client, found)
+        except ApiException as error:
+            raise api_error(manifest, error, action="to delete the failed") from error
+        await wait_until_deleted(client, found)
+
+
+async def wait_until_deleted(client: Client, pod: V1Pod) -> None:
+    """Return once the pod is deleted."""
+    await watch_until(client, pod, lambda _: False)
+
+
+async def wait_until_finished(client: Client, pod: V1Pod) -> V1Pod:
+    """Return the pod once it has finished.
+
+    Raises PodFailed if it is deleted before, PodRefused if it cannot start.
+    """
+    while not is_finished(pod):
+        changed = await wait_out(client, pod)
+        if changed is None:
+            raise PodFailed(f"{title(pod)} was deleted before it ended")
+        pod = changed
+    return pod
+
+
+async def wait_out(client: Client, pod: V1Pod) -> V1Pod | None:
+    """Return the pod once it has finished, or its reason to wait is another or none; None once it is deleted.
+
+    If that takes longer than the reason may last, deletes the pod and raises PodRefused.
+    """
+    reason = waiting_reason_of(pod)
+    try:
+        async with asyncio.timeout(reason.seconds if reason else None) as limit:
+            return await watch_until(
+                client, pod, lambda pod: is_finished(pod) or waiting_reason_of(pod) != reason
+            )
+    except TimeoutError:
+        if reason is None or not limit.expired():
+            raise
+    await _clean_up(client, pod, 0)
+    # With the first message: a kubelet that waits before it pulls again no longer says why it has to.
+    raise PodRefused(f"{title(pod)} can't start: {describe_waiting(pod)} ({reason.remedy})")
+
+
+async def delete_by_name(conn_id: str, manifest: Manifest) -> None:
+    """Delete the pod of a task that has ended without it, if it exists; log it if that fails."""
+    name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
     try:
         async with connect(conn_id) as client:
-            await client.call(lambda api: api.delete_namespaced_pod(name, namespace))
+            await delete_pod_named(client, name, namespace)
     except Exception as error:
-        if not (isinstance(error, ApiException) and error.status == 404):
-            log_left(name, namespace, error)
-
-
-def log_left(name: str, namespace: str, error: Exception) -> None:
-    """Log why a pod was not deleted."""
-    from kubernetes_asyncio.client import ApiException
-
-    why = f"{error.status} {words_of(error)}" if isinstance(error, ApiException) else describe(error)
-    what = f"Pod {name} in namespace {namespace} is left there, as it could not be deleted: {why}"
-    LOG.warning("%s", printable(what))
+        _log_kept(name, namespace, error)
 
 
 def is_idle(pod: V1Pod) -> bool:
-    """Whether a pod has failed or waits to begin."""
+    """Return whether a pod has failed or has not started."""
     return pod.status.phase == "Pending" or has_failed(pod)
 
 
 def ended_before(moment: datetime) -> Callable[[V1Pod], bool]:
-    """Return whether a pod has ended and was created before that moment, as a function of the pod."""
+    """Return a function that tells whether a pod has finished and was created before that moment."""
     return lambda pod: bool(is_finished(pod) and pod.metadata.creation_timestamp < moment)
 
 
 async def delete_all(
     conn_id: str, namespace: str, labels: Mapping[str, str], chosen: Callable[[V1Pod], bool] = is_idle
 ) -> list[str]:
-    """Delete the chosen ones of the pods with these labels; return their names.
+    """Delete the chosen pods among those with these labels; return their names.
 
-    A watch begins with what there is, so that nobody needs the right to list.
+    A watch reports the existing pods first, so the account does not need the right to list.
     """
     deleted: list[str] = []
-    async with connect(conn_id) as client:
-
-        async def look(api: CoreV1Api) -> None:
-            async with watch_of(api).stream(
-                api.list_namespaced_pod,
-                namespace,
-                label_selector=",".join(f"{name}={value}" for name, value in labels.items()),
-                timeout_seconds=LOOK_SECONDS,
-            ) as events:
-                async for event in events:
-                    pod = event["object"]
-                    if event["type"] == "ADDED" and chosen(pod) and pod.metadata.deletion_timestamp is None:
-                        await delete(client, pod, 0)
-                        deleted.append(pod.metadata.name)
-
-        await client.authorized(look)
+    selector = ",".join(f"{name}={value}" for name, value in labels.items())
+    async with (
+        connect(conn_id) as client,
+        aclosing(watch_pods(client, namespace, LIST_SECONDS, label_selector=selector)) as events,
+    ):
+        async for kind, pod in events:
+            if kind == "ADDED" and chosen(pod) and pod.metadata.deletion_timestamp is None:
+                await delete_pod(client, pod, 0)
+                deleted.append(pod.metadata.name)
     return deleted
+
+
+async def _clean_up(client: Client, pod: V1Pod, grace_seconds: int = 1) -> None:
+    """Delete a pod whose outcome is known; if that fails, log it and keep the pod."""
+    try:
+        await delete_pod(client, pod, grace_seconds)
+    except Exception as error:
+        _log_kept(pod.metadata.name, pod.metadata.namespace, error)
+
+
+def _log_kept(name: str, namespace: str, error: Exception) -> None:
+    message = f"Pod {name} in namespace {namespace} is left there, as it could not be deleted: "
+    LOG.warning("%s", printable(message + describe_api_error(error)))

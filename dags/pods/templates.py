@@ -1,4 +1,4 @@
-"""A pod's templates, rendered all at once."""
+"""Render a pod's templates, and decide who can: the triggerer or only a worker."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import SandboxedEnvironment
 
 from dags.pods.conf import check_conf
+from dags.pods.errors import PodRefused
 from dags.pods.printable import describe
-from dags.pods.status import PodRefused
 
 if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
 
-# What a triggerer knows by itself. It asks its supervisor for all else, and where that does not understand
-# the question, as with ti.xcom_pull, it waits for the answer for ever.
 KNOWN_TO_TRIGGERER = {"params", "dag_run", "run_id"}
+"""The names that a triggerer knows by itself.
+
+It asks its supervisor for any other. Where that does not understand the question, as with ``ti.xcom_pull``,
+the triggerer waits for ever.
+"""
 
 
 def needs_worker(templates: Iterable[str]) -> bool:
-    """Whether only a worker can render the templates, or say what is wrong with them."""
+    """Return whether only a worker can render the templates, or report what is wrong with them."""
     try:
         names = find_undeclared_variables(SandboxedEnvironment().parse("\n".join(templates)))
     except TemplateError:
@@ -36,9 +39,9 @@ def needs_worker(templates: Iterable[str]) -> bool:
 class Templated(Protocol):
     """What the operator and its trigger have in common."""
 
-    pod_name: str
-    instead: str
-    args: Any  # strings; of the operator, also a callable that makes them
+    name: str
+    skip_to: str
+    arguments: Any  # a list of strings; of the operator, also a callable that returns one
     labels: Mapping[str, str]
     strict_conf: bool
 
@@ -46,24 +49,25 @@ class Templated(Protocol):
 
 
 def render(pod: Templated, context: Context, jinja_env: jinja2.Environment) -> None:
-    """Render the templates in place, as one: to compile a template takes a millisecond, however short it is.
+    """Render the templates in place. Arguments that a callable returns are taken literally.
 
-    Arguments that a callable makes are taken as they are. Raises PodRefused where a template is wrong, or the
-    run's conf is not allowed.
+    All are rendered as one template: compiling takes a millisecond, however short a template is.
+    Raises PodRefused if a template is wrong, or the run's conf has unknown keys and ``strict_conf`` is set.
     """
     if pod.strict_conf:
         check_conf(context)
-    templates = [pod.pod_name, pod.instead, *pod.labels.values()]
-    if callable(pod.args):
-        pod.args = list(pod.args(context=context, jinja_env=jinja_env))
+    templates = [pod.name, pod.skip_to, *pod.labels.values()]
+    is_callable = callable(pod.arguments)
+    if is_callable:
+        pod.arguments = list(pod.arguments(context=context, jinja_env=jinja_env))
     else:
-        templates += pod.args
-    separator = secrets.token_hex()  # nobody's parameter holds it
+        templates += pod.arguments
+    separator = secrets.token_hex()  # in no one's parameters
     try:
         rendered = pod.render_template(separator.join(templates), context, jinja_env).split(separator)
     except TemplateError as error:
         raise PodRefused(f"a template of the pod can't be rendered: {describe(error)}") from error
-    pod.pod_name, pod.instead, *rendered = rendered
-    pod.labels = dict(zip(pod.labels, rendered, strict=False))
-    if made := rendered[len(pod.labels) :]:
-        pod.args = made
+    pod.name, pod.skip_to, *rest = rendered
+    pod.labels = dict(zip(pod.labels, rest, strict=False))
+    if not is_callable:
+        pod.arguments = rest[len(pod.labels) :]

@@ -16,7 +16,7 @@ from kubernetes_asyncio.watch import Watch
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
 from dags.pods import manifest_of
-from dags.pods.status import end_of, is_finished
+from dags.pods.status import is_finished, termination_of
 from scripts.local.settings import SECRET, Settings
 
 DEADLINE = 120
@@ -83,7 +83,7 @@ class Bare:
                 pod = event["object"]
                 if is_finished(pod):
                     break
-        end = end_of(pod)
+        end = termination_of(pod)
         await self._api.delete_namespaced_pod(name, pod.metadata.namespace)
         if end is None or end.exit_code:
             raise PodFailed(f"pod {name} came to nothing: {pod.status.phase} {pod.status.message or end}")

@@ -13,7 +13,7 @@ from kubernetes.client.exceptions import ApiException
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from dags.pods import manifest_of
-from dags.pods.status import end_of, is_finished
+from dags.pods.status import is_finished, termination_of
 
 PATIENCE = 120
 """Seconds a pod may take."""
@@ -35,7 +35,7 @@ class Pods:
         self._api.create_namespaced_pod(self._namespace, made)
         pods = self._api.list_namespaced_pod
         pod = self._until(pods, name, is_finished)
-        end = end_of(pod)
+        end = termination_of(pod)
         if end is None or end.exit_code:
             sys.exit(f"pod {name} failed: {end.message if end else pod.status.message}")
         self._api.delete_namespaced_pod(name, self._namespace, grace_period_seconds=0)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
 
-from dags.pods import WHY
+from dags.pods import REASON_KEY
 from scripts.notes.markdown import literal
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def on_dag_run_success(dag_run: DagRun, msg: str) -> None:
 
 @hookimpl
 def on_dag_run_failed(dag_run: DagRun, msg: str) -> None:
-    write_note(dag_run, WHY)
+    write_note(dag_run, REASON_KEY)
 
 
 def write_note(dag_run: DagRun, key: str) -> None:

@@ -92,7 +92,7 @@ async def test_the_service_account_can_delete_the_pod_of_a_task_that_was_ended(
 ) -> None:
     made = manifest(account.namespace, account.image, "sleep 60")
     async with connect(connection) as api:
-        await runner.created(api, made)
+        await runner.find_or_create(api, made)
     await runner.delete_by_name(connection, made)
     await asyncio.to_thread(cluster.until_gone, made["metadata"]["name"])
 

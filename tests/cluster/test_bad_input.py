@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from dags import pods
-from dags.pods import client, status
+from dags.pods import client, errors
 from tests.cluster.conftest import until_counted
 from tests.cluster.pods import LEAVE_A_RESULT, RESULT, manifest
 from tests.support.cluster import Cluster, runs
@@ -44,14 +44,14 @@ async def test_the_error_of_an_evicted_pod_names_the_resource_and_is_tried_again
     made["spec"]["activeDeadlineSeconds"] = 240  # the kubelet measures volumes only from time to time
     made["spec"]["volumes"] = [{"name": "full", "emptyDir": {"sizeLimit": "1Mi"}}]
     made["spec"]["containers"][0]["volumeMounts"] = [{"name": "full", "mountPath": "/full"}]
-    with pytest.raises(pods.PodFailed, match=r'Evicted\): .*"full" exceeds the limit "1Mi".*\(the node must'):
+    with pytest.raises(pods.PodFailed, match=r'Evicted\): .*"full" exceeds the limit "1Mi".*\(free the node'):
         await pods.run_pod(connection, made)
 
 
 async def test_the_error_of_an_unschedulable_pod_quotes_the_scheduler(
     account: Cluster, connection: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(status.TROUBLES, "Unschedulable", status.NO_NODE._replace(patience=3))
+    monkeypatch.setitem(errors.WAITING_REASONS, "Unschedulable", errors.WaitingReason(3, "add nodes"))
     made = manifest(account.namespace, account.image, LEAVE_A_RESULT)
     made["spec"]["nodeSelector"] = {"no": "such-node"}
     with pytest.raises(pods.PodRefused, match=r"Unschedulable: 0/\d+ nodes are available.*\(add nodes"):
@@ -101,7 +101,7 @@ async def test_a_full_quota_is_waited_for_then_fails_the_try(
         cluster.api.create_namespaced_pod(cluster.namespace, other)
         await asyncio.to_thread(cluster.until, other["metadata"]["name"], runs)
         with monkeypatch.context() as hasty:
-            hasty.setattr(client, "PATIENCE_SECONDS", 1)
+            hasty.setattr(client, "RETRY_SECONDS", 1)
             with pytest.raises(pods.PodFailed, match=EXCEEDED + "wait for pods to end"):
                 await pods.run_pod(connection, made)
         waiting = asyncio.create_task(pods.run_pod(connection, made))

@@ -81,7 +81,7 @@ def test_the_longest_names_are_names_that_kubernetes_takes() -> None:
         task = cpu.dag.get_task(task_id).prepare_for_execution()
         assert isinstance(task, PodOperator)
         task.render_template_fields({"params": params, "dag_run": RUN, "dag": cpu.dag})
-        for name in (task.pod_name, *task.labels.values()):
+        for name in (task.name, *task.labels.values()):
             assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name)
 
 

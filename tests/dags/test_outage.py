@@ -22,7 +22,7 @@ BEGIN = datetime(2026, 11, 22, 8, 50, tzinfo=UTC)
 RUNNING = {"status": "running", "start": START, "cycles": 1, "due": [], "answers": [], "more": None}
 OVER = {**RUNNING, "status": "over"}
 GONE: dict[str, Any] = {"status": "over", "start": START, "due": [], "answers": [], "more": None}
-AWAY = {"survey": {"why": "pod survey-1 in namespace cpu-jobs failed: redis is away"}}
+AWAY = {"survey": {"reason": "pod survey-1 in namespace cpu-jobs failed: redis is away"}}
 GIVEN_UP = "these cycles' runs came to nothing: cpu-8.cycle-4"
 
 
@@ -31,7 +31,7 @@ def surveyed(found: dict[str, Any] = RUNNING) -> dict[str, Any]:
 
 
 def given_up(*cycles: str, **found: Any) -> dict[str, Any]:
-    resume = {"why": f"these came to nothing: {cycles}", "given_up": list(cycles)}
+    resume = {"reason": f"these came to nothing: {cycles}", "given_up": list(cycles)}
     return {"survey": {"return_value": {**RUNNING, **found}}, "resume": resume}
 
 
@@ -109,7 +109,7 @@ def _by_bot_and_by_webhook(
 @pytest.mark.usefixtures("_by_bot_and_by_webhook")
 def test_an_outage_of_many_looks_is_told_when_it_begins_and_when_it_is_over(watchdog: Watchdog) -> None:
     for number in range(50):
-        away = {"survey": {"why": f"pod survey-{number} in namespace cpu-jobs failed: redis is away"}}
+        away = {"survey": {"reason": f"pod survey-{number} in namespace cpu-jobs failed: redis is away"}}
         assert watchdog.look(away)
     assert watchdog.told() == [FAILING]
     assert "pod survey-0 in namespace cpu-jobs failed: redis is away" in watchdog.slack.posts[0].shown

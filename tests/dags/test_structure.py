@@ -64,7 +64,7 @@ def test_old_pods_are_deleted_once_a_day_and_not_when_the_dag_is_first_seen() ->
 
 def test_pods_are_kept_longer_than_redis_keeps_their_cpus() -> None:
     kept = timedelta(days=cpu_clean_up.dag.params["days"])
-    assert kept >= timedelta(seconds=int(settings.POD["env"]["CPU_TTL"])) + timedelta(days=1)
+    assert kept >= timedelta(seconds=int(settings.POD["env_vars"]["CPU_TTL"])) + timedelta(days=1)
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ def test_a_pod_is_found_by_start_run_cpu_cycle_and_command() -> None:
 def test_no_pod_is_given_a_secret_but_by_reference() -> None:
     for task in [task for dag in (cpu, cpu_cancel, cpu_start, cpu_watch) for task in dag.dag.tasks]:
         if isinstance(task, PodOperator):
-            assert task.secret_env == {"REDIS_URL": ("cpu-redis", "url")}
-            assert task.env.keys() == {"RESULT_FILE", "CPU_TTL"}
+            assert task.secret_env_vars == {"REDIS_URL": ("cpu-redis", "url")}
+            assert task.env_vars.keys() == {"RESULT_FILE", "CPU_TTL"}
 
 
 def test_a_cycle_has_one_run_id() -> None:

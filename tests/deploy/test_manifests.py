@@ -12,8 +12,8 @@ from kubernetes.utils import parse_quantity
 from kubernetes_asyncio.client import ApiException
 
 from dags import cpu, cpu_cancel, cpu_start, cpu_watch, pods, settings
-from dags.pods import PodOperator, runner
-from dags.pods.client import api_trouble
+from dags.pods import PodOperator, requests
+from dags.pods.errors import api_error
 from tests.support.manifests import FOLDER, kustomization, manifest
 
 # As the Kubernetes clients name a call → as a Role names it.
@@ -29,9 +29,9 @@ def pod_operators() -> list[PodOperator]:
 def a_pod(**changes: Any) -> pods.Manifest:
     arguments = {
         "name": "cpu-1",
-        "args": ["exec"],
+        "arguments": ["exec"],
         "labels": pod_operators()[0].labels,
-        "deadline_seconds": 600,
+        "active_deadline_seconds": 600,
         **settings.POD,
     }
     return pods.manifest_of(**{**arguments, **changes})
@@ -48,11 +48,11 @@ def test_the_namespace_is_the_default_of_the_dags() -> None:
 
 
 def test_the_role_grants_exactly_the_verbs_that_the_operator_calls() -> None:
-    source = Path(runner.__file__).read_text()
+    source = Path(requests.__file__).read_text()
     calls = re.findall(r"\bapi\.([a-z]+)_namespaced_(\w+)", source)
-    # A list is only ever watched, and what one begins with is as good as a list.
+    # Lists are only ever watched: a watch begins with the pods that exist.
     listed = source.count("api.list_namespaced_pod")
-    watched = len(re.findall(r"watch_of\(api\)\.stream\(\s*api\.list_namespaced_pod", source))
+    watched = len(re.findall(r"api\.list_namespaced_pod\(\s*namespace,\s*watch=True", source))
     assert listed == watched > 0
     needed = {"watch" if call == "list" else VERBS[call] for call, _ in calls}
     assert {kind for _, kind in calls} == {"pod"}
@@ -63,7 +63,7 @@ def test_the_role_grants_exactly_the_verbs_that_the_operator_calls() -> None:
 def test_the_operator_s_error_names_the_rights_that_the_role_grants() -> None:
     *verbs, last = manifest("Role")["rules"][0]["verbs"]
     forbidden = ApiException(status=403, reason="Forbidden")
-    assert f"needs {', '.join(verbs)} and {last} on pods" in str(api_trouble(a_pod(), forbidden))
+    assert f"needs {', '.join(verbs)} and {last} on pods" in str(api_error(a_pod(), forbidden))
 
 
 def test_the_network_policy_applies_to_every_pod_of_the_namespace() -> None:
@@ -129,7 +129,7 @@ def test_pods_meet_the_restricted_pod_security_standard() -> None:
 def test_a_pod_refused_by_a_quota_is_tried_again(said: str) -> None:
     error = ApiException(status=403, reason="Forbidden")
     error.body = f'{{"message": "pods \\"cpu-1\\" is forbidden: {said}, resources: pods"}}'.encode()
-    trouble = api_trouble(a_pod(), error)
+    trouble = api_error(a_pod(), error)
     assert isinstance(trouble, pods.PodFailed)
     assert said in str(trouble)
     assert "raise the quota" in str(trouble)

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from dags import pods
-from dags.pods import client as api
-from dags.pods import runner as runs_pods
-from dags.pods import status
+from dags.pods import client as client_module
+from dags.pods import errors, requests, runner, status
 from tests.support.cluster import Cluster, ended, runs, waits
 
 LEAVE_A_RESULT = """echo '{"acc": 5}' > "$RESULT_FILE" """
@@ -39,8 +38,8 @@ def manifest(cluster: Cluster, script: str, **changes: Any) -> pods.Manifest:
         [script],
         {"of": "run-pod"},
         {"RESULT_FILE": "/dev/termination-log"},
-        changes.pop("secret_env", {}),
-        changes.pop("deadline_seconds", 60),
+        changes.pop("secret_env_vars", {}),
+        changes.pop("active_deadline_seconds", 60),
     )
     made["spec"]["containers"][0]["command"] = ["/bin/sh", "-c"]
     made["spec"]["securityContext"]["runAsUser"] = 65532  # the shell's image runs as root by itself
@@ -152,8 +151,10 @@ async def test_a_pod_that_leaves_no_json_object_is_refused(cluster: Cluster, scr
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What keeps a pod from starting is given 2 s to pass: its own time is for tests/cluster."""
-    hasty = {reason: trouble and trouble._replace(patience=2) for reason, trouble in status.TROUBLES.items()}
-    monkeypatch.setattr(status, "TROUBLES", hasty)
+    hasty = {
+        reason: trouble and trouble._replace(seconds=2) for reason, trouble in errors.WAITING_REASONS.items()
+    }
+    monkeypatch.setattr(errors, "WAITING_REASONS", hasty)
 
 
 @pytest.mark.usefixtures("_impatient")
@@ -170,7 +171,7 @@ async def test_a_missing_image_is_named_with_why_it_can_t_be_pulled(cluster: Clu
 async def test_an_image_s_name_that_is_none_is_told_at_once(
     cluster: Cluster, image: str, reason: str
 ) -> None:
-    with pytest.raises(pods.PodRefused, match=f"{reason}.*put right"):
+    with pytest.raises(pods.PodRefused, match=f"{reason}.*correct the "):
         await run(manifest(cluster, LEAVE_A_RESULT, image=image))
 
 
@@ -183,23 +184,23 @@ async def test_an_image_that_must_not_be_pulled_is_told_at_once(cluster: Cluster
 
 @pytest.mark.usefixtures("_impatient")
 async def test_a_missing_secret_is_named(cluster: Cluster) -> None:
-    secret_env = {"REDIS_URL": ("no-such-secret", "url")}
+    secret_env_vars = {"REDIS_URL": ("no-such-secret", "url")}
     # The second is what a busy kubelet reports first.
     cause = '(secret "no-such-secret" not found|failed to sync secret cache: .*)'
     with pytest.raises(pods.PodRefused, match=rf"ConfigError: {cause} \(the Secret must"):
-        await run(manifest(cluster, LEAVE_A_RESULT, secret_env=secret_env))
+        await run(manifest(cluster, LEAVE_A_RESULT, secret_env_vars=secret_env_vars))
 
 
 @pytest.mark.usefixtures("_impatient")
 async def test_a_secret_s_missing_key_is_named(cluster: Cluster) -> None:
     secret = cluster.secret(other="1")
-    made = manifest(cluster, LEAVE_A_RESULT, secret_env={"REDIS_URL": (secret, "url")})
+    made = manifest(cluster, LEAVE_A_RESULT, secret_env_vars={"REDIS_URL": (secret, "url")})
     with pytest.raises(pods.PodRefused, match=f"find key url in Secret .*/{secret} .the Secret must"):
         await run(made)
 
 
 async def test_a_secret_that_comes_late_is_waited_for(cluster: Cluster) -> None:
-    made = manifest(cluster, LEAVE_A_RESULT, secret_env={"REDIS_URL": ("comes-late", "url")})
+    made = manifest(cluster, LEAVE_A_RESULT, secret_env_vars={"REDIS_URL": ("comes-late", "url")})
     name = cluster.api.create_namespaced_pod(cluster.namespace, made).metadata.name
     running = asyncio.create_task(run(made))
     await asyncio.to_thread(cluster.until, name, waits("CreateContainerConfigError"))
@@ -218,7 +219,7 @@ async def test_a_program_that_is_not_in_the_image_is_named_and_not_tried_again(c
 async def test_a_failing_pod_s_words_are_told_with_the_secret_they_are_about(cluster: Cluster) -> None:
     secret = cluster.secret(url="1")
     script = "echo Redis refuses the password in REDIS_URL; exit 1"
-    made = manifest(cluster, script, secret_env={"REDIS_URL": (secret, "url")})
+    made = manifest(cluster, script, secret_env_vars={"REDIS_URL": (secret, "url")})
     with pytest.raises(pods.PodFailed, match=f"in REDIS_URL .REDIS_URL is key url of Secret {secret}"):
         await run(made)
 
@@ -230,16 +231,16 @@ async def test_a_missing_namespace_is_named_and_not_tried_again(cluster: Cluster
 
 async def test_a_pod_past_its_deadline_fails(cluster: Cluster) -> None:
     with pytest.raises(pods.PodFailed, match="DeadlineExceeded"):
-        await run(manifest(cluster, "sleep 60", deadline_seconds=2))
+        await run(manifest(cluster, "sleep 60", active_deadline_seconds=2))
 
 
 async def test_a_pod_that_somebody_deletes_fails_in_a_way_that_is_tried_again(cluster: Cluster) -> None:
     made = manifest(cluster, "sleep 60")
-    async with api.connect("kubernetes_default") as client:
-        pod = await runs_pods.created(client, made)
-        watching = asyncio.create_task(runs_pods.watched(client, pod, status.is_finished))
+    async with client_module.connect("kubernetes_default") as client:
+        pod = await runner.find_or_create(client, made)
+        watching = asyncio.create_task(requests.watch_until(client, pod, status.is_finished))
         await asyncio.to_thread(cluster.until, made["metadata"]["name"], runs)
-        await runs_pods.delete_by_name("kubernetes_default", made)
+        await runner.delete_by_name("kubernetes_default", made)
         last = await watching
     # Gone, or seen to fail just before.
     if last is not None:
@@ -253,7 +254,10 @@ async def test_the_pods_with_a_label_that_failed_or_wait_are_deleted_and_no_othe
         pod["metadata"]["labels"]["start"] = value
         return str(cluster.api.create_namespaced_pod(cluster.namespace, pod).metadata.name)
 
-    failed, waiting = made("exit 1", "mine"), made("true", "mine", secret_env={"URL": ("no-secret", "url")})
+    failed, waiting = (
+        made("exit 1", "mine"),
+        made("true", "mine", secret_env_vars={"URL": ("no-secret", "url")}),
+    )
     at_work, others = made("sleep 60", "mine"), made("exit 1", "others")
     for name in (failed, others):
         await asyncio.to_thread(cluster.until, name, ended)
@@ -319,7 +323,7 @@ async def test_an_api_that_is_away_fails_in_a_way_that_is_tried_again(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, server: str
 ) -> None:
     connect(monkeypatch, kube_config=kubeconfig(server))
-    monkeypatch.setattr(api, "PATIENCE_SECONDS", 1)
+    monkeypatch.setattr(client_module, "RETRY_SECONDS", 1)
     with pytest.raises(
         pods.PodFailed, match=r"API does not answer: .*does Airflow connection kubernetes_default"
     ):
@@ -331,8 +335,8 @@ async def test_an_api_that_is_silent_fails_in_a_way_that_is_tried_again(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         connect(monkeypatch, kube_config=kubeconfig(f"http://127.0.0.1:{silent.getsockname()[1]}"))
-        monkeypatch.setattr(api, "PATIENCE_SECONDS", 0)
-        monkeypatch.setattr(api, "ANSWER_SECONDS", 1)
+        monkeypatch.setattr(client_module, "RETRY_SECONDS", 0)
+        monkeypatch.setattr(client_module, "ANSWER_SECONDS", 1)
         with pytest.raises(pods.PodFailed, match="API does not answer: TimeoutError"):
             await run(manifest(cluster, LEAVE_A_RESULT))
 

@@ -54,10 +54,10 @@ def pod(command: str, *flags: str) -> KubernetesPodOperator:
         image=settings.POD["image"],
         arguments=[command, "--start", "{{ params.start }}", "--cpu", "{{ params.cpu }}", *flags],
         labels=labels,
-        env_vars={**settings.POD["env"], "RESULT_FILE": RESULT},
+        env_vars={**settings.POD["env_vars"], "RESULT_FILE": RESULT},
         secrets=[
             Secret("env", variable, *source)  # type: ignore[no-untyped-call]
-            for variable, source in settings.POD["secret_env"].items()
+            for variable, source in settings.POD["secret_env_vars"].items()
         ],
         do_xcom_push=True,
     )

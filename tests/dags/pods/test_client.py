@@ -1,4 +1,4 @@
-"""Who uses the Kubernetes API in one event loop, as all do in a triggerer, shares a client."""
+"""All users of a connection in one event loop, such as a triggerer's, share one client."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from airflow.sdk.exceptions import AirflowException
 from kubernetes_asyncio.client import ApiException
 
 from dags.pods import PodRefused
-from dags.pods import client as api
+from dags.pods import client as client_module
 
 
-class Clients:
-    """What stands for the provider's clients: which have been opened, and which are open."""
+class FakeHook:
+    """Stands for the provider's hook, and counts the clients that it opens."""
 
     def __init__(self) -> None:
         self.opened = 0
         self.open = 0
         self.refusal: Exception | None = None
 
-    def __call__(self, **_: Any) -> Clients:
+    def __call__(self, **_: Any) -> FakeHook:
         return self
 
     @asynccontextmanager
@@ -41,31 +41,31 @@ class Clients:
 
 
 @pytest.fixture
-def clients(monkeypatch: pytest.MonkeyPatch) -> Clients:
-    clients = Clients()
+def clients(monkeypatch: pytest.MonkeyPatch) -> FakeHook:
+    clients = FakeHook()
     monkeypatch.setattr(provider, "AsyncKubernetesHook", clients)
     return clients
 
 
 async def use() -> None:
-    async with api.connect("any"):
+    async with client_module.connect("any"):
         await asyncio.sleep(0)
 
 
-async def test_all_who_are_there_at_once_have_one_client_and_the_last_one_closes_it(clients: Clients) -> None:
+async def test_simultaneous_users_share_one_client_and_the_last_one_closes_it(clients: FakeHook) -> None:
     await asyncio.gather(*(use() for _ in range(50)))
-    assert (clients.opened, clients.open, api.CLIENTS) == (1, 0, {})
+    assert (clients.opened, clients.open, client_module.CLIENTS) == (1, 0, {})
     await use()
-    assert (clients.opened, clients.open, api.CLIENTS) == (2, 0, {})
+    assert (clients.opened, clients.open, client_module.CLIENTS) == (2, 0, {})
 
 
-async def test_each_connection_has_a_client_of_its_own(clients: Clients) -> None:
-    async with api.connect("one"), api.connect("other"):
+async def test_each_connection_has_its_own_client(clients: FakeHook) -> None:
+    async with client_module.connect("one"), client_module.connect("other"):
         assert (clients.opened, clients.open) == (2, 2)
-    assert (clients.open, api.CLIENTS) == (0, {})
+    assert (clients.open, client_module.CLIENTS) == (0, {})
 
 
-async def test_refused_credentials_are_renewed_once_for_all_who_have_them(clients: Clients) -> None:
+async def test_rejected_credentials_are_renewed_once_for_all_their_users(clients: FakeHook) -> None:
     refused: list[object] = []
 
     async def request(kubernetes: Any) -> object:
@@ -77,41 +77,41 @@ async def test_refused_credentials_are_renewed_once_for_all_who_have_them(client
         return used
 
     async def ask() -> object:
-        async with api.connect("any") as client:
+        async with client_module.connect("any") as client:
             return await client.authorized(request)
 
     answers = await asyncio.gather(*(ask() for _ in range(50)))
     assert len(set(answers)) == 1
-    assert (clients.opened, clients.open, api.CLIENTS) == (2, 0, {})
+    assert (clients.opened, clients.open, client_module.CLIENTS) == (2, 0, {})
 
 
-async def test_only_refused_credentials_are_renewed(clients: Clients) -> None:
+async def test_credentials_are_renewed_for_status_401_only(clients: FakeHook) -> None:
     async def request(_: Any) -> None:
         raise ApiException(status=403)
 
-    async with api.connect("any") as client:
+    async with client_module.connect("any") as client:
         with pytest.raises(ApiException):
             await client.authorized(request)
     assert clients.opened == 1
 
 
-async def test_a_client_that_is_old_is_not_given_to_new_users(
-    clients: Clients, monkeypatch: pytest.MonkeyPatch
+async def test_new_users_get_a_new_client_when_the_old_one_has_reached_its_maximum_age(
+    clients: FakeHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "FRESH_SECONDS", 0.0)
-    async with api.connect("any"):
+    monkeypatch.setattr(client_module, "MAX_AGE_SECONDS", 0.0)
+    async with client_module.connect("any"):
         await asyncio.sleep(0.01)
         await use()
         assert clients.opened == 2
-    assert (clients.open, api.CLIENTS) == (0, {})
+    assert (clients.open, client_module.CLIENTS) == (0, {})
 
 
-async def test_a_user_that_is_cancelled_leaves_the_client_to_the_others(clients: Clients) -> None:
+async def test_a_cancelled_user_does_not_close_the_client_of_the_others(clients: FakeHook) -> None:
     first, second = asyncio.ensure_future(use()), asyncio.ensure_future(use())
     await asyncio.sleep(0)
     first.cancel()
     await second
-    assert (clients.opened, clients.open, api.CLIENTS) == (1, 0, {})
+    assert (clients.opened, clients.open, client_module.CLIENTS) == (1, 0, {})
     with pytest.raises(asyncio.CancelledError):
         await first
     alone = asyncio.ensure_future(use())
@@ -119,11 +119,11 @@ async def test_a_user_that_is_cancelled_leaves_the_client_to_the_others(clients:
     alone.cancel()
     with pytest.raises(asyncio.CancelledError):
         await alone
-    assert (clients.open, api.CLIENTS) == (0, {})
+    assert (clients.open, client_module.CLIENTS) == (0, {})
 
 
-async def test_a_connection_that_leads_nowhere_is_refused_to_everybody(clients: Clients) -> None:
+async def test_all_users_of_an_unusable_connection_are_refused(clients: FakeHook) -> None:
     clients.refusal = AirflowException("no such connection")
     outcomes = await asyncio.gather(*(use() for _ in range(3)), return_exceptions=True)
     assert all(isinstance(outcome, PodRefused) for outcome in outcomes)
-    assert (clients.open, api.CLIENTS) == (0, {})
+    assert (clients.open, client_module.CLIENTS) == (0, {})

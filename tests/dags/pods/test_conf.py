@@ -1,4 +1,4 @@
-"""A run whose conf has a key that is no parameter is refused by name, before any pod."""
+"""A DAG run whose conf has an unknown key is refused before any pod runs, and the key is named."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from airflow.sdk.definitions.param import process_params
 from airflow.serialization.serialized_objects import DagSerialization
 
 from dags import cpu, cpu_cancel, cpu_start, cpu_watch
-from dags.pods import WHY, PodOperator, PodRefused
-from dags.pods.conf import NAMED, unknown_keys
+from dags.pods import REASON_KEY, PodOperator, PodRefused
+from dags.pods.conf import MAX_KEYS, unknown_keys
 
 DAGS = [cpu.dag, cpu_start.dag, cpu_watch.dag, cpu_cancel.dag]
 
 
 def context_of(dag: Any, task: Any, conf: dict[str, Any]) -> dict[str, Any]:
-    """As much of a task's context as rendering takes, and the XComs that it pushes."""
+    """Return the part of a task's context that rendering needs, with the XComs that it pushes."""
     xcoms: dict[str, str] = {}
     ti = SimpleNamespace(xcom_push=lambda key, value: xcoms.update({key: value}))
     run = SimpleNamespace(dag_id=dag.dag_id, run_id="r", run_after=datetime.now(UTC), conf=conf)
@@ -30,12 +30,12 @@ def context_of(dag: Any, task: Any, conf: dict[str, Any]) -> dict[str, Any]:
 
 
 def refusal(dag: Any, conf: dict[str, Any]) -> str:
-    """Why the first task of a run with this conf refuses it, in a worker; it is also the run's note."""
+    """Return why the first task of a run with this conf refuses it; its XCom has the same reason."""
     [first] = [task for task in dag.tasks if not task.upstream_task_ids]
     context = context_of(dag, first, conf)
     with pytest.raises(PodRefused) as refused:
         first.prepare_for_execution().render_template_fields(context)
-    assert context["xcoms"] == {WHY: str(refused.value)}
+    assert context["xcoms"] == {REASON_KEY: str(refused.value)}
     return str(refused.value)
 
 
@@ -50,47 +50,47 @@ def refusal(dag: Any, conf: dict[str, Any]) -> str:
         (cpu_cancel.dag, "start_", "start"),
     ],
 )
-def test_an_unknown_key_is_refused_and_the_nearest_parameter_is_suggested(
+def test_an_unknown_key_is_refused_and_the_most_similar_parameter_is_suggested(
     dag: Any, key: str, nearest: str
 ) -> None:
-    said = refusal(dag, {key: "nop +0"})
-    assert f"DAG {dag.dag_id} has no parameter {key!r} (did you mean {nearest!r}?)" in said
+    message = refusal(dag, {key: "nop +0"})
+    assert f"DAG {dag.dag_id} has no parameter {key!r} (did you mean {nearest!r}?)" in message
 
 
-def test_parameters_one_level_too_deep_are_refused() -> None:
-    said = refusal(cpu_start.dag, {"params": {"program": "nop +0"}})
-    assert "no parameter 'params' (give what is in it directly)" in said
+def test_parameters_nested_one_level_too_deep_are_refused() -> None:
+    message = refusal(cpu_start.dag, {"params": {"program": "nop +0"}})
+    assert "no parameter 'params' (give its content directly)" in message
 
 
-def test_a_key_like_none_is_refused_with_the_names_of_all_parameters() -> None:
-    said = refusal(cpu_cancel.dag, {"start": "s", "x{{ 7 * 7 }}\n": 1})
-    assert said == "DAG cpu_cancel has no parameter 'x{{ 7 * 7 }}\\n'; its parameters are start"
+def test_a_key_without_a_similar_parameter_is_refused_with_the_names_of_all_parameters() -> None:
+    message = refusal(cpu_cancel.dag, {"start": "s", "x{{ 7 * 7 }}\n": 1})
+    assert message == "DAG cpu_cancel has no parameter 'x{{ 7 * 7 }}\\n'; its parameters are start"
 
 
-def test_however_many_and_however_long_the_keys_are_the_refusal_is_short() -> None:
-    said = unknown_keys("cpu", {str(number) * 10_000: number for number in range(10_000)}, ["start"])
-    assert len(said) < 500
-    assert f"{10_000 - NAMED} more" in said
+def test_a_refusal_of_many_long_keys_is_short() -> None:
+    message = unknown_keys("cpu", {str(number) * 10_000: number for number in range(10_000)}, ["start"])
+    assert len(message) < 500
+    assert f"{10_000 - MAX_KEYS} more" in message
 
 
 @pytest.mark.parametrize("dag", DAGS)
-def test_a_run_with_none_but_known_keys_is_not_refused(dag: Any) -> None:
+def test_a_run_with_known_keys_only_is_accepted(dag: Any) -> None:
     [first] = [task for task in dag.tasks if not task.upstream_task_ids]
     first.prepare_for_execution().render_template_fields(context_of(dag, first, {}))
 
 
 @pytest.mark.parametrize("dag", DAGS)
-def test_every_pod_of_every_dag_is_strict(dag: Any) -> None:
+def test_every_pod_task_refuses_unknown_keys(dag: Any) -> None:
     assert all(task.strict_conf for task in dag.tasks if isinstance(task, PodOperator))
 
 
-def test_no_pod_is_made_in_the_triggerer_either(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There the DAG is the one that the scheduler has stored."""
+def test_the_triggerer_refuses_unknown_keys_before_it_creates_a_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the triggerer the DAG is the one that the scheduler has stored."""
 
     async def run_pod(*_: Any) -> dict[str, Any]:
         raise AssertionError("a pod")
 
-    monkeypatch.setattr("dags.pods.operator.run_pod", run_pod)
+    monkeypatch.setattr("dags.pods.trigger.run_pod", run_pod)
     pod: Any = cpu.dag.get_task("execute")
     trigger = pod.trigger(rendered=False)
     kept = DagSerialization.from_dict(DagSerialization.to_dict(cpu.dag))

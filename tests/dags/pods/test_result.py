@@ -1,4 +1,4 @@
-"""Whatever a pod leaves is a result that all of Airflow keeps unchanged, or is refused in one sentence."""
+"""A pod's result is kept unchanged by all of Airflow, or refused in one sentence."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ REFUSED = [
 
 
 def pod(message: str, code: int = 0) -> client.V1Pod:
-    """A finished pod that left this."""
+    """Return a finished pod with this termination message and exit code."""
     end = client.V1ContainerStateTerminated(exit_code=code, message=message)
     status = client.V1ContainerStatus(
         name="main",
@@ -81,7 +81,9 @@ def pod(message: str, code: int = 0) -> client.V1Pod:
 
 
 @pytest.mark.parametrize(("left", "quoted"), REFUSED)
-def test_a_result_that_airflow_can_t_keep_is_refused_and_quoted(left: str, quoted: str) -> None:
+def test_a_result_that_airflow_would_change_is_refused_with_the_part_that_is_wrong(
+    left: str, quoted: str
+) -> None:
     with pytest.raises(
         pods.PodRefused, match=f"^pod cpu-1 in namespace cpu-jobs .* left .*{quoted}"
     ) as raised:
@@ -90,7 +92,7 @@ def test_a_result_that_airflow_can_t_keep_is_refused_and_quoted(left: str, quote
 
 
 def is_one_sentence(text: str) -> bool:
-    """Whether a person can read it on one line."""
+    """Return whether the text is one short printable line."""
     return text.isprintable() and len(text) < 500
 
 
@@ -102,7 +104,7 @@ def is_one_sentence(text: str) -> bool:
         '{"a":' + "[" * (MAX_LEVELS - 1) + "]" * (MAX_LEVELS - 1) + "}",
     ],
 )
-def test_a_result_at_the_bounds_is_taken(left: str) -> None:
+def test_a_result_at_the_limits_is_accepted(left: str) -> None:
     result = result_of(pod(left))
     assert result == json.loads(left)
     assert kept(result) == result
@@ -137,15 +139,17 @@ def _nest(value: Any, levels: int) -> Any:
 
 
 @given(texts | hostile.text | st.text(alphabet='{}[]":,\\u0dN1e-+.ainty_'))
-def test_whatever_is_left_is_kept_by_airflow_unchanged_or_refused_in_one_sentence(left: str) -> None:
-    result = why = None
+def test_any_text_is_either_refused_in_one_sentence_or_a_result_that_airflow_keeps_unchanged(
+    left: str,
+) -> None:
+    result = refusal = None
     try:
         result = result_of(pod(left))
     except pods.PodRefused as error:
-        why = str(error)
-    if why is not None:
-        assert is_one_sentence(why)
-        assert kept(why) == why
+        refusal = str(error)
+    if refusal is not None:
+        assert is_one_sentence(refusal)
+        assert kept(refusal) == refusal
     else:
         assert result == json.loads(left)
         assert kept(result) == result
@@ -153,23 +157,23 @@ def test_whatever_is_left_is_kept_by_airflow_unchanged_or_refused_in_one_sentenc
 
 
 @given(hostile.text | st.text(min_size=1000, max_size=5000), st.sampled_from([1, 2]))
-def test_the_words_of_a_failed_pod_are_kept_by_airflow_unchanged(said: str, code: int) -> None:
+def test_airflow_keeps_the_error_of_any_failed_pod_unchanged(said: str, code: int) -> None:
     with pytest.raises((pods.PodFailed, pods.PodRefused)) as raised:
         result_of(pod(said, code))
-    why = str(raised.value)
-    assert len(why) <= 2_003
-    assert why.replace("\n", "").replace("\t", "").isprintable()
-    assert kept(why) == why
+    message = str(raised.value)
+    assert len(message) <= 2_003
+    assert message.replace("\n", "").replace("\t", "").isprintable()
+    assert kept(message) == message
 
 
-def test_lines_stay_and_what_is_too_long_loses_its_middle() -> None:
+def test_printable_keeps_line_breaks_escapes_what_is_unprintable_and_cuts_out_the_middle() -> None:
     assert printable("one\n\ttwo → é") == "one\n\ttwo → é"
     assert printable("\x1b[31m\0\ud800\u202e") == r"\x1b[31m\x00\ud800\u202e"
     assert printable("a" * 50 + "b" * 50, 20) == "a" * 10 + " … " + "b" * 10
 
 
 def kept(value: Any) -> Any:
-    """The value after its way as an XCom: serialised, to the supervisor, the API, PostgreSQL, and back."""
+    """Return the value after its way as an XCom: through supervisor, API and PostgreSQL, and back."""
     serialised: Any = BaseXCom.serialize_value(value)
     message = SetXCom(dag_id="cpu", run_id="r", task_id="execute", key="return_value", value=serialised)
     frame = _RequestFrame(id=1, body=message.model_dump()).as_bytes()[4:]
@@ -185,7 +189,7 @@ def kept(value: Any) -> Any:
 
 
 def resumed(result: Any) -> Any:
-    """The result after its way from the triggerer to the worker that takes it."""
+    """Return the result after its way from the triggerer to the worker that takes it."""
     entry = TriggerEventEntry(1, cast("Any", TriggerEvent({"result": result})), None)  # type: ignore[no-untyped-call]
     changes = messages.TriggerStateChanges(events=[entry])
     frame = _RequestFrame(id=1, body=changes.model_dump()).as_bytes()[4:]
@@ -196,7 +200,7 @@ def resumed(result: Any) -> Any:
 
 
 def in_postgres(value: Any) -> Any:
-    """The value as PostgreSQL's jsonb gives it back: it takes no NUL, and keeps numbers as decimals."""
+    """Return the value as PostgreSQL's jsonb returns it: it has no NUL, and its numbers are decimals."""
     text = json.dumps(value, allow_nan=False)
     assert "\\u0000" not in text
     text.encode()

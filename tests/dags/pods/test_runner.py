@@ -1,4 +1,4 @@
-"""One pod from create to clean-up, on an API that refuses and expires what the test wants."""
+"""A pod's life on an API that refuses requests and lets credentials expire as a test wants."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from dags import pods
-from dags.pods import client as pods_api
+from dags.pods import client as client_module
 from dags.pods.runner import delete_by_name
 from tests.support.kubernetes_api import KubernetesApi, finished, kubeconfig, serving, statuses, terminated
 
@@ -35,8 +35,8 @@ def connect(monkeypatch: pytest.MonkeyPatch, config: str) -> None:
 
 @pytest_asyncio.fixture
 async def cluster(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KubernetesApi]:
-    """An API that the connection leads to. Nothing is tried again for long."""
-    monkeypatch.setattr(pods_api, "PATIENCE_SECONDS", 0)
+    """An API that the connection leads to; requests are not repeated."""
+    monkeypatch.setattr(client_module, "RETRY_SECONDS", 0)
     api = KubernetesApi()
     async with serving(api) as server:
         connect(monkeypatch, kubeconfig(server))
@@ -66,7 +66,9 @@ async def test_a_result_is_kept_when_the_pod_s_deletion_is_refused(
     assert f"cpu-1 in namespace cpu-jobs is left there, as it could not be deleted: {code}" in caplog.text
 
 
-async def test_a_result_is_kept_when_the_api_goes_away_before_the_deletion(cluster: KubernetesApi) -> None:
+async def test_a_result_is_kept_when_the_connection_breaks_during_the_deletion(
+    cluster: KubernetesApi,
+) -> None:
     def cut(request: web.Request) -> int:
         if request.method == "DELETE" and request.transport:
             request.transport.abort()
@@ -79,13 +81,13 @@ async def test_a_result_is_kept_when_the_api_goes_away_before_the_deletion(clust
 async def test_a_result_is_kept_when_the_api_does_not_answer_the_deletion(
     cluster: KubernetesApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pods_api, "ANSWER_SECONDS", 1)
+    monkeypatch.setattr(client_module, "ANSWER_SECONDS", 1)
     cluster.is_silent = lambda request: request.method == "DELETE"
     assert await run() == RESULT
 
 
 @pytest.mark.parametrize("code", [403, 500])
-async def test_why_a_pod_can_t_start_is_told_when_its_deletion_is_refused(
+async def test_the_reason_why_a_pod_can_t_start_is_kept_when_its_deletion_is_refused(
     cluster: KubernetesApi, code: int
 ) -> None:
     waiting = {"waiting": {"reason": "InvalidImageName", "message": "no such name"}}
@@ -95,7 +97,9 @@ async def test_why_a_pod_can_t_start_is_told_when_its_deletion_is_refused(
         await run()
 
 
-async def test_a_failed_pod_that_can_t_be_deleted_to_be_replaced_is_named(cluster: KubernetesApi) -> None:
+async def test_the_error_names_a_failed_pod_that_can_be_neither_deleted_nor_replaced(
+    cluster: KubernetesApi,
+) -> None:
     cluster.add(manifest(), {**finished(main=terminated("broken", 1)), "phase": "Failed"})
     cluster.refuses = refuse("DELETE", 405)
     with pytest.raises(pods.PodRefused, match=r"refused to delete the failed pod cpu-1 .*405.*by hand"):
@@ -103,7 +107,7 @@ async def test_a_failed_pod_that_can_t_be_deleted_to_be_replaced_is_named(cluste
 
 
 @pytest.mark.parametrize("code", [401, 403, 404, 500])
-async def test_the_pod_of_an_ended_task_is_deleted_or_the_log_says_why_not(
+async def test_the_pod_of_an_ended_task_is_deleted_or_the_log_has_the_reason(
     cluster: KubernetesApi, caplog: pytest.LogCaptureFixture, code: int
 ) -> None:
     cluster.refuses = refuse("DELETE", code)
@@ -112,7 +116,7 @@ async def test_the_pod_of_an_ended_task_is_deleted_or_the_log_says_why_not(
     assert ("could not be deleted" in caplog.text) is (code != 404)
 
 
-async def test_a_pod_is_done_once_our_container_has_ended_though_a_sidecar_runs_on(
+async def test_a_pod_is_finished_once_its_main_container_has_ended_even_if_a_sidecar_still_runs(
     cluster: KubernetesApi,
 ) -> None:
     cluster.comes_to = {**finished(istio=RUNNING, main=terminated()), "phase": "Running"}
@@ -120,7 +124,7 @@ async def test_a_pod_is_done_once_our_container_has_ended_though_a_sidecar_runs_
     assert cluster.pods == {}
 
 
-async def test_a_pod_whose_container_failed_beside_a_running_sidecar_is_replaced_by_the_next_try(
+async def test_the_next_try_replaces_a_pod_whose_main_container_failed_even_if_a_sidecar_still_runs(
     cluster: KubernetesApi,
 ) -> None:
     failed = {**finished(istio=RUNNING, main=terminated("broken", 1)), "phase": "Running"}
@@ -129,7 +133,7 @@ async def test_a_pod_whose_container_failed_beside_a_running_sidecar_is_replaced
     assert cluster.seen["DELETE", 200] == 2
 
 
-async def test_a_pod_without_a_usable_result_is_refused_and_left_and_replaced_when_the_task_is_cleared(
+async def test_a_pod_without_a_usable_result_is_refused_and_kept_until_the_task_runs_again(
     cluster: KubernetesApi,
 ) -> None:
     cluster.comes_to = finished(main=terminated('{"acc": 1e999}'))
@@ -140,7 +144,7 @@ async def test_a_pod_without_a_usable_result_is_refused_and_left_and_replaced_wh
     assert await run() == RESULT
 
 
-async def test_all_pods_that_failed_are_deleted_though_a_sidecar_runs_on(cluster: KubernetesApi) -> None:
+async def test_delete_all_deletes_failed_pods_even_if_a_sidecar_still_runs(cluster: KubernetesApi) -> None:
     cluster.add(manifest("failed"), {})
     cluster.comes_to = {**finished(istio=RUNNING, main=terminated("broken", 1)), "phase": "Running"}
     cluster.watched_as = "ADDED"
@@ -148,7 +152,7 @@ async def test_all_pods_that_failed_are_deleted_though_a_sidecar_runs_on(cluster
 
 
 class Plugin:
-    """An exec plugin, as kubeconfigs name it: each time it is run, it gives another token."""
+    """A kubeconfig's exec plugin that prints another token each time it runs."""
 
     def __init__(self, folder: Path) -> None:
         self._runs = folder / "runs"
@@ -170,7 +174,7 @@ class Plugin:
 
     @property
     def token(self) -> str:
-        """The token that it gave last."""
+        """The token that it printed last."""
         return f"Bearer token-{self.runs}"
 
     @property
@@ -182,7 +186,7 @@ class Plugin:
 async def plugin(
     cluster: KubernetesApi, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> AsyncIterator[Plugin]:
-    """The exec plugin that gives the connection its credentials."""
+    """The exec plugin that provides the connection's credentials."""
     async with serving(cluster) as server:
         plugin = Plugin(tmp_path)
         connect(monkeypatch, kubeconfig(server, plugin.user))
@@ -209,7 +213,7 @@ async def test_credentials_that_expire_before_any_call_are_renewed(
     assert cluster.pods == {}
 
 
-async def test_a_token_that_serves_for_one_call_only_is_renewed_for_each(
+async def test_a_token_that_is_valid_for_one_request_is_renewed_for_each(
     cluster: KubernetesApi, plugin: Plugin
 ) -> None:
     used = set()
@@ -224,16 +228,16 @@ async def test_a_token_that_serves_for_one_call_only_is_renewed_for_each(
     assert await run() == RESULT
 
 
-async def test_when_fresh_credentials_are_refused_too_the_task_fails_with_the_remedy(
+async def test_the_task_fails_with_the_remedy_when_fresh_credentials_are_rejected_too(
     cluster: KubernetesApi, plugin: Plugin
 ) -> None:
     cluster.refuses = lambda _: 401
     with pytest.raises(pods.PodRefused, match=r"401 .*\(the connection's credentials .* nor are fresh ones"):
         await run()
-    assert plugin.runs == 1 + pods_api.MAX_RENEWALS
+    assert plugin.runs == 1 + client_module.MAX_RENEWALS
 
 
-async def test_a_plugin_that_fails_is_tried_again_and_one_that_is_missing_is_not(
+async def test_a_failing_exec_plugin_is_tried_again_and_a_missing_one_is_refused(
     cluster: KubernetesApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = "client.authentication.k8s.io/v1"
@@ -244,22 +248,22 @@ async def test_a_plugin_that_fails_is_tried_again_and_one_that_is_missing_is_not
             await run()
 
 
-async def test_a_plugin_that_waits_for_something_is_given_up(
+async def test_an_exec_plugin_that_never_ends_fails_after_a_time_limit(
     cluster: KubernetesApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user = {"exec": {"apiVersion": "v1", "command": "sleep", "args": ["60"]}}
     connect(monkeypatch, kubeconfig("http://127.0.0.1:9", user))
-    monkeypatch.setattr(pods_api, "OPEN_SECONDS", 0.2)
-    begun: list[asyncio.subprocess.Process] = []
+    monkeypatch.setattr(client_module, "CREDENTIALS_SECONDS", 0.2)
+    started: list[asyncio.subprocess.Process] = []
     create = asyncio.create_subprocess_exec
 
     async def remember(*arguments: str, **options: Any) -> asyncio.subprocess.Process:
-        begun.append(await create(*arguments, **options))
-        return begun[-1]
+        started.append(await create(*arguments, **options))
+        return started[-1]
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", remember)
     with pytest.raises(pods.PodFailed, match="gave no credentials within"):
         await run()
-    for process in begun:  # the client leaves it running, to the next test's loss
+    for process in started:  # the client leaves it running, which would disturb the next test
         process.kill()
         await process.communicate()

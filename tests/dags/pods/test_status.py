@@ -1,7 +1,8 @@
-"""What becomes of the words of Kubernetes: which of them say that another try can't help."""
+"""What a pod's status means: finished or not, its result, and whether another try can help."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -12,16 +13,23 @@ from kubernetes_asyncio import client
 
 from dags import pods
 from dags.pods import status
-from dags.pods.client import api_trouble
+from dags.pods.errors import api_error
 
-DESERIALIZER = client.ApiClient.__new__(client.ApiClient)  # as it is: opened, it needs an event loop
-DESERIALIZER.configuration = client.Configuration()
+
+async def _deserializer() -> client.ApiClient:
+    """Return a closed client: it opens only in an event loop, and deserializes without a connection."""
+    api = client.ApiClient()
+    await api.close()
+    return api
+
+
+DESERIALIZER = asyncio.run(_deserializer())
 NO_PROGRAM = 'unable to start container process: exec: "/no/such": stat /no/such: no such file or directory'
 BUSY = "failed to create shim task: context deadline exceeded"
 
 
-def failed(end: dict[str, Any] | None, **said: Any) -> client.V1Pod:
-    """A failed pod that says something, and the end of its container, if it has one."""
+def failed(end: dict[str, Any] | None, **status: Any) -> client.V1Pod:
+    """Return a failed pod with this status, and this end of its container, if it has one."""
     ended = client.V1ContainerState(terminated=client.V1ContainerStateTerminated(**end)) if end else None
     container = client.V1ContainerStatus(
         name="main", state=ended, image="cpu:1", image_id="", ready=False, restart_count=0
@@ -29,12 +37,12 @@ def failed(end: dict[str, Any] | None, **said: Any) -> client.V1Pod:
     return client.V1Pod(
         metadata=client.V1ObjectMeta(name="cpu-1", namespace="cpu-jobs"),
         spec=client.V1PodSpec(containers=[client.V1Container(name="main", image="cpu:1")]),
-        status=client.V1PodStatus(phase="Failed", container_statuses=[container] if end else None, **said),
+        status=client.V1PodStatus(phase="Failed", container_statuses=[container] if end else None, **status),
     )
 
 
 @pytest.mark.parametrize(
-    ("pod", "kind", "words"),
+    ("pod", "kind", "message"),
     [
         (
             failed({"exit_code": 128, "reason": "StartError", "message": NO_PROGRAM}),
@@ -57,15 +65,15 @@ def failed(end: dict[str, Any] | None, **said: Any) -> client.V1Pod:
         (failed(None, reason="OutOfcpu", message="Node didn't have enough"), pods.PodFailed, "OutOfcpu"),
     ],
 )
-def test_a_failed_pod_is_tried_again_unless_that_can_t_help(
-    pod: client.V1Pod, kind: type[Exception], words: str
+def test_a_failed_pod_is_tried_again_unless_another_try_would_fail_in_the_same_way(
+    pod: client.V1Pod, kind: type[Exception], message: str
 ) -> None:
-    with pytest.raises(kind, match=words) as raised:
+    with pytest.raises(kind, match=message) as raised:
         status.result_of(pod)
     assert str(raised.value).startswith("pod cpu-1 in namespace cpu-jobs failed (")
 
 
-def test_a_pod_that_failed_because_it_was_deleted_is_tried_again_whatever_its_exit_code() -> None:
+def test_a_pod_that_was_deleted_is_tried_again_whatever_its_exit_code() -> None:
     pod = failed({"exit_code": 2, "reason": "Error"})
     pod.metadata.deletion_timestamp = datetime.now(UTC)
     with pytest.raises(pods.PodFailed, match="was deleted"):
@@ -81,13 +89,13 @@ RUNS: dict[str, Any] = {"running": {}}
 
 
 def of_many(phase: str, init: dict[str, Any] | None = None, **states: dict[str, Any]) -> client.V1Pod:
-    """A pod of several containers, as the cluster gives it: their statuses sorted by name."""
+    """Return a pod of several containers as the API returns it, with their statuses sorted by name."""
     rest = {"image": "", "imageID": "", "ready": False, "restartCount": 0}
 
     def statuses(states: dict[str, Any]) -> list[dict[str, Any]]:
         return [{"name": name, "state": states[name], **rest} for name in sorted(states)]
 
-    # The injected container comes first in the definition, too.
+    # An injected container comes first in the definition, too.
     containers = [{"name": name, "image": f"{name}:1"} for name in sorted(states)]
     pod = {
         "metadata": {"name": "cpu-1", "namespace": "cpu-jobs"},
@@ -113,32 +121,32 @@ def of_many(phase: str, init: dict[str, Any] | None = None, **states: dict[str, 
         of_many("Failed", init={"a-native-sidecar": OTHER}, istio=OTHER, main=LEFT),
     ],
 )
-def test_the_result_is_our_container_s_whatever_else_is_in_the_pod(pod: client.V1Pod) -> None:
+def test_the_result_is_the_main_container_s_whatever_other_containers_do(pod: client.V1Pod) -> None:
     assert status.is_finished(pod)
     assert not status.has_failed(pod)
     assert status.result_of(pod) == {"acc": 5}
 
 
-def test_a_pod_is_not_done_while_our_container_runs_though_a_sidecar_has_ended() -> None:
+def test_a_pod_is_not_finished_while_the_main_container_runs_even_if_a_sidecar_has_ended() -> None:
     assert not status.is_finished(of_many("Running", istio=LEFT, main=RUNS))
     assert not status.has_failed(of_many("Running", istio=OTHER, main=RUNS))
 
 
 @pytest.mark.parametrize("phase", ["Running", "Failed"])
-def test_the_end_and_the_exit_code_are_our_container_s(phase: str) -> None:
+def test_the_exit_code_and_message_of_a_failure_are_the_main_container_s(phase: str) -> None:
     pod = of_many(phase, istio=OTHER, main=FAILED)
     assert status.has_failed(pod)
     with pytest.raises(pods.PodRefused, match=r"failed \(Error, exit code 2\): line 3 is wrong$"):
         status.result_of(pod)
 
 
-def test_the_image_that_is_named_is_our_container_s() -> None:
+def test_a_missing_result_names_the_main_container_s_image() -> None:
     pod = of_many("Succeeded", istio=LEFT, main={"terminated": {"exitCode": 0, "message": "hello"}})
     with pytest.raises(pods.PodRefused, match="with image main:1 ended well but left no JSON object"):
         status.result_of(pod)
 
 
-def test_a_pod_of_the_name_that_is_not_ours_is_refused() -> None:
+def test_a_pod_of_the_same_name_without_a_main_container_is_refused() -> None:
     with pytest.raises(pods.PodRefused, match="with no container main ended well but left nothing"):
         status.result_of(of_many("Succeeded", other=LEFT))
     with pytest.raises(pods.PodFailed, match="left no message"):
@@ -146,31 +154,33 @@ def test_a_pod_of_the_name_that_is_not_ours_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pod", "words"),
+    ("pod", "description"),
     [
         (of_many("Pending", istio=HELD, main=WAITS), "ErrImagePull: no such image"),
-        (of_many("Running", istio=WAITS, main=RUNS), "no word"),
-        (of_many("Running", istio=WAITS, main=LEFT), "no word"),
+        (of_many("Running", istio=WAITS, main=RUNS), "it does not wait"),
+        (of_many("Running", istio=WAITS, main=LEFT), "it does not wait"),
         (
             of_many("Pending", init={"mesh": WAITS}, istio=HELD, main=HELD),
             "ErrImagePull: init container mesh: no such image",
         ),
-        (of_many("Pending", init={"mesh": RUNS}, main=HELD), "PodInitializing: no further word"),
+        (of_many("Pending", init={"mesh": RUNS}, main=HELD), "PodInitializing: no message"),
     ],
 )
-def test_a_pod_waits_for_what_our_container_waits_for(pod: client.V1Pod, words: str) -> None:
-    assert status.why_waiting(pod) == words
-    assert (status.trouble_of(pod) is None) is ("ErrImagePull" not in words)
+def test_a_pod_waits_for_what_its_main_container_or_an_init_container_waits_for(
+    pod: client.V1Pod, description: str
+) -> None:
+    assert status.describe_waiting(pod) == description
+    assert (status.waiting_reason_of(pod) is None) is ("ErrImagePull" not in description)
 
 
-def test_an_init_container_that_failed_is_named() -> None:
+def test_a_failed_init_container_is_named() -> None:
     pod = of_many("Failed", init={"mesh": FAILED}, istio=HELD, main=HELD)
     with pytest.raises(pods.PodFailed, match=r"exit code 2\): init container mesh: line 3 is wrong"):
         status.result_of(pod)
 
 
 @pytest.mark.parametrize(
-    ("code", "said", "kind", "remedy"),
+    ("code", "message", "kind", "remedy"),
     [
         (
             403,
@@ -218,17 +228,17 @@ def test_an_init_container_that_failed_is_named() -> None:
         (403, 'User "x" cannot create resource "pods" in API group ""', pods.PodRefused, "account needs"),
         (401, "Unauthorized", pods.PodRefused, "credentials"),
         (404, 'namespaces "x" not found', pods.PodRefused, "create the namespace"),
-        (422, 'Pod "x" is invalid', pods.PodRefused, "put right"),
+        (422, 'Pod "x" is invalid', pods.PodRefused, "correct the"),
         (429, "too many requests", pods.PodFailed, "fewer at once"),
         (500, "etcdserver: leader changed", pods.PodFailed, "in trouble"),
     ],
 )
-def test_a_refusal_says_what_helps_and_is_tried_again_where_it_may_pass(
-    code: int, said: str, kind: type[Exception], remedy: str
+def test_an_api_error_has_a_remedy_and_is_tried_again_if_it_is_temporary(
+    code: int, message: str, kind: type[Exception], remedy: str
 ) -> None:
     error = client.ApiException(status=code, reason="Whatever")
-    error.body = json.dumps({"message": said}).encode()
-    trouble = api_trouble({"metadata": {"name": "cpu-1", "namespace": "cpu-jobs"}}, error)
-    assert type(trouble) is kind
-    assert said in str(trouble)
-    assert remedy in str(trouble).rpartition(" (")[2]
+    error.body = json.dumps({"message": message}).encode()
+    raised = api_error({"metadata": {"name": "cpu-1", "namespace": "cpu-jobs"}}, error)
+    assert type(raised) is kind
+    assert message in str(raised)
+    assert remedy in str(raised).rpartition(" (")[2]
