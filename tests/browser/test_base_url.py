@@ -67,7 +67,7 @@ def test_the_menu_leads_to_the_wall_and_the_wall_to_the_dag_runs(
     visitor.click(WALL)
     visitor.enter_frame()
     visitor.choose_start(start)
-    visitor.click("#source a")
+    visitor.click("#dag-run a")
     assert is_at(visitor, f"/dags/cpu_start/runs/{run}")
     visitor.leave_frame()
     visitor.find("body", "stored 9 instructions")
@@ -120,9 +120,9 @@ def test_the_wall_by_itself_has_its_picture_and_its_way_to_the_form(
     visitor: Ui, finished: tuple[str, str]
 ) -> None:
     visitor.open_wall(f"?start={finished[1]}")
-    visitor.click("#draw")
-    assert wait_until(lambda: visitor.run("return document.querySelector('#drawn').naturalWidth") > 300, 60)
-    assert visitor.run("return document.querySelector('#empty a').href") == f"{visitor.url}/dags/cpu_start"
+    visitor.click("#open-picture")
+    assert wait_until(lambda: visitor.run("return document.querySelector('#picture-image').naturalWidth") > 300, 60)
+    assert visitor.run("return document.querySelector('#no-start-runs a').href") == f"{visitor.url}/dags/cpu_start"
 
 
 def test_the_dag_s_documentation_leads_to_the_other_dags(visitor: Ui) -> None:

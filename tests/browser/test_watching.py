@@ -120,7 +120,7 @@ def test_a_tile_opens_its_cpu_by_keyboard_alone(ui: Ui, stack: Stack, watched: s
     lines = ui.run("return [...document.querySelectorAll('#program li')].map((line) => line.className)")
     assert {at for at, names in enumerate(lines) if "visited" in names} == kept.visited
     assert [at for at, names in enumerate(lines) if "swapped" in names] == [7]
-    assert f"{kept.cycle} cycles, 1 to {kept.cycle}" in str(ui.find("#chart").get_attribute("aria-label"))
+    assert f"cycles 1 to {kept.cycle}, {kept.cycle} points" in str(ui.find("#chart").get_attribute("aria-label"))
     ui.picture("cpu")
     ui.press(Keys.ESCAPE)
     assert ui.run("return document.activeElement.dataset.cpu") == "8"
@@ -129,7 +129,7 @@ def test_a_tile_opens_its_cpu_by_keyboard_alone(ui: Ui, stack: Stack, watched: s
 def test_registers_beyond_64_bits_are_shown_to_their_last_digit(ui: Ui, stack: Stack) -> None:
     _, start = stack.finish(stack.start(program=BEYOND_64_BITS, parts="part 1"))
     ui.open_wall(f"?start={start}&cpu=0")
-    ui.find("#span", "cycles 1 to 4: acc 9223372036854775807 to 27670116110564327421, pc 0 to 3")
+    ui.find("#history-range", "cycles 1 to 4: acc 9223372036854775807 to 27670116110564327421, pc 0 to 3")
     ui.find("#registers dd", "27670116110564327421")
     ui.find("#part1", "27670116110564327421")
     ui.find("#tiles .registers", "acc 27670116110564327421  pc 0")
@@ -157,8 +157,8 @@ def test_the_run_of_a_cycle_leads_to_its_cpu_on_the_wall(ui: Ui, watched: str) -
 
 def test_a_picture_of_the_run_is_drawn(ui: Ui, watched: str) -> None:
     ui.open_wall(f"?start={watched}")
-    ui.click("#draw")
-    assert wait_until(lambda: ui.run("return document.querySelector('#drawn').naturalWidth") > 300, 60)
+    ui.click("#open-picture")
+    assert wait_until(lambda: ui.run("return document.querySelector('#picture-image').naturalWidth") > 300, 60)
     ui.picture("picture")
 
 
@@ -210,7 +210,7 @@ def test_two_thousand_cpus_are_shown_and_found(ui: Ui, big: tuple[str, programs.
     start, program = big
     ui.open_wall(f"?start={start}")
     assert len(ui.tiles()) == len(list(program.candidates())) + 1
-    ui.find("#find").send_keys("line 1234:")
+    ui.find("#find").send_keys("line 1234,")
     assert set(ui.tiles()) == {1234}
 
 
@@ -219,7 +219,7 @@ def test_nothing_of_the_wall_is_shown_without_a_login(ui: Ui, watched: str) -> N
     ui.window.delete_all_cookies()
     try:
         ui.go(f"/cpu-wall/?start={watched}")
-        ui.find("#trouble", "Log in to Airflow")
+        ui.find("#error", "Log in to Airflow")
         assert ui.tiles() == {}
     finally:
         for cookie in cookies:

@@ -1,12 +1,12 @@
-// Dark where Airflow's own pages are, whose frame this one may be in; before the first paint.
+// Sets the colours before the first paint: dark or light as Airflow's own pages, which may show this one in a frame.
 (() => {
-  const preferred = matchMedia("(prefers-color-scheme: dark)");
+  const systemPrefersDark = matchMedia("(prefers-color-scheme: dark)");
   const apply = () => {
-    const chosen = localStorage.getItem("theme");
-    const dark = chosen === "dark" || (chosen !== "light" && preferred.matches);
+    const chosen = localStorage.getItem("theme"); // where Airflow keeps its setting
+    const dark = chosen === "dark" || (chosen !== "light" && systemPrefersDark.matches);
     document.documentElement.dataset.theme = dark ? "dark" : "light";
   };
   apply();
-  preferred.addEventListener("change", apply);
+  systemPrefersDark.addEventListener("change", apply);
   addEventListener("storage", apply);
 })();
