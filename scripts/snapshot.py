@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from cpu.errors import LostError
 from cpu.keys import Keys
-from cpu.records import decode_instruction, require_whole
+from cpu.records import (
+    CPU_FIELDS,
+    FACT_FIELDS,
+    CpuRecord,
+    Facts,
+    Stop,
+    cpus_of,
+    decode_instruction,
+    decode_visited,
+    seconds_of,
+)
 from cpu.result import Status
 
 if TYPE_CHECKING:
@@ -22,12 +32,12 @@ if TYPE_CHECKING:
 State = Literal["waiting", "running", "loop", "end", "fault", "stopped", "invalid", "gone"]
 """`waiting`: not loaded yet; `running`: it has a next cycle; `gone`: it has stopped, and Redis no longer has
 its registers, because they have expired or were lost; each other state is the status it has stopped with."""
+_STATES = {status: cast("State", "running" if status is Status.OK else status.value) for status in Status}
 VERDICTS = ("part1", "part2", "none")
-"""The verdicts that are an answer; a CPU that stops without one has an empty verdict."""
+"""The verdicts that there are: what the stop of a CPU answers, if anything."""
 GONE = "its registers have expired, or Redis has lost them"
 MAX_START_RUNS = 10_000
 """How many start runs `newest_start` compares at most."""
-_REGISTERS = ("status", "cycle", "pc", "acc", "loaded", "first")
 
 
 class NotKeptError(LookupError):
@@ -84,11 +94,11 @@ class ProgramLine:
 class Snapshot:
     """A start run at one moment. Times are by Redis' clock, in seconds since 1970.
 
-    `facts`: see `cpu.keys`. `verdicts`: of each verdict that is an answer, the first CPU that has it.
+    `verdicts`: for each verdict, the first CPU that has it.
     """
 
     start: str
-    facts: dict[str, str]
+    facts: Facts
     program: list[Instruction]
     now: float
     cpus: list[CpuSnapshot]
@@ -112,7 +122,7 @@ class Snapshot:
     @property
     def stored(self) -> float:
         """When the program was stored."""
-        return float(self.facts["stored"])
+        return self.facts.stored
 
     @property
     def ended(self) -> float | None:
@@ -146,11 +156,11 @@ class Snapshot:
 
     def part2(self) -> Answer | None:
         """Return what the first candidate that ended has found, or that none has ended, or None."""
-        if number := self.facts.get("answer"):
-            cpu = self.cpu(int(number))
+        if self.facts.answer is not None:
+            cpu = self.cpu(self.facts.answer)
             return Answer(GONE if cpu.state == "gone" else cpu.acc, cpu.cpu) if cpu else None
         candidates = [cpu for cpu in self.cpus if cpu.cpu]
-        no_swap_ends = "2" in self.facts["parts"] and all(
+        no_swap_ends = "2" in self.facts.parts and all(
             cpu.state in ("loop", "fault", "invalid") for cpu in candidates
         )
         return Answer("no swap ends this program", cpu=None) if no_swap_ends else None
@@ -175,60 +185,59 @@ def take_snapshot(client: Client, start: str) -> Snapshot:
     """
     keys = Keys(start)
     pipeline = client.pipeline(transaction=False)
-    pipeline.hgetall(keys.facts)  # before the stops: both the stops and the number of them only grow
+    pipeline.hmget(keys.facts, *FACT_FIELDS)  # first, as the stops and their number only grow
     pipeline.lrange(keys.program, 0, -1)
     pipeline.hgetall(keys.stops)
     pipeline.time()
-    raw, items, stops, (seconds, microseconds) = pipeline.execute()
-    if not (raw or items or stops):
+    values, items, entries, now = pipeline.execute()
+    if not any((*values, items, entries)):
         raise NotKeptError(f"start run {start} is not kept: it was never stored, or nobody used it for long")
-    facts = {name.decode(): value.decode() for name, value in raw.items()}
-    require_whole(start, facts, len(items), len(stops))
+    facts = Facts.decode(start, values, len(items), len(entries))
     program = [decode_instruction(item) for item in items]
-    numbers = [0] if "1" in facts["parts"] else []
-    if "2" in facts["parts"]:
-        numbers += [number for number, one in enumerate(program, 1) if one.swapped()]
+    stops = {int(number): Stop.decode(entry) for number, entry in entries.items()}
+    numbers = cpus_of(facts.parts, program)
     pipeline = client.pipeline(transaction=False)
     for number in numbers:
-        pipeline.hmget(Keys(start, number).registers, *_REGISTERS)
-    registers = dict(zip(numbers, pipeline.execute(), strict=True))
-    verdicts: dict[str, LastExec] = {}
-    stopped_at: dict[int, float] = {}
-    for number, stop in sorted(stops.items(), key=lambda item: item[1].rpartition(b":")[2]):
-        verdict, _, time = stop.decode().partition(":")
-        stopped_at[int(number)] = float(time)
-        if verdict in VERDICTS:
-            verdicts.setdefault(verdict, LastExec(int(number), int(registers[int(number)][-1] or 0)))
-    stored = float(facts["stored"])
+        pipeline.hmget(Keys(start, number).registers, *CPU_FIELDS)
+    records = {
+        number: CpuRecord.decode(fields) for number, fields in zip(numbers, pipeline.execute(), strict=True)
+    }
     cpus = [
-        _cpu_snapshot(number, program, fields, stored, stopped_at.get(number))
-        for number, fields in registers.items()
+        _cpu_snapshot(number, program, record, facts.stored, stops.get(number))
+        for number, record in records.items()
     ]
-    return Snapshot(start, facts, program, seconds + microseconds / 1e6, cpus, verdicts)
+    verdicts: dict[str, LastExec] = {}
+    for number, stop in sorted(stops.items(), key=lambda item: item[1].time):
+        if stop.verdict:
+            record = records[number]
+            verdicts.setdefault(stop.verdict, LastExec(number, record.first if record else 0))
+    return Snapshot(start, facts, program, seconds_of(now), cpus, verdicts)
 
 
 def _cpu_snapshot(
-    number: int, program: list[Instruction], fields: list[bytes | None], stored: float, stopped: float | None
+    number: int, program: list[Instruction], record: CpuRecord | None, stored: float, stop: Stop | None
 ) -> CpuSnapshot:
-    """Return a CPU by its registers in Redis, all of which are None if it is not loaded, or gone."""
-    status, cycle, pc, acc, loaded, _ = ((value or b"").decode() for value in fields)
+    """Return a CPU by its registers, which are None if it is not loaded, or gone."""
     instruction = program[number - 1] if number else None
+    line = instruction.line if instruction else None
+    swap = f"{instruction} → {instruction.swapped()}" if instruction else None
+    stopped = stop.time if stop else None
+    if record is None:
+        state: State = "gone" if stop else "waiting"
+        register = "?" if stop else "0"
+        return CpuSnapshot(number, line, swap, state, 0, register, register, None, stopped)
     return CpuSnapshot(
         cpu=number,
-        line=instruction.line if instruction else None,
-        swap=f"{instruction} → {instruction.swapped()}" if instruction else None,
-        state=_state(status) if status else "gone" if stopped else "waiting",
-        cycle=int(cycle or 0),
-        pc=pc or ("?" if stopped else "0"),
-        acc=acc or ("?" if stopped else "0"),
+        line=line,
+        swap=swap,
+        state=_STATES[record.status],
+        cycle=record.registers.cycle,
+        pc=str(record.registers.pc),
+        acc=str(record.registers.acc),
         # Earlier versions did not keep this time: such a CPU counts as loaded when the program was stored.
-        loaded=float(loaded or stored) if status else None,
+        loaded=record.loaded or stored,
         stopped=stopped,
     )
-
-
-def _state(status: str) -> State:
-    return cast("State", "running" if status == Status.OK else Status(status).value)
 
 
 def read_listing(client: Client, start: str, number: int, program: list[Instruction]) -> list[ProgramLine]:
@@ -241,21 +250,18 @@ def read_listing(client: Client, start: str, number: int, program: list[Instruct
     pipeline.hget(keys.registers, "cycle")
     pipeline.get(keys.visited)
     pipeline.hget(keys.registers, "cycle")
-    before, found, after = pipeline.execute()
-    visited = found or b""
+    before, bitmap, after = pipeline.execute()
+    visited = decode_visited(bitmap)
     # If the CPU has executed a cycle in between, the next reading will show what is lost.
-    if before == after and int.from_bytes(visited).bit_count() != int(before or 0):
+    if before == after and len(visited) != int(before or 0):
         raise LostError(f"the registers or the visited set of {keys.name}")
-    lines = []
-    for address, written in enumerate(program):
-        swapped = written.swapped() if address == number - 1 else None
-        byte = visited[address // 8 : address // 8 + 1]
-        lines.append(
-            ProgramLine(
-                line=written.line,
-                text=str(swapped or written),
-                swapped=swapped is not None,
-                visited=bool(byte and byte[0] & (0x80 >> address % 8)),
-            )
+    swapped = {number - 1: program[number - 1].swapped()} if number else {}
+    return [
+        ProgramLine(
+            line=written.line,
+            text=str(swapped.get(address) or written),
+            swapped=swapped.get(address) is not None,
+            visited=address in visited,
         )
-    return lines
+        for address, written in enumerate(program)
+    ]

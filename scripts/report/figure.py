@@ -159,8 +159,7 @@ def _add_headlines(figure: Figure, snapshot: Snapshot, height: float) -> None:
     bold: dict[str, Any] = {"fontsize": 11, "fontweight": "bold", "color": INK}
     quiet: dict[str, Any] = {"fontsize": 9, "color": QUIET_INK}
     lines = [
-        (shorten(f"Part {part}: {_answer(snapshot, part)}", HEADLINE), bold)
-        for part in snapshot.facts["parts"]
+        (shorten(f"Part {part}: {_answer(snapshot, part)}", HEADLINE), bold) for part in snapshot.facts.parts
     ]
     lines.append((shorten(" · ".join(facts), LINE), quiet))
     for number, (line, style) in enumerate(lines):
@@ -171,7 +170,7 @@ def _answer(snapshot: Snapshot, part: str) -> str:
     """Return the answer to part "1" or "2" with its swap, or why there is none yet."""
     answer = snapshot.part1() if part == "1" else snapshot.part2()
     if answer is None:
-        return "cancelled" if "cancelled" in snapshot.facts else "not known yet"
+        return "cancelled" if snapshot.facts.cancelled else "not known yet"
     cpu = snapshot.cpu(answer.cpu) if answer.cpu else None
     return f"{answer.text} (line {cpu.line}: {cpu.swap})" if cpu else answer.text
 

@@ -151,7 +151,7 @@ def read_wall(start: str) -> Wall:
         ended=snapshot.ended,
         expected=snapshot.expected,
         length=len(snapshot.program),
-        cancelled="cancelled" in snapshot.facts,
+        cancelled=snapshot.facts.cancelled,
         part1=snapshot.part1(),
         part2=snapshot.part2(),
         stopped=snapshot.stopped,

@@ -121,8 +121,10 @@ def test_the_wall_by_itself_has_its_picture_and_its_way_to_the_form(
 ) -> None:
     visitor.open_wall(f"?start={finished[1]}")
     visitor.click("#open-picture")
-    assert wait_until(lambda: visitor.run("return document.querySelector('#picture-image').naturalWidth") > 300, 60)
-    assert visitor.run("return document.querySelector('#no-start-runs a').href") == f"{visitor.url}/dags/cpu_start"
+    width = "return document.querySelector('#picture-image').naturalWidth"
+    assert wait_until(lambda: visitor.run(width) > 300, 60)
+    form = visitor.run("return document.querySelector('#no-start-runs a').href")
+    assert form == f"{visitor.url}/dags/cpu_start"
 
 
 def test_the_dag_s_documentation_leads_to_the_other_dags(visitor: Ui) -> None:

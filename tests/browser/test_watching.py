@@ -120,7 +120,8 @@ def test_a_tile_opens_its_cpu_by_keyboard_alone(ui: Ui, stack: Stack, watched: s
     lines = ui.run("return [...document.querySelectorAll('#program li')].map((line) => line.className)")
     assert {at for at, names in enumerate(lines) if "visited" in names} == kept.visited
     assert [at for at, names in enumerate(lines) if "swapped" in names] == [7]
-    assert f"cycles 1 to {kept.cycle}, {kept.cycle} points" in str(ui.find("#chart").get_attribute("aria-label"))
+    label = str(ui.find("#chart").get_attribute("aria-label"))
+    assert f"cycles 1 to {kept.cycle}, {kept.cycle} points" in label
     ui.picture("cpu")
     ui.press(Keys.ESCAPE)
     assert ui.run("return document.activeElement.dataset.cpu") == "8"
@@ -158,7 +159,8 @@ def test_the_run_of_a_cycle_leads_to_its_cpu_on_the_wall(ui: Ui, watched: str) -
 def test_a_picture_of_the_run_is_drawn(ui: Ui, watched: str) -> None:
     ui.open_wall(f"?start={watched}")
     ui.click("#open-picture")
-    assert wait_until(lambda: ui.run("return document.querySelector('#picture-image').naturalWidth") > 300, 60)
+    width = "return document.querySelector('#picture-image').naturalWidth"
+    assert wait_until(lambda: ui.run(width) > 300, 60)
     ui.picture("picture")
 
 

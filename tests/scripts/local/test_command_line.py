@@ -24,6 +24,7 @@ from scripts.local.pods import in_words
 from scripts.local.settings import REPOSITORY, Settings
 from scripts.snapshot import CpuSnapshot, Snapshot, State
 from tests.support.processes import running
+from tests.support.snapshots import FACTS
 
 LOCAL = ["up", "down", "demo", "status", "logs", "pods", "clean-up"]
 COMMANDS = [
@@ -35,7 +36,7 @@ COMMANDS = [
 CPUS: list[tuple[State, int]] = [("running", 4), ("running", 5), ("waiting", 0), ("loop", 6), ("end", 6)]
 VIEW = Snapshot(
     "here",
-    {},
+    FACTS,
     [],
     0.0,
     [
@@ -206,6 +207,7 @@ def board(stderr: int, columns: int = 150) -> AbstractContextManager[subprocess.
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from scripts.local.demo import Board
+from cpu.records import Facts
 from scripts.snapshot import CpuSnapshot, Snapshot
 from tests.support.processes import running
 with Board() as board:

@@ -1,4 +1,4 @@
-"""How far apart two colours are, also for people who see one of red, green and blue weakly or not at all."""
+"""How different two colours look, also to people who do not see red, green or blue."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Matrix = tuple[Vector, Vector, Vector]
 
 # Machado, Oliveira, Fernandes: A Physiologically-based Model for Simulation of Color Vision Deficiency
 # (2009), severity 1.0; on linear RGB.
-SIGHTS: dict[str, Matrix] = {
+KINDS_OF_VISION: dict[str, Matrix] = {
     "all colours": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
     "no red": (
         (0.152286, 1.052583, -0.204868),
@@ -31,25 +31,26 @@ TO_XYZ: Matrix = ((0.4124, 0.3576, 0.1805), (0.2126, 0.7152, 0.0722), (0.0193, 0
 WHITE = (0.9505, 1.0, 1.0890)
 
 
-def apart(one: str, other: str, sight: str) -> float:
-    """The distance in CIELAB of two colours such as `#a3d0f7`: 2 can just be seen, 100 is black and white."""
-    return dist(lab(one, SIGHTS[sight]), lab(other, SIGHTS[sight]))
+def difference(one: str, other: str, vision: str) -> float:
+    """Return the distance in CIELAB of two colours such as `#a3d0f7`.
+
+    A distance of 2 is just visible, one of 100 is that of black and white.
+    """
+    return dist(_cielab(one, KINDS_OF_VISION[vision]), _cielab(other, KINDS_OF_VISION[vision]))
 
 
-def lab(colour: str, sight: Matrix) -> Vector:
-    """In CIELAB, as seen so."""
-    stored = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    linear = tuple(c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in stored)
-    seen = tuple(min(max(c, 0.0), 1.0) for c in times(sight, linear))
-    x, y, z = (response(c / w) for c, w in zip(times(TO_XYZ, seen), WHITE, strict=True))
+def _cielab(colour: str, vision: Matrix) -> Vector:
+    srgb = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = tuple(c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in srgb)
+    seen = tuple(min(max(c, 0.0), 1.0) for c in _product(vision, linear))
+    x, y, z = (_response(c / w) for c, w in zip(_product(TO_XYZ, seen), WHITE, strict=True))
     return 116 * y - 16, 500 * (x - y), 200 * (y - z)
 
 
-def response(c: float) -> float:
-    """Of the eye, as CIELAB has it."""
+def _response(c: float) -> float:
+    """The eye's response to light, as CIELAB defines it."""
     return float(c ** (1 / 3)) if c > 0.008856 else 7.787 * c + 16 / 116
 
 
-def times(matrix: Matrix, vector: Vector) -> Vector:
-    """The product."""
+def _product(matrix: Matrix, vector: Vector) -> Vector:
     return tuple(sum(a * b for a, b in zip(row, vector, strict=True)) for row in matrix)
