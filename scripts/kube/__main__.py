@@ -8,8 +8,9 @@ import os
 import sys
 from pathlib import Path
 
+from scripts.kube.identity import ADDRESS
 from scripts.kube.images import Source
-from scripts.kube.server import ADDRESS, Settings, serve
+from scripts.kube.server import Settings, serve
 
 _DESCRIPTION = f"""\
 A stand-in for Kubernetes, for trying and testing on one machine: the part of core/v1 that pods need, on

@@ -1,18 +1,19 @@
-"""The verbs of core/v1 over the store: create, get, list, patch, update, delete."""
+"""The verbs of core/v1 over the store: create, get, list, watch, patch, update, delete."""
 
 from __future__ import annotations
 
 import base64
-import json
+import random
 import re
+import uuid
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from scripts.kube import patches, selectors, tables
+from scripts.kube import patches, selectors
 from scripts.kube.deletion import delete, new_namespace
 from scripts.kube.errors import (
-    already_exists,
+    ApiError,
     bad_request,
     conflict,
     forbidden,
@@ -20,22 +21,30 @@ from scripts.kube.errors import (
     method_not_allowed,
     no_such_resource,
     not_found,
-    success,
     unreadable,
 )
 from scripts.kube.execs import serve_exec
 from scripts.kube.kinds import NAMESPACES, PODS, SECRETS, Kind
 from scripts.kube.kubelet import Kubelet
-from scripts.kube.objects import Json, key_of, new_uid, now, random_suffix
+from scripts.kube.objects import Json, key_of, now
 from scripts.kube.podlogs import serve_log
 from scripts.kube.pods import new_pod
 from scripts.kube.requests import Target, answer, body_of, checked, flag, number, patch_of, target_of
 from scripts.kube.rules import metadata_causes, secret_causes
 from scripts.kube.store import Store
+from scripts.kube.tables import table, wants_table
 from scripts.kube.watches import Watches
 
 _Handler = Callable[[web.Request, Target], Awaitable[web.StreamResponse]]
-_FIXED = "Forbidden: pod updates may not change the spec: delete the pod and create another"
+
+_DELETE_OPTIONS = "V1DeleteOptions"
+_OWN = {"uid", "creationTimestamp", "resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds"}
+_OWN |= {"generation", "selfLink", "managedFields"}
+"""The parts of an object's metadata that only the server sets."""
+_FIXED = _OWN | {"name", "namespace", "generateName"}
+"""The parts of an object's metadata that clients cannot change."""
+_SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
+"""The characters that end a generated name: no vowels, so that they form no words."""
 
 
 class Api:
@@ -58,7 +67,7 @@ class Api:
         }
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Serves one request."""
+        """Serve one request."""
         target = target_of(request.match_info["path"])
         if target.subresource:
             return await self._subresource(request, target)
@@ -68,69 +77,58 @@ class Api:
         return await handler(request, target)
 
     async def _subresource(self, request: web.Request, target: Target) -> web.StreamResponse:
-        if target.kind is not PODS or target.subresource not in ("log", "exec", "status"):
+        services = {"log": serve_log, "exec": serve_exec}
+        if target.kind is not PODS or target.subresource not in services:
             raise no_such_resource()
         pod = self._find(target)
-        if target.subresource == "exec" and request.method in ("GET", "POST"):
-            return await serve_exec(request, pod, self._kubelet)
-        if request.method != "GET":
+        if request.method != "GET" and (request.method != "POST" or target.subresource == "log"):
             raise method_not_allowed()
-        if target.subresource == "log":
-            return await serve_log(request, pod, self._kubelet)
-        return answer(pod)
+        return await services[target.subresource](request, pod, self._kubelet)
 
     async def _get(self, request: web.Request, target: Target) -> web.Response:
         thing = self._find(target)
-        if tables.wanted(request.headers.get("Accept", "")):
-            metadata = {"resourceVersion": thing["metadata"]["resourceVersion"]}
-            return answer(tables.table(target.kind, [thing], metadata, include=_include(request)))
+        if wants_table(request):
+            return answer(table(target.kind, [thing], thing["metadata"]["resourceVersion"]))
         return answer(thing)
 
     async def _list(self, request: web.Request, target: Target) -> web.StreamResponse:
-        matches = selectors.parse(
-            target.kind, request.query.get("labelSelector", ""), request.query.get("fieldSelector", "")
-        )
+        """Return the selected objects, always all of them: `limit` is ignored, as the API allows."""
         if flag(request, "watch"):
-            return await self._watches.serve(request, target, matches)
-        found = [thing for thing in self._store.list(target.kind, target.namespace) if matches(thing)]
-        things, metadata = self._page(request, found)
-        if tables.wanted(request.headers.get("Accept", "")):
-            return answer(tables.table(target.kind, things, metadata, include=_include(request)))
-        kind = f"{target.kind.name}List"
-        return answer({"kind": kind, "apiVersion": "v1", "metadata": metadata, "items": things})
+            return await self._watches.serve(request, target, _selection(request, target.kind))
+        return self._list_of(request, target, self._select(request, target))
 
-    def _page(self, request: web.Request, found: list[Json]) -> tuple[list[Json], Json]:
-        """The part of a list that `limit` and `continue` ask for.
+    def _list_of(self, request: web.Request, target: Target, things: list[Json]) -> web.Response:
+        version = str(self._store.version)
+        if wants_table(request):
+            return answer(table(target.kind, things, version))
+        head = {
+            "kind": f"{target.kind.name}List",
+            "apiVersion": "v1",
+            "metadata": {"resourceVersion": version},
+        }
+        return answer({**head, "items": things})
 
-        Later pages show the present, not the moment of the first page, as in the original they do once
-        that moment is forgotten.
-        """
-        metadata: Json = {"resourceVersion": str(self._store.version)}
-        if token := request.query.get("continue"):
-            after = _read_continue(token)
-            found = [thing for thing in found if key_of(thing) > after]
-        limit = number(request, "limit") or 0
-        if 0 < limit < len(found):
-            last = json.dumps(key_of(found[limit - 1])).encode()
-            metadata["continue"] = base64.urlsafe_b64encode(last).decode()
-            metadata["remainingItemCount"] = len(found) - limit
-            found = found[:limit]
-        return found, metadata
+    def _select(self, request: web.Request, target: Target) -> list[Json]:
+        return list(filter(_selection(request, target.kind), self._store.list(target.kind, target.namespace)))
 
     async def _create(self, request: web.Request, target: Target) -> web.Response:
         thing = await self._read(request, target)
         kind = target.kind
-        metadata = {name: value for name, value in thing["metadata"].items() if name not in _SERVERS_OWN}
+        metadata = {name: value for name, value in thing["metadata"].items() if name not in _OWN}
         thing["metadata"] = metadata
         if not metadata.get("name") and metadata.get("generateName"):
-            metadata["name"] = metadata["generateName"] + random_suffix()
+            suffix = "".join(random.choices(_SUFFIX, k=5))  # noqa: S311 - a name, not a secret
+            metadata["name"] = metadata["generateName"] + suffix
         if kind.namespaced:
             self._check_namespace(kind, target.namespace, metadata)
         thing = _new(kind, thing)
         if self._store.get(kind, key_of(thing)) is not None:
-            raise already_exists(kind.plural, metadata["name"])
-        if flag_dry_run(request):
-            stamp = {"uid": new_uid(), "creationTimestamp": now()}
+            details = {"name": metadata["name"], "kind": kind.plural}
+            raise ApiError(
+                409, "AlreadyExists", f'{kind.plural} "{metadata["name"]}" already exists', details
+            )
+        if _is_dry_run(request):
+            stamp = {"uid": str(uuid.uuid4()), "creationTimestamp": now()}
             return answer({**thing, "metadata": {**thing["metadata"], **stamp}}, 201)
         return answer(self._store.create(kind, thing), 201)
 
@@ -159,17 +157,14 @@ class Api:
     def _update(self, request: web.Request, target: Target, old: Json, new: Json) -> web.Response:
         kind = target.kind
         metadata, before = new.get("metadata", {}), old["metadata"]
-        version = metadata.get("resourceVersion")
-        if version not in (None, "", before["resourceVersion"]):
+        if metadata.get("resourceVersion") not in (None, "", before["resourceVersion"]):
             why = (
                 "the object has been modified; please apply your changes to the latest version and try again"
             )
             raise conflict(kind.plural, target.name, why)
-        kept = {name: before[name] for name in _GIVEN if name in before}
-        changed = {
-            name: value for name, value in metadata.items() if name not in _GIVEN and value is not None
-        }
-        new = {**new, "kind": kind.name, "apiVersion": "v1", "metadata": {**changed, **kept}}
+        fixed = {name: value for name, value in before.items() if name in _FIXED}
+        changed = {name: value for name, value in metadata.items() if name not in _FIXED}
+        new = {**new, "kind": kind.name, "apiVersion": "v1", "metadata": {**changed, **fixed}}
         if causes := list(metadata_causes(new["metadata"])):
             raise invalid(kind.name, target.name, causes)
         if kind is SECRETS:
@@ -177,32 +172,33 @@ class Api:
         if "status" in old:
             new["status"] = old["status"]
         if kind is PODS and new.get("spec") != old["spec"]:
-            cause = {"reason": "FieldValueForbidden", "message": _FIXED, "field": "spec"}
+            message = "Forbidden: pod updates may not change the spec: delete the pod and create another"
+            cause = {"reason": "FieldValueForbidden", "message": message, "field": "spec"}
             raise invalid(kind.name, target.name, [cause])
-        return answer(new if flag_dry_run(request) else self._store.update(kind, new))
+        return answer(new if _is_dry_run(request) else self._store.update(kind, new))
 
     async def _delete(self, request: web.Request, target: Target) -> web.Response:
         options = await body_of(request, _DELETE_OPTIONS)
         thing = self._find(target)
-        _check_preconditions(target, thing, options.get("preconditions") or {})
-        if flag_dry_run(request, options):
+        for name, wanted in (options.get("preconditions") or {}).items():
+            if wanted not in ("", thing["metadata"][name]):
+                why = f"the {name} in the precondition ({wanted}) is not the object's"
+                raise conflict(target.kind.name, target.name, why)
+        if _is_dry_run(request, options):
             return answer(thing)
         left = delete(self._store, target.kind, thing, _grace(request, options))
         if target.kind in (PODS, NAMESPACES):
             return answer(left)
-        return answer(success(target.kind.plural, target.name, thing["metadata"]["uid"]))
+        details = {"name": target.name, "kind": target.kind.plural, "uid": thing["metadata"]["uid"]}
+        head = {"kind": "Status", "apiVersion": "v1", "metadata": {}}
+        return answer({**head, "status": "Success", "details": details})
 
     async def _delete_collection(self, request: web.Request, target: Target) -> web.Response:
         options = await body_of(request, _DELETE_OPTIONS)
-        matches = selectors.parse(
-            target.kind, request.query.get("labelSelector", ""), request.query.get("fieldSelector", "")
-        )
-        found = [thing for thing in self._store.list(target.kind, target.namespace) if matches(thing)]
-        if not flag_dry_run(request, options):
+        found = self._select(request, target)
+        if not _is_dry_run(request, options):
             found = [delete(self._store, target.kind, thing, _grace(request, options)) for thing in found]
-        metadata = {"resourceVersion": str(self._store.version)}
-        kind = f"{target.kind.name}List"
-        return answer({"kind": kind, "apiVersion": "v1", "metadata": metadata, "items": found})
+        return self._list_of(request, target, found)
 
     def _find(self, target: Target) -> Json:
         thing = self._store.get(target.kind, target.key)
@@ -211,7 +207,7 @@ class Api:
         return thing
 
     async def _read(self, request: web.Request, target: Target) -> Json:
-        """The object in the body, with metadata, and of the kind the path names."""
+        """Return the object in the body, with metadata, and of the kind that the path names."""
         thing = await body_of(request, target.kind.type)
         kind, version = thing.get("kind") or target.kind.name, thing.get("apiVersion") or "v1"
         if (kind, version) != (target.kind.name, "v1"):
@@ -222,40 +218,36 @@ class Api:
         return thing
 
 
-_DELETE_OPTIONS = "V1DeleteOptions"
-_SERVERS_OWN = (
-    *("uid", "creationTimestamp", "resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds"),
-    *("generation", "selfLink", "managedFields"),
-)
-"""The parts of a new object's metadata that clients do not give."""
-_GIVEN = (
-    *("name", "namespace", "uid", "creationTimestamp", "resourceVersion"),
-    *("generateName", "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields"),
-)
-"""The parts of an object's metadata that clients do not change."""
+def _selection(request: web.Request, kind: Kind) -> selectors.Predicate:
+    return selectors.parse(
+        kind, request.query.get("labelSelector", ""), request.query.get("fieldSelector", "")
+    )
 
 
-def flag_dry_run(request: web.Request, options: Json | None = None) -> bool:
-    """Whether the request only asks what would happen."""
+def _is_dry_run(request: web.Request, options: Json | None = None) -> bool:
+    """Return whether the request only asks what would happen."""
     return "All" in (request.query.get("dryRun"), *((options or {}).get("dryRun") or []))
 
 
+def _grace(request: web.Request, options: Json) -> int | None:
+    asked: int | None = options.get("gracePeriodSeconds")
+    return number(request, "gracePeriodSeconds") if asked is None else asked
+
+
 def _new(kind: Kind, thing: Json) -> Json:
-    """The object as it is kept when it is new, its rules checked."""
+    """Return the object as it is kept when it is new; raise ApiError (422) if it breaks a rule."""
     if kind is PODS:
         return new_pod(thing)
     if causes := list(metadata_causes(thing["metadata"])):
         raise invalid(kind.name, thing["metadata"].get("name", ""), causes)
-    if kind is NAMESPACES:
-        return new_namespace(thing)
-    return _new_secret(thing) if kind is SECRETS else thing
+    return _new_secret(thing) if kind is SECRETS else new_namespace(thing)
 
 
 def _new_secret(secret: Json) -> Json:
     data: dict[str, str] = {}
     for name, value in (secret.get("data") or {}).items():
         try:
-            # Lines are allowed, as the program base64 writes them.
+            # Line breaks are allowed, as the program base64 writes them.
             content = base64.b64decode(re.sub(r"[\r\n]", "", value), validate=True)
         except ValueError:
             raise unreadable(SECRETS.name, f"data.{name}: expected base64") from None
@@ -267,28 +259,3 @@ def _new_secret(secret: Json) -> Json:
     if causes := list(secret_causes(secret)):
         raise invalid(SECRETS.name, secret["metadata"].get("name", ""), causes)
     return secret
-
-
-def _check_preconditions(target: Target, thing: Json, wanted: Json) -> None:
-    for name, told in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
-        asked, present = wanted.get(name), thing["metadata"][name]
-        if asked and asked != present:
-            why = f"the {told} in the precondition ({asked}) does not match the {told} in record ({present})"
-            raise conflict(target.kind.name, target.name, why)
-
-
-def _grace(request: web.Request, options: Json) -> int | None:
-    asked: int | None = options.get("gracePeriodSeconds")
-    return number(request, "gracePeriodSeconds") if asked is None else asked
-
-
-def _include(request: web.Request) -> str:
-    return request.query.get("includeObject", "Metadata")
-
-
-def _read_continue(token: str) -> tuple[str, str]:
-    try:
-        namespace, name = json.loads(base64.urlsafe_b64decode(token))
-        return f"{namespace}", f"{name}"
-    except (ValueError, TypeError) as problem:
-        raise bad_request(f"invalid continue token: {problem}") from problem

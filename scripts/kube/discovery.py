@@ -1,19 +1,30 @@
-"""What is served here, and by whom, as clients ask for it first."""
+"""The documents in which clients look up what is served."""
 
 from __future__ import annotations
 
 import platform
 
-from scripts.kube import schema
-from scripts.kube.kinds import KINDS, PODS, Kind
+from scripts.kube.kinds import KINDS, NODE, PODS, Kind
 from scripts.kube.objects import Json
 
-NODE = "local-processes"
 VERSION = "v1.30.0-local-processes"
 
 
+def documents() -> dict[str, Json]:
+    """Return the fixed answers by path."""
+    resources = [*map(_resource, KINDS.values()), *map(_subresource, ("exec", "log"))]
+    return {
+        "/version": version(),
+        "/api": {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []},
+        "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": []},
+        "/api/v1": {"kind": "APIResourceList", "groupVersion": "v1", "resources": resources},
+        "/openapi/v3": {"paths": {"api/v1": {"serverRelativeURL": "/openapi/v3/api/v1"}}},
+        "/openapi/v3/api/v1": _openapi(),
+    }
+
+
 def version() -> Json:
-    """The answer of /version: a stand-in, and says so."""
+    """Return the answer of /version, which says that this is a stand-in."""
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     return {
         "major": "1",
@@ -28,38 +39,10 @@ def version() -> Json:
     }
 
 
-def versions(address: str) -> Json:
-    """The answer of /api."""
-    served = {"clientCIDR": "0.0.0.0/0", "serverAddress": address}
-    return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [served]}
+def _openapi() -> Json:
+    """Return just enough OpenAPI that kubectl leaves validation to the server.
 
-
-def groups() -> Json:
-    """The answer of /apis: core/v1 is all there is."""
-    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": []}
-
-
-def resources() -> Json:
-    """The answer of /api/v1."""
-    served = [_resource(kind) for kind in KINDS.values()]
-    served += [
-        _subresource("pods/attach", "PodAttachOptions", ["create", "get"]),
-        _subresource("pods/exec", "PodExecOptions", ["create", "get"]),
-        _subresource("pods/log", PODS.name, ["get"]),
-        _subresource("pods/status", PODS.name, ["get"]),
-    ]
-    return {"kind": "APIResourceList", "groupVersion": "v1", "resources": served}
-
-
-def openapi_index() -> Json:
-    """The answer of /openapi/v3."""
-    return {"paths": {"api/v1": {"serverRelativeURL": "/openapi/v3/api/v1"}}}
-
-
-def openapi() -> Json:
-    """The answer of /openapi/v3/api/v1: the types that `kubectl explain` shows.
-
-    Where patches have a parameter `fieldValidation`, kubectl leaves validation to the server.
+    It looks for a parameter `fieldValidation` of patches.
     """
     parameter = {"name": "fieldValidation", "in": "query", "schema": {"type": "string"}}
     paths = {}
@@ -68,24 +51,22 @@ def openapi() -> Json:
         patch = {"parameters": [parameter], "x-kubernetes-group-version-kind": group, "responses": {}}
         scope = "namespaces/{namespace}/" if kind.namespaced else ""
         paths[f"/api/v1/{scope}{kind.plural}/{{name}}"] = {"patch": patch}
-    information = {"title": NODE, "version": VERSION}
-    return {"openapi": "3.0.0", "info": information, "paths": paths, "components": schema.components()}
+    return {"openapi": "3.0.0", "info": {"title": NODE, "version": VERSION}, "paths": paths}
 
 
 def _resource(kind: Kind) -> Json:
-    entry: Json = {
+    return {
         "name": kind.plural,
         "singularName": kind.name.lower(),
+        "shortNames": [kind.short] if kind.short else [],
+        "categories": ["all"] if kind is PODS else [],
         "namespaced": kind.namespaced,
         "kind": kind.name,
-        "verbs": sorted(kind.verbs),
+        "verbs": kind.verbs,
     }
-    if kind.short:
-        entry["shortNames"] = list(kind.short)
-    if kind.categories:
-        entry["categories"] = list(kind.categories)
-    return entry
 
 
-def _subresource(name: str, kind: str, verbs: list[str]) -> Json:
-    return {"name": name, "singularName": "", "namespaced": True, "kind": kind, "verbs": verbs}
+def _subresource(name: str) -> Json:
+    kind = "Pod" if name == "log" else f"Pod{name.title()}Options"
+    verbs = ["get"] if name == "log" else ["create", "get"]
+    return {"name": f"pods/{name}", "singularName": "", "namespaced": True, "kind": kind, "verbs": verbs}

@@ -1,15 +1,14 @@
-"""The events that tell a pod's story; the oldest are forgotten first."""
+"""Events about pods; the oldest are forgotten first."""
 
 from __future__ import annotations
 
 import time
 
-from scripts.kube.discovery import NODE
-from scripts.kube.kinds import EVENTS
-from scripts.kube.objects import Json, key_of, now, now_micro
+from scripts.kube.kinds import EVENTS, NODE
+from scripts.kube.objects import Json, key_of, now
 from scripts.kube.store import Store
 
-KEPT = 5_000
+_KEPT = 5_000
 
 
 class Recorder:
@@ -19,38 +18,23 @@ class Recorder:
         self._store = store
 
     def scheduled(self, pod: Json) -> None:
-        """The pod has its node."""
-        namespace, name = key_of(pod)
-        message = f"Successfully assigned {namespace}/{name} to {NODE}"
-        scheduler: Json = {
-            "action": "Binding",
-            "eventTime": now_micro(),
-            "firstTimestamp": None,
-            "lastTimestamp": None,
-            "reportingComponent": "default-scheduler",
-            "reportingInstance": f"default-scheduler-{NODE}",
-            "source": {},
-        }
-        self._record(pod, "Normal", "Scheduled", message, "", scheduler)
+        """Record that the pod has its node."""
+        message = f"Successfully assigned {'/'.join(key_of(pod))} to {NODE}"
+        self._record(pod, "Normal", "Scheduled", message, "", {"component": "default-scheduler"})
 
     def normal(self, pod: Json, reason: str, message: str, field: str = "") -> None:
-        """Something went as it should."""
-        self._record(pod, "Normal", reason, message, field, _kubelet())
+        """Record an expected event; `field` is the part of the pod that it is about."""
+        self._record(pod, "Normal", reason, message, field, {"component": "kubelet", "host": NODE})
 
     def warning(self, pod: Json, reason: str, message: str, field: str = "") -> None:
-        """Something did not."""
-        self._record(pod, "Warning", reason, message, field, _kubelet())
+        """Record a problem."""
+        self._record(pod, "Warning", reason, message, field, {"component": "kubelet", "host": NODE})
 
-    def _record(self, pod: Json, type_: str, reason: str, message: str, field: str, origin: Json) -> None:
+    def _record(self, pod: Json, type_: str, reason: str, message: str, field: str, source: Json) -> None:
         namespace, name = key_of(pod)
-        about = {
-            "kind": "Pod",
-            "namespace": namespace,
-            "name": name,
-            "uid": pod["metadata"]["uid"],
-            "apiVersion": "v1",
-            "resourceVersion": pod["metadata"]["resourceVersion"],
-        }
+        metadata = pod["metadata"]
+        about = {"kind": "Pod", "apiVersion": "v1", "namespace": namespace, "name": name}
+        about |= {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         if field:
             about["fieldPath"] = field
         event = {
@@ -59,21 +43,11 @@ class Recorder:
             "reason": reason,
             "message": message,
             "type": type_,
-            **origin,
+            "source": source,
+            "reportingComponent": source["component"],
+            "firstTimestamp": now(),
+            "lastTimestamp": now(),
+            "count": 1,
         }
         self._store.create(EVENTS, event)
-        if self._store.count(EVENTS) > KEPT and (oldest := self._store.oldest(EVENTS)):
-            self._store.delete(EVENTS, key_of(oldest))
-
-
-def _kubelet() -> Json:
-    moment = now()
-    return {
-        "eventTime": None,
-        "firstTimestamp": moment,
-        "lastTimestamp": moment,
-        "count": 1,
-        "reportingComponent": "",
-        "reportingInstance": "",
-        "source": {"component": "kubelet", "host": NODE},
-    }
+        self._store.delete_oldest(EVENTS, _KEPT)

@@ -1,8 +1,11 @@
-"""The resources that are served, one line of facts each; discovery, selectors and routes read them here."""
+"""The resources that are served; routes, discovery, selectors and tables read their facts here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+NODE = "local-processes"
+"""The name of the only node."""
 
 _ALL = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 _READ = ("get", "list", "watch")
@@ -10,70 +13,46 @@ _READ = ("get", "list", "watch")
 
 @dataclass(frozen=True)
 class Kind:
-    """One resource: its names, whether it lives in a namespace, its verbs, its selectable fields."""
+    """One resource: its names, verbs, scope, and the fields that a field selector may name."""
 
     plural: str
     name: str
+    short: str
     verbs: tuple[str, ...]
-    namespaced: bool = True
-    short: tuple[str, ...] = ()
-    categories: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
+    namespaced: bool = True
     kept: bool = True
-    """Whether it outlives the endpoint's own process."""
+    """Whether its objects outlive the endpoint's process."""
 
     @property
     def type(self) -> str:
         """The name of the Kubernetes client's model."""
         return "CoreV1Event" if self.name == "Event" else f"V1{self.name}"
 
-    @property
-    def selectable(self) -> frozenset[str]:
-        """The paths a field selector may name."""
-        return frozenset(("metadata.name", "metadata.namespace", *self.fields))
-
 
 PODS = Kind(
-    "pods",
-    "Pod",
-    _ALL,
-    short=("po",),
-    categories=("all",),
-    fields=(
-        "spec.nodeName",
-        "spec.restartPolicy",
-        "spec.schedulerName",
-        "spec.serviceAccountName",
-        "status.phase",
-        "status.podIP",
-        "status.nominatedNodeName",
-    ),
+    "pods", "Pod", "po", _ALL, ("spec.nodeName", "spec.restartPolicy", "status.phase", "status.podIP")
 )
+SECRETS = Kind("secrets", "Secret", "", _ALL, ("type",))
 EVENTS = Kind(
     "events",
     "Event",
+    "ev",
     ("delete", "deletecollection", *_READ),
-    short=("ev",),
-    fields=(
-        *(f"involvedObject.{field}" for field in ("kind", "namespace", "name", "uid", "apiVersion")),
-        *(f"involvedObject.{field}" for field in ("resourceVersion", "fieldPath")),
-        "reason",
-        "reportingComponent",
-        "source",
-        "type",
+    (
+        *(f"involvedObject.{field}" for field in ("kind", "namespace", "name", "uid", "fieldPath")),
+        *("reason", "type"),
     ),
     kept=False,
 )
-SECRETS = Kind("secrets", "Secret", _ALL, fields=("type",))
-SERVICE_ACCOUNTS = Kind("serviceaccounts", "ServiceAccount", _READ, short=("sa",))
 NAMESPACES = Kind(
     "namespaces",
     "Namespace",
+    "ns",
     ("create", "delete", "get", "list", "patch", "update", "watch"),
+    ("status.phase",),
     namespaced=False,
-    short=("ns",),
-    fields=("status.phase",),
 )
-NODES = Kind("nodes", "Node", _READ, namespaced=False, short=("no",), kept=False)
+NODES = Kind("nodes", "Node", "no", _READ, namespaced=False, kept=False)
 
-KINDS = {kind.plural: kind for kind in (EVENTS, NAMESPACES, NODES, PODS, SECRETS, SERVICE_ACCOUNTS)}
+KINDS = {kind.plural: kind for kind in (EVENTS, NAMESPACES, NODES, PODS, SECRETS)}

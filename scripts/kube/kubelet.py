@@ -7,10 +7,9 @@ import shutil
 from pathlib import Path
 
 from scripts.kube.container import Container, Node, until_stopping
-from scripts.kube.discovery import NODE
 from scripts.kube.environment import ConfigError, prepare_volumes
 from scripts.kube.errors import log_failure
-from scripts.kube.kinds import PODS, SECRETS
+from scripts.kube.kinds import NODE, PODS, SECRETS
 from scripts.kube.logs import Log
 from scripts.kube.objects import Json, Key, key_of
 from scripts.kube.podstatus import FINAL, abandoned, status_of

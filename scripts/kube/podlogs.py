@@ -11,7 +11,7 @@ from aiohttp import web
 from scripts.kube import logs
 from scripts.kube.errors import bad_request, invalid
 from scripts.kube.kubelet import Kubelet
-from scripts.kube.objects import Json, parse_time
+from scripts.kube.objects import Json
 from scripts.kube.requests import flag, number
 
 _WAITING_REASONS = {
@@ -66,7 +66,7 @@ def _options(request: web.Request, pod: Json) -> logs.LogOptions:
         since = datetime.fromtimestamp(max(0, time.time() - seconds), UTC)
     if text := request.query.get("sinceTime"):
         try:
-            since = parse_time(text).astimezone(UTC)
+            since = datetime.fromisoformat(text).astimezone(UTC)
         except (ValueError, OverflowError) as problem:
             raise bad_request(f"sinceTime: {problem}") from problem
     first = since.isoformat(timespec="microseconds") if since else ""

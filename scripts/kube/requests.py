@@ -14,14 +14,11 @@ from scripts.kube.kinds import KINDS, Kind
 from scripts.kube.objects import Json, Key, encode
 
 _JSON = "application/json"
-_MOST_WARNINGS = 10
-WARNINGS = web.RequestKey("warnings", list[str])
-"""What the answer's Warning headers tell of a request."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a path under /api/v1 speaks of; name "" is the collection, namespace "" all of them."""
+    """What a path under /api/v1 names: an object, or with name "" a collection, of all namespaces with ""."""
 
     kind: Kind
     namespace: str
@@ -35,7 +32,7 @@ class Target:
 
 
 def target_of(path: str) -> Target:
-    """Reads a path such as `namespaces/a/pods/b/log`; raises ApiError (404) for one that is not served."""
+    """Return the target of a path such as `namespaces/a/pods/b/log`; raise ApiError (404)."""
     parts = path.strip("/").split("/")
     namespace = ""
     if parts[0] == "namespaces" and len(parts) > 2:
@@ -49,34 +46,35 @@ def target_of(path: str) -> Target:
 
 
 def flag(request: web.Request, name: str) -> bool:
-    """A boolean parameter, false when it is absent."""
+    """Return a boolean parameter, False if it is absent."""
     return request.query.get(name, "").lower() in ("1", "true")
 
 
 def number(request: web.Request, name: str) -> int | None:
-    """A whole number among the parameters, None when it is absent."""
+    """Return a whole number of 64 bits among the parameters, None if it is absent; raise ApiError (400)."""
     text = request.query.get(name, "")
     if not text:
         return None
     try:
         value = int(text)
-    except ValueError as problem:
-        raise bad_request(f'{name}: Invalid value: "{text}": must be a whole number') from problem
+    except ValueError:
+        value = 2**63
     if not -(2**63) <= value < 2**63:
-        raise bad_request(f"{name}: Invalid value: must be a whole number of 64 bits")
+        raise bad_request(f'{name}: Invalid value: "{text[:20]}": must be a whole number of 64 bits')
     return value
 
 
 async def body_of(request: web.Request, type_: str) -> Json:
-    """Return the object in the body, of that type, {} when there is none; raise ApiError (400, 415)."""
+    """Return the object in the body, of that type, {} if there is none; raise ApiError (400, 415)."""
     data = await request.read()
     if not data.strip():
         return {}
-    if request.content_type == protobufs.MEDIA_TYPE and protobufs.reads(type_):
+    kind = type_.removeprefix("V1")
+    if request.content_type == protobufs.MEDIA_TYPE and kind in protobufs.KINDS:
         try:
-            return checked(request, protobufs.decode(data, type_), type_)
-        except ValueError as problem:
-            raise bad_request(f"the object provided is unrecognized: {problem}") from None
+            return checked(request, protobufs.decode(data), type_)
+        except ValueError:  # its text may quote a Secret
+            raise bad_request("the object provided is unrecognized: it is damaged protobuf") from None
     if request.content_type not in (_JSON, "application/octet-stream"):
         raise unsupported_media_type((_JSON,))
     return checked(request, _parse(data), type_)
@@ -88,40 +86,34 @@ async def patch_of(request: web.Request) -> Any:
 
 
 def checked(request: web.Request, thing: Any, type_: str) -> Json:
-    """Return the object as its type has it; raise ApiError (400) for a value of a wrong type.
+    """Return the object with the fields of its type; raise ApiError (400) for a value of a wrong type.
 
-    What becomes of fields that the type does not have is the request's `fieldValidation`: they are refused
-    with Strict, left out with Ignore, and left out with a warning otherwise.
+    Fields that the type does not have are left out, or refused if the request has `fieldValidation=Strict`.
     """
     kind, unknown = type_.removeprefix("V1"), list[str]()
     try:
         known: Json = schema.decode(thing, type_, "", unknown)
     except schema.TypeMismatch as problem:
         raise unreadable(kind, str(problem)) from None
-    told = [f'unknown field "{path}"' for path in unknown[:_MOST_WARNINGS]]
-    validation = request.query.get("fieldValidation") or "Warn"
-    if validation not in ("Ignore", "Warn", "Strict"):
-        raise bad_request(f'fieldValidation: Unsupported value: "{validation}"')
-    if told and validation == "Strict":
-        raise unreadable(kind, f"strict decoding error: {', '.join(told)}")
-    if validation == "Warn":
-        request[WARNINGS] = told
+    if unknown and request.query.get("fieldValidation") == "Strict":
+        fields = ", ".join(f'unknown field "{path}"' for path in unknown)
+        raise unreadable(kind, f"strict decoding error: {fields}")
     return known
 
 
 def answer(thing: Json, code: int = 200) -> web.Response:
-    """An object as a response."""
-    return web.Response(body=encode(thing), status=code, content_type="application/json")
+    """Return an object as a response."""
+    return web.Response(body=encode(thing), status=code, content_type=_JSON)
 
 
 def _parse(data: bytes) -> Any:
-    """Return what the JSON says; the refusal of what is no JSON names the place and quotes nothing."""
+    """Return the JSON value; the refusal of anything else names the place and quotes nothing."""
     try:
         thing = json.loads(data.decode())
         encode(thing)
     except json.JSONDecodeError as problem:
-        raise bad_request(f"the object provided is unrecognized: it is no JSON: {problem}") from None
+        raise bad_request(f"the object provided is unrecognized: it is not JSON: {problem}") from None
     except ValueError:
-        why = "it holds bytes that are no UTF-8, half a surrogate pair, or a number that JSON does not have"
+        why = "it has bytes that are not UTF-8, half a surrogate pair, or a number that JSON does not have"
         raise bad_request(f"the object provided is unrecognized: {why}") from None
     return thing

@@ -1,28 +1,32 @@
-"""Every object, its version, and the recent history that watches replay.
+"""Every object, its version, and the recent changes that watches replay.
 
-Objects are never changed in place: a change is a new dict under a new version, so that whoever holds an
-old one (a watch, the history) keeps it as it was. All of it runs on one event loop, without locks.
+An object is never changed in place: a change is a new dict with a new version, so that a watch or the
+history that holds an older one keeps it unchanged. Everything runs on one event loop, without locks.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import sqlite3
+import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
-from scripts.kube.database import Database
 from scripts.kube.kinds import KINDS, Kind
-from scripts.kube.objects import Json, Key, encode, key_of, new_uid, now
+from scripts.kube.objects import Json, Key, encode, key_of, now
 
-HISTORY = 10_000
+_HISTORY = 10_000
 """Changes kept for watches that start from an older version."""
 
 
 @dataclass
 class Change:
-    """One change of one object: ADDED, MODIFIED or DELETED; `old` is None when it was added."""
+    """One change of one object: ADDED, MODIFIED or DELETED; `old` is None for ADDED."""
 
     version: int
     type: str
@@ -32,7 +36,7 @@ class Change:
 
     @cached_property
     def encoded(self) -> bytes:
-        """The new object as JSON, encoded once for all who watch."""
+        """The new object as JSON, encoded once for the file and all watches."""
         return encode(self.new)
 
 
@@ -40,62 +44,70 @@ Listener = Callable[[Change], None]
 
 
 class Store:
-    """The objects by resource and key."""
+    """The objects by resource and key, in memory and in one SQLite file."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, file: Path) -> None:
+        # Without a wait for the disk a write costs little; the machine's crash may lose the last ones.
+        self._database = sqlite3.connect(file, isolation_level=None)
+        file.chmod(0o600)  # Secrets are in it
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = OFF")
+        self._database.execute(
+            "CREATE TABLE IF NOT EXISTS objects (resource TEXT, namespace TEXT, name TEXT, body BLOB, "
+            "PRIMARY KEY (resource, namespace, name)) WITHOUT ROWID"
+        )
         self._objects: dict[str, dict[Key, Json]] = {plural: {} for plural in KINDS}
         self._listeners: dict[str, set[Listener]] = {plural: set() for plural in KINDS}
-        self._history: deque[Change] = deque(maxlen=HISTORY)
-        self.version = database.first_version()
-        self._forgotten = self.version
-        for plural, thing in database.load():
+        self._history: deque[Change] = deque(maxlen=_HISTORY)
+        for plural, body in self._database.execute("SELECT resource, body FROM objects"):
+            thing = json.loads(body)
             self._objects[plural][key_of(thing)] = thing
+        # The time in ms is above every version of earlier processes: they make less than 1,000 a second.
+        self.version = self.oldest = time.time_ns() // 1_000_000
+        """`version` is the newest; the changes after `oldest` can be replayed."""
 
     def get(self, kind: Kind, key: Key) -> Json | None:
-        """The object as it is now."""
+        """Return the object as it is now."""
         return self._objects[kind.plural].get(key)
 
     def list(self, kind: Kind, namespace: str = "") -> list[Json]:
-        """All objects of a resource, of one namespace if it is given, by namespace and name."""
-        found = self._objects[kind.plural].items()
-        return [thing for key, thing in sorted(found, key=_by_key) if namespace in ("", key[0])]
-
-    def oldest(self, kind: Kind) -> Json | None:
-        """The object that was added first."""
-        return next(iter(self._objects[kind.plural].values()), None)
-
-    def count(self, kind: Kind) -> int:
-        """How many objects a resource has."""
-        return len(self._objects[kind.plural])
+        """Return the objects of a resource, of one namespace if given, sorted by namespace and name."""
+        objects = self._objects[kind.plural]
+        return [objects[key] for key in sorted(objects) if namespace in ("", key[0])]
 
     def create(self, kind: Kind, thing: Json) -> Json:
-        """Keeps a new object, with identity, time and version."""
-        stamp = {"uid": new_uid(), "creationTimestamp": now()}
+        """Keep a new object; return it with its identity, time and version."""
+        stamp = {"uid": str(uuid.uuid4()), "creationTimestamp": now()}
         created = {"kind": kind.name, "apiVersion": "v1", **thing}
         created["metadata"] = {**thing["metadata"], **stamp}
         return self._commit("ADDED", kind, None, created)
 
     def update(self, kind: Kind, thing: Json) -> Json:
-        """Keeps a new state of a known object; one that differs in nothing is no change."""
+        """Keep and return a new state of a known object; an equal one is not a change."""
         old = self._objects[kind.plural][key_of(thing)]
         return old if old == thing else self._commit("MODIFIED", kind, old, thing)
 
     def delete(self, kind: Kind, key: Key) -> Json:
-        """Forgets the object; returns its last state."""
+        """Remove the object; return its last state."""
         old = self._objects[kind.plural][key]
         return self._commit("DELETED", kind, old, old)
 
+    def delete_oldest(self, kind: Kind, keep: int) -> None:
+        """Remove the object that was added first once there are more than `keep`."""
+        objects = self._objects[kind.plural]
+        if len(objects) > keep:
+            self.delete(kind, next(iter(objects)))
+
     def subscribe(self, kind: Kind, listener: Listener) -> None:
-        """Calls `listener` with every change of the resource, in order, from now on."""
+        """Call `listener` with every change of the resource, in order, from now on."""
         self._listeners[kind.plural].add(listener)
 
     def unsubscribe(self, kind: Kind, listener: Listener) -> None:
-        """Ends a subscription."""
+        """End a subscription."""
         self._listeners[kind.plural].discard(listener)
 
     def next_change(self, kind: Kind) -> asyncio.Future[None]:
-        """Return what is done once any object of the resource has changed from now on."""
+        """Return a future that is done once any object of the resource changes after this call."""
         changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def listener(_change: Change) -> None:
@@ -107,34 +119,37 @@ class Store:
         return changed
 
     def since(self, version: int) -> Iterator[Change] | None:
-        """The changes after a version; None when the history does not reach that far back."""
-        if version < self._forgotten:
+        """Return the changes after a version, or None if the history does not reach back that far."""
+        if version < self.oldest:
             return None
         return (change for change in list(self._history) if change.version > version)
 
-    @property
-    def forgotten(self) -> int:
-        """The newest version whose change can no longer be replayed."""
-        return self._forgotten
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
 
-    def _commit(self, kind_of_change: str, kind: Kind, old: Json | None, new: Json) -> Json:
+    def _commit(self, type_: str, kind: Kind, old: Json | None, new: Json) -> Json:
         self.version += 1
         new = {**new, "metadata": {**new["metadata"], "resourceVersion": str(self.version)}}
+        change = Change(self.version, type_, kind, old, new)
         key = key_of(new)
-        if kind_of_change == "DELETED":
+        if type_ == "DELETED":
             del self._objects[kind.plural][key]
         else:
             self._objects[kind.plural][key] = new
         if kind.kept:
-            self._database.save(kind.plural, key, None if kind_of_change == "DELETED" else new, self.version)
-        change = Change(self.version, kind_of_change, kind, old, new)
-        if len(self._history) == HISTORY:
-            self._forgotten = self._history[0].version
+            self._save(change, key)
+        if len(self._history) == _HISTORY:
+            self.oldest = self._history[0].version
         self._history.append(change)
         for listener in tuple(self._listeners[kind.plural]):
             listener(change)
         return new
 
-
-def _by_key(item: tuple[Key, Json]) -> Key:
-    return item[0]
+    def _save(self, change: Change, key: Key) -> None:
+        row = (change.kind.plural, *key)
+        if change.type == "DELETED":
+            sql = "DELETE FROM objects WHERE resource = ? AND namespace = ? AND name = ?"
+            self._database.execute(sql, row)
+        else:
+            self._database.execute("REPLACE INTO objects VALUES (?, ?, ?, ?)", (*row, change.encoded))

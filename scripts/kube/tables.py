@@ -2,128 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from aiohttp import web
+
 from scripts.kube.kinds import Kind
-from scripts.kube.objects import Json, parse_time
-
-_Cells = Callable[[Json], list[Any]]
-_Column = tuple[str, str, int]  # name, type, priority: 0 always shown, 1 with `-o wide`
+from scripts.kube.objects import Json
 
 
-def wanted(accept: str) -> bool:
-    """Whether the client would rather have a table."""
-    return "as=Table" in accept
+def wants_table(request: web.Request) -> bool:
+    """Return whether the client prefers a table to the objects."""
+    return "as=Table" in request.headers.get("Accept", "")
 
 
-def table(kind: Kind, things: list[Json], metadata: Json, *, include: str, headed: bool = True) -> Json:
-    """The objects as rows; `include` is the request's includeObject: None, Metadata or Object."""
-    columns, cells = _TABLES.get(kind.plural, _GENERIC)
+def table(kind: Kind, things: Sequence[Json], version: str, *, headed: bool = True) -> Json:
+    """Return the objects as rows, with the columns' names if `headed`."""
+    columns, cells = _TABLES[kind.plural]
     return {
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
-        "metadata": metadata,
-        "columnDefinitions": [_definition(column) for column in columns] if headed else None,
-        "rows": [{"cells": cells(thing), "object": _embedded(thing, include)} for thing in things],
+        "metadata": {"resourceVersion": version},
+        "columnDefinitions": [_definition(name) for name in columns] if headed else None,
+        "rows": [{"cells": cells(thing), "object": thing} for thing in things],
     }
 
 
-def age(timestamp: str | None) -> str:
-    """How long ago a moment was, in the one or two units that matter: 42s, 3m5s, 7h, 12d."""
+def _definition(name: str) -> Json:
+    """Describe a column; one whose name begins with + is shown with `-o wide` only."""
+    type_ = "integer" if name in ("Restarts", "Data") else "string"
+    format_ = "name" if name == "Name" else ""
+    title, priority = name.lstrip("+"), int(name.startswith("+"))
+    return {"name": title, "type": type_, "format": format_, "description": title, "priority": priority}
+
+
+def _age(timestamp: str | None) -> str:
+    """Return the time since then in its largest unit of which there are at least two: 100s, 5m, 7h, 12d."""
     if not timestamp:
         return "<unknown>"
-    seconds = max(0, int((datetime.now(UTC) - parse_time(timestamp)).total_seconds()))
-    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
-    if seconds < 120:
-        return f"{seconds}s"
-    if minutes < 10:
-        return f"{minutes}m{seconds % 60}s"
-    if hours < 3:
-        return f"{minutes}m"
-    if hours < 8:
-        return f"{hours}h{minutes % 60}m"
-    return f"{hours}h" if hours < 48 else f"{days}d"
-
-
-def _definition(column: _Column) -> Json:
-    name, type_, priority = column
-    format_ = "name" if name == "Name" else ""
-    return {"name": name, "type": type_, "format": format_, "description": name, "priority": priority}
-
-
-def _embedded(thing: Json, include: str) -> Json | None:
-    if include == "None":
-        return None
-    if include == "Object":
-        return thing
-    partial = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
-    return {**partial, "metadata": thing["metadata"]}
+    seconds = max(0, int((datetime.now(UTC) - datetime.fromisoformat(timestamp)).total_seconds()))
+    units = {"d": 86_400, "h": 3_600, "m": 60}
+    return next(
+        (f"{seconds // size}{unit}" for unit, size in units.items() if seconds >= 2 * size), f"{seconds}s"
+    )
 
 
 def _created(thing: Json) -> str:
-    return age(thing["metadata"].get("creationTimestamp"))
+    return _age(thing["metadata"].get("creationTimestamp"))
 
 
 def _pod(pod: Json) -> list[Any]:
     spec, status = pod["spec"], pod["status"]
     containers = status.get("containerStatuses", [])
-    ready = sum(1 for container in containers if container["ready"])
-    restarts = sum(container["restartCount"] for container in containers)
     return [
         pod["metadata"]["name"],
-        f"{ready}/{len(spec['containers'])}",
+        f"{sum(container['ready'] for container in containers)}/{len(spec['containers'])}",
         _pod_reason(pod),
-        restarts,
+        sum(container["restartCount"] for container in containers),
         _created(pod),
         status.get("podIP", "<none>"),
         spec.get("nodeName", "<none>"),
-        "<none>",
-        "<none>",
     ]
 
 
 def _pod_reason(pod: Json) -> str:
-    """The STATUS column: the most telling reason, as the API server picks it."""
+    """Return the STATUS column: the most specific reason, chosen as the API server does."""
     status = pod["status"]
-    reason: str = status.get("reason") or status["phase"]
+    if "deletionTimestamp" in pod["metadata"]:
+        return "Terminating"
     inits = status.get("initContainerStatuses", [])
     for number, container in enumerate(inits):
-        state = container["state"]
-        if state.get("terminated", {}).get("exitCode") == 0:
-            continue
-        told = _state_reason(state)
-        reason = f"Init:{told}" if told not in ("", "PodInitializing") else f"Init:{number}/{len(inits)}"
-        break
-    else:
-        containers = status.get("containerStatuses", [])
-        told = next((text for text in (_state_reason(c["state"]) for c in containers) if text), "")
-        running = any("running" in c["state"] and c["ready"] for c in containers)
-        if told and not status.get("reason"):
-            reason = "Running" if told == "Completed" and running else told
-    return "Terminating" if pod["metadata"].get("deletionTimestamp") else reason
+        if container["state"].get("terminated", {}).get("exitCode") != 0:
+            reason = _state_reason(container["state"])
+            return f"Init:{number}/{len(inits)}" if reason in ("", "PodInitializing") else f"Init:{reason}"
+    if status.get("reason"):
+        return str(status["reason"])
+    reasons = [_state_reason(container["state"]) for container in status.get("containerStatuses", [])]
+    reason = next(filter(None, reasons), "")
+    running = any(container["ready"] for container in status.get("containerStatuses", []))
+    if reason == "Completed" and running:
+        return "Running"
+    return reason or str(status["phase"])
 
 
 def _state_reason(state: Json) -> str:
-    if "waiting" in state:
-        return str(state["waiting"].get("reason", ""))
     if "terminated" in state:
-        ended = state["terminated"]
-        return str(ended.get("reason") or f"ExitCode:{ended['exitCode']}")
-    return ""
+        return str(state["terminated"].get("reason") or f"ExitCode:{state['terminated']['exitCode']}")
+    return str(state.get("waiting", {}).get("reason", ""))
 
 
 def _event(event: Json) -> list[Any]:
-    about, source = event["involvedObject"], event.get("source", {})
+    about = event["involvedObject"]
     return [
-        age(event.get("lastTimestamp") or event.get("eventTime")),
+        _age(event["lastTimestamp"]),
         event["type"],
         event["reason"],
         f"{about['kind'].lower()}/{about['name']}",
-        about.get("fieldPath", ""),
-        ", ".join(source.values()),
         event["message"],
+        about.get("fieldPath", ""),
+        ", ".join(event["source"].values()),
         event["metadata"]["name"],
     ]
 
@@ -133,7 +111,7 @@ def _namespace(namespace: Json) -> list[Any]:
 
 
 def _secret(secret: Json) -> list[Any]:
-    return [secret["metadata"]["name"], secret["type"], len(secret.get("data") or {}), _created(secret)]
+    return [secret["metadata"]["name"], secret["type"], len(secret["data"]), _created(secret)]
 
 
 def _node(node: Json) -> list[Any]:
@@ -141,45 +119,14 @@ def _node(node: Json) -> list[Any]:
     return [node["metadata"]["name"], "Ready", "<none>", _created(node), version]
 
 
-def _generic(thing: Json) -> list[Any]:
-    return [thing["metadata"]["name"], _created(thing)]
-
-
-_NAME: _Column = ("Name", "string", 0)
-_AGE: _Column = ("Age", "string", 0)
-_GENERIC: tuple[list[_Column], _Cells] = ([_NAME, _AGE], _generic)
-_TABLES: dict[str, tuple[list[_Column], _Cells]] = {
-    "pods": (
-        [
-            _NAME,
-            ("Ready", "string", 0),
-            ("Status", "string", 0),
-            ("Restarts", "integer", 0),
-            _AGE,
-            ("IP", "string", 1),
-            ("Node", "string", 1),
-            ("Nominated Node", "string", 1),
-            ("Readiness Gates", "string", 1),
-        ],
-        _pod,
-    ),
+_TABLES: dict[str, tuple[tuple[str, ...], Callable[[Json], list[Any]]]] = {
+    "pods": (("Name", "Ready", "Status", "Restarts", "Age", "+IP", "+Node"), _pod),
     "events": (
-        [
-            ("Last Seen", "string", 0),
-            ("Type", "string", 0),
-            ("Reason", "string", 0),
-            ("Object", "string", 0),
-            ("Subobject", "string", 1),
-            ("Source", "string", 1),
-            ("Message", "string", 0),
-            ("Name", "string", 1),
-        ],
+        ("Last Seen", "Type", "Reason", "Object", "Message", "+Subobject", "+Source", "+Name"),
         _event,
     ),
-    "namespaces": ([_NAME, ("Status", "string", 0), _AGE], _namespace),
-    "secrets": ([_NAME, ("Type", "string", 0), ("Data", "integer", 0), _AGE], _secret),
-    "nodes": (
-        [_NAME, ("Status", "string", 0), ("Roles", "string", 0), _AGE, ("Version", "string", 0)],
-        _node,
-    ),
+    "namespaces": (("Name", "Status", "Age"), _namespace),
+    "secrets": (("Name", "Type", "Data", "Age"), _secret),
+    "nodes": (("Name", "Status", "Roles", "Age", "Version"), _node),
 }
+"""Each resource's columns, and the cells of a row."""

@@ -166,16 +166,10 @@ def test_a_misspelt_field_and_a_wrong_type_are_refused_by_name(cluster: Cluster)
         assert field in error.value.stderr.lower()
 
 
-def test_explain_describes_a_field(cluster: Cluster) -> None:
-    told = cluster.kubectl("explain", "pod.spec.restartPolicy").split()
-    assert {"restartPolicy", "OnFailure,", "DESCRIPTION:"} <= set(told)
-    assert "containers" in cluster.kubectl("explain", "pod.spec")
-
-
 def test_resources_and_events_are_listed(cluster: Cluster) -> None:
     name = cluster.finished().metadata.name
     kinds = {line.split()[-1] for line in cluster.kubectl("api-resources", "--api-group=").splitlines()[1:]}
-    assert {"Pod", "Secret", "Namespace", "Event", "Node", "ServiceAccount"} <= kinds
+    assert {"Pod", "Secret", "Namespace", "Event", "Node"} <= kinds
     rows = cluster.kubectl("get", "events", "--field-selector", f"involvedObject.name={name}")
     assert [row.split()[2] for row in rows.splitlines()[1:]] == ["Scheduled", "Pulled", "Created", "Started"]
     assert "Ready" in cluster.kubectl("get", "nodes")

@@ -212,20 +212,6 @@ def test_a_selector_that_makes_no_sense_is_refused(cluster: Cluster, selector: d
     assert (error.value.status, refusal(error)["reason"]) == (400, "BadRequest")
 
 
-def test_a_long_list_comes_in_pages(cluster: Cluster) -> None:
-    made = sorted(cluster.create(labels={"set": "paged"}) for _ in range(3))
-    names: list[str] = []
-    token: str | None = None
-    while token != "":
-        page = cluster.api.list_namespaced_pod(
-            cluster.namespace, label_selector="set=paged", limit=2, **({"_continue": token} if token else {})
-        )
-        assert len(page.items) <= 2
-        names += [pod.metadata.name for pod in page.items]
-        token = page.metadata._continue or ""
-    assert names == made
-
-
 def test_labels_and_annotations_are_patched_and_the_rest_stays(cluster: Cluster) -> None:
     name = cluster.create(labels={"gone": "1"})
     patch = {"metadata": {"labels": {"new": "2", "gone": None}, "annotations": {"seen": "yes"}}}

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from scripts.kube import logs
 from scripts.kube.container import until_stopping
-from scripts.kube.database import Database
 from scripts.kube.kinds import SECRETS
 from scripts.kube.logs import Log, LogOptions
 from scripts.kube.store import Store
@@ -25,10 +24,9 @@ async def test_a_log_that_is_closed_while_it_is_read_ends_for_its_reader(tmp_pat
 
 
 async def test_a_secret_that_comes_before_the_wait_for_it_begins_is_not_missed(tmp_path: Path) -> None:
-    database = Database(tmp_path / "objects.sqlite")
-    store = Store(database)
+    store = Store(tmp_path / "objects.sqlite")
     change = store.next_change(SECRETS)
     store.create(SECRETS, {"metadata": {"name": "s", "namespace": "default"}})
     async with asyncio.timeout(PATIENCE):
         await until_stopping(asyncio.Event(), change)
-    database.close()
+    store.close()
