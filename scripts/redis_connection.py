@@ -1,4 +1,4 @@
-"""The Airflow connection that leads to the CPUs' Redis: as Airflow's own Redis hook reads it, or a URL."""
+"""The Airflow connection to the CPUs' Redis, as a URL: fields mean what they mean to Airflow's Redis hook."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 CONNECTION = "redis_cpu"
-TYPES = ("redis", "rediss", "redis+cluster", "rediss+cluster", "unix")
+CONNECTION_TYPES = ("redis", "rediss", "redis+cluster", "rediss+cluster", "unix")
 CERT_REQS = ("required", "optional", "none")
-FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+FILE_EXTRAS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 EXTRAS = (
     "db",
     "ssl",
     "ssl_cert_reqs",
     "ssl_check_hostname",
-    *FILES,
-    # These are not among those that Airflow's hook reads, but may be in the URL that the pods have.
+    *FILE_EXTRAS,
+    # Airflow's hook does not read those that follow, but the URL of the pods may have them.
     "ssl_ca_data",
     "ssl_ca_path",
     "ssl_ciphers",
@@ -33,16 +33,17 @@ EXTRAS = (
     "socket_keepalive",
     "socket_timeout",
 )
-ADD_IT = "add it: the address of the CPUs' Redis, such as redis://:password@redis.redis:6379/0"
+REMEDY = "add it: the address of the CPUs' Redis, such as redis://:password@redis.redis:6379/0"
 
 
 class UnusableConnectionError(Exception):
-    """The connection is missing or wrong; the text says what to change, and holds no secret."""
+    """The connection is missing or wrong; the text says what to change, and contains no secret."""
 
 
 def redis_url(answer_seconds: float | None = None) -> str:
-    """Return the connection as a URL for `cpu.redis_client`; each of Redis' answers may take that long.
+    """Return the connection `redis_cpu` as a URL for `cpu.redis_client`.
 
+    `answer_seconds`: how long Redis may take to connect and for each answer; None for the client's defaults.
     Raises UnusableConnectionError.
     """
     try:
@@ -50,10 +51,10 @@ def redis_url(answer_seconds: float | None = None) -> str:
     except UnusableConnectionError:
         raise
     except AirflowNotFoundException as error:
-        # Airflow says the same of one that it cannot parse.
+        # Airflow raises the same error for a connection that it cannot parse.
         reason = f"there is no Airflow connection {CONNECTION}, or it is not valid"
-        raise UnusableConnectionError(f"{reason} ({ADD_IT})") from error
-    except Exception as error:  # a secrets backend's, a key's: its text may hold anything
+        raise UnusableConnectionError(f"{reason} ({REMEDY})") from error
+    except Exception as error:  # of a secrets backend or a key: its text may contain a secret
         reason = f"{type(error).__name__}: see the log of Airflow's API server"
         raise UnusableConnectionError(
             f"the Airflow connection {CONNECTION} cannot be read ({reason})"
@@ -61,10 +62,10 @@ def redis_url(answer_seconds: float | None = None) -> str:
 
 
 def url_of(connection: Connection, answer_seconds: float | None = None) -> str:
-    """Return the connection as a URL. Raises UnusableConnectionError, which names what is wrong."""
+    """Return a connection as a URL; see `redis_url`. Raises UnusableConnectionError."""
     kind = "redis" if connection.conn_type == "generic" else connection.conn_type
-    if kind not in TYPES:
-        raise _wrong(f"has the type {kind!a}", f"expected {_listed(TYPES)}")
+    if kind not in CONNECTION_TYPES:
+        raise _wrong(f"has the type {kind!a}", f"expected {_listed(CONNECTION_TYPES)}")
     options = _extras(connection)
     if _is_true(options.pop("ssl", False)) and not kind.startswith("rediss") and kind != "unix":
         kind = kind.replace("redis", "rediss")
@@ -90,7 +91,7 @@ def url_of(connection: Connection, answer_seconds: float | None = None) -> str:
 
 
 def _extras(connection: Connection) -> dict[str, Any]:
-    """Return what stands in the connection's extra field, as far as it says anything."""
+    """Return the connection's extra field, without what is empty."""
     try:
         extra = json.loads(connection.extra or "{}")
     except ValueError:
@@ -103,10 +104,10 @@ def _extras(connection: Connection) -> dict[str, Any]:
 
 
 def _check_tls(options: dict[str, Any]) -> None:
-    """Raise where redis-py would not say which option is wrong."""
+    """Refuse options for which redis-py would not say what is wrong."""
     if options.get("ssl_cert_reqs", "none") not in CERT_REQS:
         raise _wrong("has an unknown ssl_cert_reqs", f"expected {_listed(CERT_REQS)}")
-    for name in FILES:
+    for name in FILE_EXTRAS:
         if name in options and not os.access(str(options[name]), os.R_OK):
             raise _wrong(f"names a file as {name} that cannot be read", "put it there, on the API server too")
 

@@ -1,4 +1,4 @@
-"""The wall's API on a whole stack: it shows what Redis holds and what Airflow ran, to whom may see it."""
+"""The wall's API on a whole stack: it shows what Redis has and what Airflow ran, to users who may see it."""
 
 from __future__ import annotations
 
@@ -10,30 +10,33 @@ import pytest
 from cpu import program as programs
 from scripts.local.passwords import passwords
 from scripts.local.services.airflow import ADMIN
+from scripts.local.settings import REPOSITORY
 from scripts.waiting import wait_until
 from tests.support.solver import EXAMPLE
 from tests.support.stack import Stack, reference
 
+STATIC = REPOSITORY / "scripts/wall/static"
 
-class AsksAgain(httpx.HTTPTransport):
-    """Asks again where the wall says that it takes too long, as its page does: the machine may be busy."""
+
+class RetryingTransport(httpx.HTTPTransport):
+    """Retries on 503, as the wall's page does: a busy machine may take too long for an answer."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        found: list[httpx.Response] = []
+        responses: list[httpx.Response] = []
 
-        def answered() -> bool:
-            found.append(super(AsksAgain, self).handle_request(request))
-            return found[-1].status_code != httpx.codes.SERVICE_UNAVAILABLE
+        def is_available() -> bool:
+            responses.append(super(RetryingTransport, self).handle_request(request))
+            return responses[-1].status_code != httpx.codes.SERVICE_UNAVAILABLE
 
-        wait_until(answered, 30)
-        return found[-1]
+        wait_until(is_available, 30)
+        return responses[-1]
 
 
 @pytest.fixture(scope="module")
-def visitor(stack: Stack) -> Iterator[httpx.Client]:
-    """Somebody who has logged in."""
+def wall_api(stack: Stack) -> Iterator[httpx.Client]:
+    """A client that has logged in."""
     with httpx.Client(
-        base_url=stack.settings.api_url, transport=AsksAgain(), trust_env=False, timeout=30
+        base_url=stack.settings.api_url, transport=RetryingTransport(), trust_env=False, timeout=30
     ) as client:
         secret = passwords(stack.settings.state).admin
         answer = client.post("/auth/token", json={"username": ADMIN, "password": secret})
@@ -44,26 +47,26 @@ def visitor(stack: Stack) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def finished(stack: Stack) -> tuple[str, str]:
-    """The run of cpu_start, and the start run."""
+    """The ids of a run of cpu_start and of its start run, which has ended."""
     run = stack.start(program=EXAMPLE, stop_at_first_answer=False)
     return run, stack.finish(run)[1]
 
 
 @pytest.mark.parametrize("path", ["starts", "starts/s", "starts/s/cpus/0", "starts/s/picture.svg"])
 @pytest.mark.parametrize("token", [None, "Bearer wrong"])
-def test_nobody_is_told_anything_without_airflow_s_login(
-    stack: Stack, visitor: httpx.Client, path: str, token: str | None
+def test_every_path_needs_airflows_login(
+    stack: Stack, wall_api: httpx.Client, path: str, token: str | None
 ) -> None:
     headers = {"Authorization": token} if token else {}
     answer = httpx.get(f"{stack.settings.api_url}/cpu-wall/api/{path}", headers=headers, trust_env=False)
     assert answer.status_code in (401, 403)
 
 
-def test_it_shows_all_cpus_of_a_start_run(
-    stack: Stack, visitor: httpx.Client, finished: tuple[str, str]
+def test_a_start_run_has_all_cpus_and_answers_that_redis_has(
+    stack: Stack, wall_api: httpx.Client, finished: tuple[str, str]
 ) -> None:
     _, start = finished
-    wall = visitor.get(f"api/starts/{start}").raise_for_status().json()
+    wall = wall_api.get(f"api/starts/{start}").raise_for_status().json()
     program = programs.parse(EXAMPLE)
     assert [tile["cpu"] for tile in wall["cpus"]] == [0, *program.candidates()]
     for tile in wall["cpus"]:
@@ -77,9 +80,11 @@ def test_it_shows_all_cpus_of_a_start_run(
     assert wall["stored"] < wall["ended"] < wall["now"]
 
 
-def test_it_shows_a_cpu_from_near(stack: Stack, visitor: httpx.Client, finished: tuple[str, str]) -> None:
+def test_a_cpu_has_its_program_its_history_its_dag_runs_and_its_pods(
+    stack: Stack, wall_api: httpx.Client, finished: tuple[str, str]
+) -> None:
     _, start = finished
-    cpu = visitor.get(f"api/starts/{start}/cpus/8").raise_for_status().json()
+    cpu = wall_api.get(f"api/starts/{start}/cpus/8").raise_for_status().json()
     kept = reference(programs.parse(EXAMPLE), 8)
     assert {address for address, line in enumerate(cpu["program"]) if line["visited"]} == kept.visited
     assert [line["text"] for line in cpu["program"] if line["swapped"]] == ["nop -4"]
@@ -93,11 +98,11 @@ def test_it_shows_a_cpu_from_near(stack: Stack, visitor: httpx.Client, finished:
 
 
 @pytest.mark.parametrize("kind", ["svg", "png"])
-def test_it_shows_a_start_run_as_a_picture(
-    visitor: httpx.Client, finished: tuple[str, str], kind: str
+def test_a_start_run_is_available_as_a_picture(
+    wall_api: httpx.Client, finished: tuple[str, str], kind: str
 ) -> None:
     _, start = finished
-    answer = visitor.get(f"api/starts/{start}/picture.{kind}").raise_for_status()
+    answer = wall_api.get(f"api/starts/{start}/picture.{kind}").raise_for_status()
     assert answer.headers["Content-Type"] == {"svg": "image/svg+xml", "png": "image/png"}[kind]
     assert answer.headers["Content-Disposition"] == f'inline; filename="{start}.{kind}"'
     assert "sandbox" in answer.headers["Content-Security-Policy"]
@@ -108,11 +113,11 @@ def test_it_shows_a_start_run_as_a_picture(
         assert answer.content.startswith(b"\x89PNG")
 
 
-def test_start_runs_are_listed_with_their_run_of_cpu_start(
-    visitor: httpx.Client, finished: tuple[str, str]
+def test_start_runs_are_listed_newest_first_with_their_run_of_cpu_start(
+    wall_api: httpx.Client, finished: tuple[str, str]
 ) -> None:
     run, start = finished
-    listed = visitor.get("api/starts").raise_for_status().json()
+    listed = wall_api.get("api/starts").raise_for_status().json()
     assert [(one["run_id"], one["state"]) for one in listed if one["start"] == start] == [(run, "success")]
     assert [one["triggered"] for one in listed] == sorted((one["triggered"] for one in listed), reverse=True)
 
@@ -129,16 +134,16 @@ def test_start_runs_are_listed_with_their_run_of_cpu_start(
         ("starts/{start}/cpus/10001", 422, "less than or equal to 10000"),
     ],
 )
-def test_what_there_is_not_is_said(
-    visitor: httpx.Client, finished: tuple[str, str], path: str, status: int, said: str
+def test_a_request_for_something_that_does_not_exist_is_refused_with_the_reason(
+    wall_api: httpx.Client, finished: tuple[str, str], path: str, status: int, said: str
 ) -> None:
-    answer = visitor.get(f"api/{path.format(start=finished[1])}")
+    answer = wall_api.get(f"api/{path.format(start=finished[1])}")
     assert answer.status_code == status
     assert said in answer.text
 
 
-def test_its_api_is_described(visitor: httpx.Client) -> None:
-    paths = visitor.get("openapi.json").raise_for_status().json()["paths"]
+def test_openapi_description_has_every_path(wall_api: httpx.Client) -> None:
+    paths = wall_api.get("openapi.json").raise_for_status().json()["paths"]
     assert sorted(paths) == [
         "/api/starts",
         "/api/starts/{start}",
@@ -147,17 +152,17 @@ def test_its_api_is_described(visitor: httpx.Client) -> None:
     ]
 
 
-def test_the_page_needs_nothing_from_elsewhere(visitor: httpx.Client) -> None:
-    page = visitor.get("").raise_for_status().text
+def test_the_page_loads_nothing_from_other_hosts(wall_api: httpx.Client) -> None:
+    page = wall_api.get("").raise_for_status().text
     assert "CPU wall" in page
-    for part in ("wall.css", "wall.js", "theme.js"):
-        assert f'"static/{part}"' in page
-        assert "://" not in visitor.get(f"static/{part}").raise_for_status().text.replace(
-            "http://www.w3.org/2000/svg", ""
-        )
+    for name in ("wall.css", "wall.js", "theme.js"):
+        assert f'"static/{name}"' in page
+    for file in STATIC.iterdir():
+        text = page if file.suffix == ".html" else wall_api.get(f"static/{file.name}").raise_for_status().text
+        assert "://" not in text.replace("http://www.w3.org/2000/svg", "")
 
 
-def test_airflow_s_menu_leads_to_it(stack: Stack) -> None:
+def test_the_wall_is_in_airflows_menu_and_a_tab_of_each_dag_run(stack: Stack) -> None:
     (plugin,) = [one for one in stack.api.request("GET", "/plugins")["plugins"] if one["name"] == "cpu_wall"]
     views = {view["destination"]: (view["name"], view["href"]) for view in plugin["external_views"]}
     assert views == {

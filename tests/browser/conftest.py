@@ -60,7 +60,7 @@ def screenshots(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="session")
 def logged_in(chromium: webdriver.Chrome, stack: Stack, screenshots: Path) -> Ui:
-    """Somebody who has typed in the password that `make demo` prints."""
+    """The browser, logged in with the password that `make demo` prints."""
     ui = Ui(chromium, stack.settings.ui_url, screenshots)
     ui.log_in(stack)
     return ui
@@ -68,9 +68,9 @@ def logged_in(chromium: webdriver.Chrome, stack: Stack, screenshots: Path) -> Ui
 
 @pytest.fixture
 def ui(logged_in: Ui) -> Iterator[Ui]:
-    """At Airflow's first page, in the light; afterwards the browser has nothing to complain about."""
+    """The logged-in browser at Airflow's first page. An error in the console fails the test."""
     logged_in.go("/")
-    logged_in.forget_complaints()
+    logged_in.clear_console_errors()
     yield logged_in
-    complaints = logged_in.complaints()
-    assert complaints == []
+    errors = logged_in.console_errors()
+    assert errors == []

@@ -1,4 +1,4 @@
-"""What people paste is shown as they wrote it: none of it is fetched, or becomes a link or markup."""
+"""Pasted text is shown unchanged: nothing in it is fetched, or becomes a link or markup."""
 
 from __future__ import annotations
 
@@ -20,51 +20,51 @@ LINES = [
 ]
 
 
-class Elsewhere:
-    """A server that nobody is to ask."""
+class OtherHost:
+    """An HTTP server that records requests, of which there must be none."""
 
-    def __init__(self, server: ThreadingHTTPServer, asked: list[str]) -> None:
-        self.asked = asked
+    def __init__(self, server: ThreadingHTTPServer, requests: list[str]) -> None:
+        self.requests = requests
         self.host = f"127.0.0.1:{server.server_port}"
 
 
 @pytest.fixture
-def elsewhere() -> Iterator[Elsewhere]:
-    asked: list[str] = []
+def other_host() -> Iterator[OtherHost]:
+    requests: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            requests.append(self.path)
             self.send_error(404)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
-        yield Elsewhere(server, asked)
+        yield OtherHost(server, requests)
         server.shutdown()
         thread.join()
 
 
-def test_a_refused_line_is_shown_as_it_is_and_nothing_in_it_is_fetched(
-    ui: Ui, stack: Stack, elsewhere: Elsewhere
+def test_a_refused_line_is_shown_unchanged_and_nothing_in_it_is_fetched(
+    ui: Ui, stack: Stack, other_host: OtherHost
 ) -> None:
-    lines = [line.format(host=elsewhere.host) for line in LINES]
+    lines = [line.format(host=other_host.host) for line in LINES]
     runs = [stack.start(program=f"nop +0\n{line}\n") for line in lines]
     for run, line in zip(runs, lines, strict=True):
         assert stack.finish(run)[0] == "failed"
         ui.go(f"/dags/cpu_start/runs/{run}")
         ui.find("body", f"line 2: '{line}'")
-        for made in ("img", "a"):
-            found = ui.run(f"return [...document.querySelectorAll('{made}')].map((one) => one.outerHTML)")
-            assert not [one for one in found if elsewhere.host in one or "example.org" in one]
-    ui.picture("literal")
+        for tag in ("img", "a"):
+            elements = ui.run(f"return [...document.querySelectorAll('{tag}')].map((one) => one.outerHTML)")
+            assert not [one for one in elements if other_host.host in one or "example.org" in one]
+    ui.screenshot("literal")
     for page in ("/dags/cpu_start/runs", f"/dags/cpu_start/runs/{runs[0]}/details"):
         ui.go(page)
         ui.find("body", runs[0])
     for page in ("", "/xcom"):
         ui.go(f"/dags/cpu_start/runs/{runs[0]}/tasks/store{page}")
         ui.find("body", lines[0])
-    assert elsewhere.asked == []
+    assert other_host.requests == []

@@ -1,4 +1,4 @@
-"""Each step of somebody who wants to see a program of theirs run: the form, the wall, the answer."""
+"""A person runs a program and watches it: the form, the wall, the answer."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ PATIENCE_SECONDS = 300
 
 
 @pytest.fixture(scope="module")
-def watched(stack: Stack) -> str:
-    """A start run of the example that is over."""
+def finished(stack: Stack) -> str:
+    """A start run of the example that has ended."""
     run = stack.start(program=EXAMPLE, stop_at_first_answer=False)
     return stack.finish(run)[1]
 
 
 @pytest.fixture
 def big(stack: Stack) -> tuple[str, programs.Program]:
-    """Two thousand CPUs in Redis, none of which runs."""
+    """A start run of two thousand CPUs in Redis, none of which runs, and its program."""
     program = programs.parse("nop +0\n" * 1999 + "jmp -1\n")
     start = f"big-{time.time_ns() % 10**9}"
     with stack.redis as client:
@@ -41,19 +41,19 @@ def big(stack: Stack) -> tuple[str, programs.Program]:
     return start, program
 
 
-def test_the_form_says_what_each_field_is_for(ui: Ui) -> None:
+def test_the_form_explains_its_fields(ui: Ui) -> None:
     ui.open_form()
     form = ui.text()
-    for words in (
+    for text in (
         "One that comes along, or the text below",
         "One instruction per line",
         "one pod per clock cycle",
     ):
-        assert words in form
-    ui.picture("form")
+        assert text in form
+    ui.screenshot("form")
 
 
-def test_a_pasted_program_is_watched_on_the_wall_to_its_answers(ui: Ui, stack: Stack) -> None:
+def test_a_pasted_program_is_shown_on_the_wall_until_both_answers(ui: Ui, stack: Stack) -> None:
     ui.open_form()
     ui.paste("program", MINE)
     run = ui.trigger()
@@ -62,7 +62,7 @@ def test_a_pasted_program_is_watched_on_the_wall_to_its_answers(ui: Ui, stack: S
     ui.window.switch_to.frame(ui.find("iframe"))
     ui.choose_start(start_of(stack, run))
     ui.find("#tiles .running", seconds=PATIENCE_SECONDS)
-    ui.picture("wall-at-work")
+    ui.screenshot("wall-at-work")
     program = programs.parse(MINE)
     [winner] = solver.ending_cpus(program)
     ui.find("#part1", solver.part1(program), PATIENCE_SECONDS)
@@ -70,11 +70,11 @@ def test_a_pasted_program_is_watched_on_the_wall_to_its_answers(ui: Ui, stack: S
     count = len(list(program.candidates())) + 1
     ui.find("#stopped", f"{count} of {count}", PATIENCE_SECONDS)
     assert stack.finish(run)[0] == "success"
-    ui.picture("wall-in-airflow")
+    ui.screenshot("wall-in-airflow")
 
 
 def start_of(stack: Stack, run: str) -> str:
-    """The start run, once its program is stored."""
+    """Wait until the program is stored, and return the id of its start run."""
 
     def stored() -> bool:
         tasks = {task["task_id"]: task["state"] for task in stack.api.tasks("cpu_start", run)}
@@ -84,23 +84,23 @@ def start_of(stack: Stack, run: str) -> str:
     return stack.start_id(run)
 
 
-def test_the_wall_shows_what_redis_holds(ui: Ui, stack: Stack, watched: str) -> None:
-    ui.open_wall(f"?start={watched}")
+def test_the_wall_shows_the_registers_that_redis_has(ui: Ui, stack: Stack, finished: str) -> None:
+    ui.open_wall(f"?start={finished}")
     program = programs.parse(EXAMPLE)
     tiles = ui.tiles()
     assert set(tiles) == {0, *program.candidates()}
     for cpu, lines in tiles.items():
-        kept = stack.registers(watched, cpu)
+        kept = stack.registers(finished, cpu)
         assert f"acc {kept.acc}  pc {kept.pc}" in lines
         assert f"{kept.cycle} cycle{'s' * (kept.cycle != 1)}" in lines
         assert any(kept.status in line for line in lines)
-    cycles = sum(stack.registers(watched, cpu).cycle for cpu in tiles)
+    cycles = sum(stack.registers(finished, cpu).cycle for cpu in tiles)
     assert ui.fact("cycles") == str(cycles)
     assert ui.fact("stopped") == f"{len(tiles)} of {len(tiles)}"
 
 
-def test_tiles_are_filtered_by_state_and_by_words(ui: Ui, watched: str) -> None:
-    ui.open_wall(f"?start={watched}")
+def test_tiles_are_filtered_by_state_and_by_text(ui: Ui, finished: str) -> None:
+    ui.open_wall(f"?start={finished}")
     ui.click("#states input[value=loop]")
     assert set(ui.tiles()) == {8}
     ui.click("#states input[value=loop]")
@@ -109,25 +109,25 @@ def test_tiles_are_filtered_by_state_and_by_words(ui: Ui, watched: str) -> None:
     assert ui.fact("shown") == "1 of 5 shown"
 
 
-def test_a_tile_opens_its_cpu_by_keyboard_alone(ui: Ui, stack: Stack, watched: str) -> None:
-    ui.open_wall(f"?start={watched}")
+def test_a_cpu_can_be_opened_and_closed_by_keyboard_alone(ui: Ui, stack: Stack, finished: str) -> None:
+    ui.open_wall(f"?start={finished}")
     ui.run("document.querySelector('.tile').focus()")
     for key in (Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ENTER):
         ui.press(key)
     ui.find("#cpu-name", "CPU 8: line 8, jmp -4 → nop -4")
-    kept = stack.registers(watched, 8)
+    kept = stack.registers(finished, 8)
     ui.find("#runs td a", f"cycle-{kept.cycle}")
     lines = ui.run("return [...document.querySelectorAll('#program li')].map((line) => line.className)")
     assert {at for at, names in enumerate(lines) if "visited" in names} == kept.visited
     assert [at for at, names in enumerate(lines) if "swapped" in names] == [7]
     label = str(ui.find("#chart").get_attribute("aria-label"))
     assert f"cycles 1 to {kept.cycle}, {kept.cycle} points" in label
-    ui.picture("cpu")
+    ui.screenshot("cpu")
     ui.press(Keys.ESCAPE)
     assert ui.run("return document.activeElement.dataset.cpu") == "8"
 
 
-def test_registers_beyond_64_bits_are_shown_to_their_last_digit(ui: Ui, stack: Stack) -> None:
+def test_registers_beyond_64_bits_are_shown_exactly(ui: Ui, stack: Stack) -> None:
     _, start = stack.finish(stack.start(program=BEYOND_64_BITS, parts="part 1"))
     ui.open_wall(f"?start={start}&cpu=0")
     ui.find("#history-range", "cycles 1 to 4: acc 9223372036854775807 to 27670116110564327421, pc 0 to 3")
@@ -137,45 +137,45 @@ def test_registers_beyond_64_bits_are_shown_to_their_last_digit(ui: Ui, stack: S
     ui.find("#program .current", "acc +9223372036854775807")
 
 
-def test_a_cpu_leads_to_its_dag_runs_whose_notes_say_what_happened(ui: Ui, watched: str) -> None:
+def test_a_cpu_links_to_its_dag_runs_whose_notes_say_what_each_cycle_did(ui: Ui, finished: str) -> None:
     ui.go("/plugin/cpu-wall")
     ui.enter_frame()
-    ui.choose_start(watched)
+    ui.choose_start(finished)
     ui.click(".tile[data-cpu='8']")
     ui.click("#runs td a", "cycle-2")
-    assert wait_until(lambda: ui.window.current_url.endswith(f"/dags/cpu/runs/{watched}.cpu-8.cycle-2"), 30)
+    assert wait_until(lambda: ui.window.current_url.endswith(f"/dags/cpu/runs/{finished}.cpu-8.cycle-2"), 30)
     ui.leave_frame()
     ui.find("body", "acc +1 → acc 1, pc 2")
-    ui.picture("run")
+    ui.screenshot("run")
 
 
-def test_the_run_of_a_cycle_leads_to_its_cpu_on_the_wall(ui: Ui, watched: str) -> None:
-    ui.go(f"/dags/cpu/runs/{watched}.cpu-8.cycle-2")
+def test_the_tab_of_a_dag_run_shows_its_cpu_on_the_wall(ui: Ui, finished: str) -> None:
+    ui.go(f"/dags/cpu/runs/{finished}.cpu-8.cycle-2")
     ui.click("a[href$='cpu-wall-of-run']")
     ui.enter_frame()
     ui.find("#cpu-name", "CPU 8: line 8")
 
 
-def test_a_picture_of_the_run_is_drawn(ui: Ui, watched: str) -> None:
-    ui.open_wall(f"?start={watched}")
+def test_the_picture_of_a_start_run_is_shown(ui: Ui, finished: str) -> None:
+    ui.open_wall(f"?start={finished}")
     ui.click("#open-picture")
     width = "return document.querySelector('#picture-image').naturalWidth"
     assert wait_until(lambda: ui.run(width) > 300, 60)
-    ui.picture("picture")
+    ui.screenshot("picture")
 
 
-def test_a_program_with_a_wrong_line_is_refused_with_that_line(ui: Ui, stack: Stack) -> None:
+def test_a_program_with_a_wrong_line_is_refused_and_the_page_names_the_line(ui: Ui, stack: Stack) -> None:
     ui.open_form()
     ui.paste("program", "nop +0\njump 3\n")
     run = ui.trigger()
     assert wait_until(lambda: stack.api.run("cpu_start", run)["state"] == "failed", PATIENCE_SECONDS)
     ui.go(f"/dags/cpu_start/runs/{run}")
     ui.find("body", "line 2")
-    ui.picture("refused")
+    ui.screenshot("refused")
     assert stack.api.count_runs("cpu", state=["queued", "running"]) == 0
 
 
-def test_a_program_that_comes_along_is_picked_in_the_form_and_all_its_cpus_run(ui: Ui) -> None:
+def test_an_included_program_can_be_chosen_in_the_form_and_all_its_cpus_run(ui: Ui) -> None:
     ui.open_form()
     ui.pick("bundled", "61 lines: 25 CPUs")
     ui.paste("cycles", "10")
@@ -185,7 +185,7 @@ def test_a_program_that_comes_along_is_picked_in_the_form_and_all_its_cpus_run(u
     ui.go(f"/plugin/cpu-wall/cpu-wall/?run={quote(run, safe='')}")
     ui.window.switch_to.frame(ui.find("iframe"))
     assert wait_until(lambda: len(ui.all("#tiles .loop")) >= 5, PATIENCE_SECONDS)
-    ui.picture("wall")
+    ui.screenshot("wall")
     ui.find("#part2", "645 (CPU 30)", PATIENCE_SECONDS)
     ui.find("#stopped", "25 of 25", PATIENCE_SECONDS)
     ui.find("#part1", "238")
@@ -193,22 +193,25 @@ def test_a_program_that_comes_along_is_picked_in_the_form_and_all_its_cpus_run(u
     assert not ui.all("#tiles .stopped")
 
 
-def test_the_wall_is_dark_where_airflow_is_and_its_text_can_be_read(ui: Ui, watched: str) -> None:
+def test_the_wall_is_dark_when_airflow_is_and_its_text_has_enough_contrast(ui: Ui, finished: str) -> None:
     ui.run("localStorage.setItem('theme', 'dark')")
     try:
-        ui.open_wall(f"?start={watched}")
+        ui.open_wall(f"?start={finished}")
         assert ui.run("return document.documentElement.dataset.theme") == "dark"
-        assert ui.contrasts() == []
-        ui.picture("wall-dark")
+        ui.run("document.querySelector('#legend').open = true")
+        assert ui.low_contrasts() == []
+        ui.screenshot("wall-dark")
         ui.run("localStorage.setItem('theme', 'light')")
-        ui.open_wall(f"?start={watched}")
+        ui.open_wall(f"?start={finished}")
         assert ui.run("return document.documentElement.dataset.theme") == "light"
-        assert ui.contrasts() == []
+        ui.run("document.querySelector('#legend').open = true")
+        assert ui.low_contrasts() == []
+        ui.screenshot("wall-legend")
     finally:
         ui.run("localStorage.removeItem('theme')")
 
 
-def test_two_thousand_cpus_are_shown_and_found(ui: Ui, big: tuple[str, programs.Program]) -> None:
+def test_two_thousand_cpus_are_shown_and_can_be_searched(ui: Ui, big: tuple[str, programs.Program]) -> None:
     start, program = big
     ui.open_wall(f"?start={start}")
     assert len(ui.tiles()) == len(list(program.candidates())) + 1
@@ -216,14 +219,14 @@ def test_two_thousand_cpus_are_shown_and_found(ui: Ui, big: tuple[str, programs.
     assert set(ui.tiles()) == {1234}
 
 
-def test_nothing_of_the_wall_is_shown_without_a_login(ui: Ui, watched: str) -> None:
+def test_the_wall_shows_nothing_without_a_login(ui: Ui, finished: str) -> None:
     cookies = ui.window.get_cookies()
     ui.window.delete_all_cookies()
     try:
-        ui.go(f"/cpu-wall/?start={watched}")
+        ui.go(f"/cpu-wall/?start={finished}")
         ui.find("#error", "Log in to Airflow")
         assert ui.tiles() == {}
     finally:
         for cookie in cookies:
             ui.window.add_cookie(cookie)
-        ui.forget_complaints()  # of the refusals
+        ui.clear_console_errors()  # of the refused requests

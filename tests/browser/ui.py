@@ -1,4 +1,4 @@
-"""What people do in Airflow's UI and on the wall, and what they see there."""
+"""The actions of a person in Airflow's UI and on the wall, and what is shown there."""
 
 from __future__ import annotations
 
@@ -21,24 +21,26 @@ from tests.support.stack import Stack
 
 PATIENCE_SECONDS = 30
 WALL = "a[href$='/plugin/cpu-wall']"
-"""In Airflow's menu."""
-CONTRASTS = """
+"""The wall's entry in Airflow's menu."""
+LOW_CONTRASTS = """
 const channel = (value) => (value /= 255) <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
-const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
-const colour = (text) => text.match(/[\\d.]+/g).map(Number);
-const ground = (node) => {
+const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+const channels = (text) => text.match(/[\\d.]+/g).map(Number);
+const background = (node) => {
   for (; node; node = node.parentElement) {
-    const found = colour(getComputedStyle(node).backgroundColor);
+    const found = channels(getComputedStyle(node).backgroundColor);
     if (found.length === 3 || found[3] === 1) return found;
   }
   return [255, 255, 255];
 };
 const faint = [];
 for (const node of document.body.querySelectorAll("*")) {
-  const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
-  if (!own || !node.checkVisibility()) continue;
-  const lights = [light(colour(getComputedStyle(node).color)), light(ground(node))];
-  if ((Math.max(...lights) + 0.05) / (Math.min(...lights) + 0.05) < 4.5) faint.push(node.textContent.trim());
+  const hasText = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
+  if (!hasText || !node.checkVisibility()) continue;
+  const text = luminance(channels(getComputedStyle(node).color));
+  const behind = luminance(background(node));
+  const contrast = (Math.max(text, behind) + 0.05) / (Math.min(text, behind) + 0.05);
+  if (contrast < 4.5) faint.push(node.textContent.trim());
 }
 return faint;
 """
@@ -46,7 +48,7 @@ return faint;
 
 @dataclass(frozen=True)
 class Ui:
-    """A browser's window, at an Airflow."""
+    """A window of the browser, and the address of an Airflow."""
 
     window: Chrome
     url: str
@@ -63,30 +65,30 @@ class Ui:
         self.window.get(self.url + path)
 
     def all(self, css: str, text: str = "") -> list[WebElement]:
-        """What is there right now and holds the text, or is called so."""
+        """Return the elements that contain the text, or have it as their label; do not wait for any."""
         found = self.window.find_elements(By.CSS_SELECTOR, css)
-        if not text:  # asking each for its text takes long
+        if not text:  # it takes long to ask each element for its text
             return found
         try:
             return [one for one in found if text in one.text or text == one.get_attribute("aria-label")]
-        except StaleElementReferenceException:  # drawn anew in between
+        except StaleElementReferenceException:  # the page has replaced it in the meantime
             return []
 
     def find(self, css: str, text: str = "", seconds: float = PATIENCE_SECONDS) -> WebElement:
-        """The first of them, once it is there."""
+        """Wait for such an element, as `all` finds it, and return the first one."""
         found: list[WebElement] = []
 
-        def there() -> bool:
+        def exists() -> bool:
             found[:] = self.all(css, text)
             return bool(found)
 
-        assert wait_until(there, seconds), (
+        assert wait_until(exists, seconds), (
             f"no {css} {text!r} on {self.window.current_url}: {self.text()[:2000]}"
         )
         return found[0]
 
     def click(self, css: str, text: str = "") -> None:
-        """Click on it, once it can be: a page that is still being drawn may cover it."""
+        """Wait until the element can be clicked, as a page that is loading may cover it, and click it."""
 
         def clicked() -> bool:
             try:
@@ -101,26 +103,25 @@ class Ui:
         return str(self.run("return document.body.innerText"))
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """What a script in the page returns."""
+        """Run a script in the page and return its result."""
         return self.window.execute_script(script, *arguments)
 
-    def picture(self, name: str) -> None:
-        """Leave a screenshot."""
+    def screenshot(self, name: str) -> None:
         assert self.window.save_screenshot(str(self.screenshots / f"{name}.png"))
 
-    def complaints(self) -> list[str]:
-        """What the wall's own pages have logged as errors.
+    def console_errors(self) -> list[str]:
+        """Return the errors that the wall has logged in the browser's console.
 
-        Left out is what has to do with the network's devices, as pods of a cluster on this machine make some
-        come and go; and that a look takes too long on a busy machine, after which the wall looks again.
+        Left out are those of network devices, which come and go with the pods of a cluster on this machine,
+        and the status 503, which a busy machine may cause and after which the wall asks again.
         """
         logged = self.window.get_log("browser")  # type: ignore[no-untyped-call]
-        said = [
+        errors = [
             one["message"] for one in logged if one["level"] == "SEVERE" and "/cpu-wall/" in one["message"]
         ]
-        return [one for one in said if not re.search(r"net::ERR_NETWORK_CHANGED|status of 503", one)]
+        return [one for one in errors if not re.search(r"net::ERR_NETWORK_CHANGED|status of 503", one)]
 
-    def forget_complaints(self) -> None:
+    def clear_console_errors(self) -> None:
         self.window.get_log("browser")  # type: ignore[no-untyped-call]
 
     # ------------------------------------------------------------------ the form
@@ -131,22 +132,22 @@ class Ui:
         self.find("#element_bundled")
 
     def paste(self, field: str, text: str) -> None:
-        """Put the text into a field in place of what is there."""
+        """Replace the text of a field."""
         self.click(f"[name=element_{field}]")
         self.press(Keys.CONTROL, "a")
         self.window.execute_cdp_cmd("Input.insertText", {"text": text})
 
     def pick(self, field: str, choice: str) -> None:
-        """Pick from a field's choices."""
+        """Choose an option of a field."""
         self.click(f"#element_{field}")
         self.click("[role=option]", choice)
 
     def press(self, *keys: str) -> None:
-        """Press keys together, at what has the focus."""
+        """Press keys together, in the element that has the focus."""
         self.window.switch_to.active_element.send_keys(*keys)
 
     def trigger(self) -> str:
-        """Send the form off; the new run's page is shown, and its id returned."""
+        """Submit the form, wait for the page of the new DAG run, and return its id."""
         self.all("[role=dialog] button", "Trigger")[-1].click()
         assert wait_until(lambda: "/runs/" in self.window.current_url, PATIENCE_SECONDS)
         return self.window.current_url.split("/runs/")[1].split("?")[0]
@@ -154,12 +155,12 @@ class Ui:
     # ------------------------------------------------------------------ the wall
 
     def open_wall(self, query: str = "") -> None:
-        """The wall by itself, without Airflow's frame around it."""
+        """Open the wall without Airflow's frame around it."""
         self.go(f"/cpu-wall/{query}")
         self.find("#tiles .tile")
 
     def enter_frame(self) -> None:
-        """From here on, what is in Airflow's frame."""
+        """Use what is in Airflow's frame from now on."""
         self.window.switch_to.frame(self.find("iframe"))
         self.find("#tiles .tile")
 
@@ -168,25 +169,25 @@ class Ui:
 
     def choose_start(self, start: str) -> None:
         """Choose a start run in the wall's list."""
-        self.find("#start").click()  # which looks for newer ones
+        self.find("#start").click()  # which loads the newest ones
         self.find(f"#start option[value='{start}']")
 
         def selected() -> bool:
             try:
                 Select(self.find("#start")).select_by_value(start)
-            except StaleElementReferenceException:  # the list was drawn anew in between
+            except StaleElementReferenceException:  # the list was loaded again in the meantime
                 return False
             return True
 
         assert wait_until(selected, PATIENCE_SECONDS)
         self.find(f"#start option[value='{start}']:checked")
 
-    def contrasts(self) -> list[str]:
-        """Texts that stand out too little from what is behind them: by less than 4.5 to 1, as WCAG 2 asks."""
-        return list(self.run(CONTRASTS))
+    def low_contrasts(self) -> list[str]:
+        """Return the texts whose contrast is below the 4.5 to 1 that WCAG 2 asks for."""
+        return list(self.run(LOW_CONTRASTS))
 
     def tiles(self) -> dict[int, list[str]]:
-        """CPU → the lines of its tile, of the tiles that are shown."""
+        """Return the texts of each tile that is shown, by CPU number."""
         shown = self.run(
             "return [...document.querySelectorAll('#tiles li:not([hidden]) .tile')]"
             ".map((tile) => [Number(tile.dataset.cpu),"

@@ -1,4 +1,4 @@
-"""The Airflow connection redis_cpu: what Airflow's own Redis hook understands, URLs, and clear refusals."""
+"""The Airflow connection redis_cpu: its fields, its URL, and refusals that name the remedy."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tests.support.tls import relay
 
 def connection(**fields: Any) -> Connection:
     extra = fields.pop("extra", None)
-    kept = extra if isinstance(extra, str) or extra is None else json.dumps(extra)
-    return Connection(conn_id="redis_cpu", **{"conn_type": "redis", "host": "h", "extra": kept, **fields})
+    text = extra if isinstance(extra, str) or extra is None else json.dumps(extra)
+    return Connection(conn_id="redis_cpu", **{"conn_type": "redis", "host": "h", "extra": text, **fields})
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,9 @@ def connection(**fields: Any) -> Connection:
         ),
     ],
 )
-def test_a_connection_is_read_as_airflow_s_own_hook_reads_it(fields: dict[str, Any], url: str) -> None:
+def test_fields_of_a_connection_mean_what_they_mean_to_airflows_redis_hook(
+    fields: dict[str, Any], url: str
+) -> None:
     assert url_of(connection(**fields)) == url
     connect(url).close() if "cluster" not in url else None
 
@@ -65,13 +67,15 @@ def test_a_connection_is_read_as_airflow_s_own_hook_reads_it(fields: dict[str, A
         "unix:///run/redis?db=0",
     ],
 )
-def test_a_url_means_what_it_means_to_the_pods(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_a_connection_given_as_a_url_is_the_url_that_pods_take(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_REDIS_CPU", url)
     assert redis_url() == url
 
 
 @pytest.mark.parametrize("kind", ["redis", "rediss", "unix"])
-def test_no_answer_is_waited_for_longer_than_asked(kind: str) -> None:
+def test_time_outs_are_those_of_the_caller_whatever_the_connection_has(kind: str) -> None:
     url = url_of(connection(conn_type=kind, extra={"socket_timeout": 60}), answer_seconds=0.4)
     options = connect(url).connection_pool.connection_kwargs  # type: ignore[union-attr]
     assert options["socket_timeout"] == 0.4
@@ -92,7 +96,7 @@ def test_no_answer_is_waited_for_longer_than_asked(kind: str) -> None:
         ({"extra": {"ssl": True, "ssl_ca_certs": "/nowhere"}}, "names a file as ssl_ca_certs that cannot be"),
     ],
 )
-def test_what_is_wrong_with_a_connection_is_named_without_its_secrets(
+def test_a_wrong_connection_is_refused_with_what_is_wrong_and_without_its_secrets(
     fields: dict[str, Any], why: str
 ) -> None:
     with pytest.raises(UnusableConnectionError) as refused:
@@ -102,7 +106,7 @@ def test_what_is_wrong_with_a_connection_is_named_without_its_secrets(
 
 
 @pytest.mark.parametrize("value", ["", "secret", "{secret", "redis://:secret@h:port/0"])
-def test_a_connection_that_airflow_cannot_read_is_told_with_the_remedy(
+def test_a_connection_that_is_missing_or_cannot_be_parsed_is_refused_without_its_secrets(
     monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_REDIS_CPU", value)
@@ -111,7 +115,7 @@ def test_a_connection_that_airflow_cannot_read_is_told_with_the_remedy(
     assert "secret" not in str(refused.value)
 
 
-async def test_tls_as_airflow_s_form_has_it_is_real(tmp_path: Path) -> None:
+async def test_tls_options_of_airflows_form_lead_to_a_verified_tls_connection(tmp_path: Path) -> None:
     port = servers.free_port()
     with servers.running(port=port):
         async with relay("127.0.0.1", port, tmp_path) as (encrypted, pem):

@@ -1,4 +1,4 @@
-"""What the wall sees of a start run in Redis."""
+"""The read-only view of a start run in Redis."""
 
 from __future__ import annotations
 
@@ -9,42 +9,44 @@ from scripts.snapshot import Answer, NotKeptError, Snapshot, read_listing, take_
 from tests.support.numbers import BEYOND_64_BITS
 from tests.support.trial import Trial
 
-NEVER = "acc +1\njmp -1\njmp -2\n"
-"""No swap ends it."""
+ENDLESS = "acc +1\njmp -1\njmp -2\n"
+"""A program that no swap ends."""
 
 
-def see(trial: Trial) -> Snapshot:
+def snapshot(trial: Trial) -> Snapshot:
     return take_snapshot(trial.client, trial.start)
 
 
-def test_a_start_run_that_there_is_not_is_not_kept(trial: Trial) -> None:
+def test_a_start_run_that_was_never_stored_raises_not_kept_error(trial: Trial) -> None:
     with pytest.raises(NotKeptError, match="never stored"):
-        see(trial)
+        snapshot(trial)
 
 
 @pytest.mark.parametrize(("parts", "cpus"), [("1", [0]), ("2", [1, 3, 5, 8]), ("12", [0, 1, 3, 5, 8])])
-def test_there_is_a_tile_per_cpu_of_the_parts_asked_for(trial: Trial, parts: str, cpus: list[int]) -> None:
+def test_a_start_run_has_a_cpu_for_part_1_and_one_per_candidate_for_part_2(
+    trial: Trial, parts: str, cpus: list[int]
+) -> None:
     trial.store(parts=parts)
-    found = see(trial)
-    assert [tile.cpu for tile in found.cpus] == cpus
-    assert {tile.state for tile in found.cpus} == {"waiting"}
+    found = snapshot(trial)
+    assert [cpu.cpu for cpu in found.cpus] == cpus
+    assert {cpu.state for cpu in found.cpus} == {"waiting"}
     assert (found.stopped, found.cycles, found.ended, found.expected) == (0, 0, None, None)
 
 
-def test_a_tile_shows_the_registers_and_the_swap(trial: Trial) -> None:
+def test_a_cpu_has_its_registers_and_its_swap(trial: Trial) -> None:
     trial.store()
     trial.load(8)
     trial.execute(8, 1, 3)
-    tile = see(trial).cpus[-1]
-    assert (tile.cpu, tile.line, tile.swap) == (8, 8, "jmp -4 → nop -4")
-    assert (tile.state, tile.cycle, tile.pc, tile.acc) == ("running", 3, "6", "1")
+    cpu = snapshot(trial).cpus[-1]
+    assert (cpu.cpu, cpu.line, cpu.swap) == (8, 8, "jmp -4 → nop -4")
+    assert (cpu.state, cpu.cycle, cpu.pc, cpu.acc) == ("running", 3, "6", "1")
 
 
-def test_a_tile_shows_when_it_was_loaded_and_when_it_stopped(trial: Trial) -> None:
+def test_a_cpu_has_the_times_at_which_it_was_loaded_and_stopped(trial: Trial) -> None:
     trial.store()
     trial.run(8)
     trial.load(0)
-    found = see(trial)
+    found = snapshot(trial)
     waiting, running, stopped = (next(one for one in found.cpus if one.cpu == cpu) for cpu in (1, 0, 8))
     assert (waiting.loaded, waiting.stopped, running.stopped) == (None, None, None)
     assert stopped.loaded is not None
@@ -53,52 +55,52 @@ def test_a_tile_shows_when_it_was_loaded_and_when_it_stopped(trial: Trial) -> No
     assert found.stored <= stopped.loaded <= stopped.stopped <= running.loaded <= found.now
 
 
-def test_a_cpu_of_a_version_that_did_not_keep_the_time_was_loaded_when_the_program_was_stored(
+def test_a_cpu_without_a_time_of_its_load_counts_as_loaded_when_the_program_was_stored(
     trial: Trial,
 ) -> None:
     trial.store(parts="1")
     trial.load(0)
     trial.client.hdel(Keys(trial.start, 0).registers, "loaded")
-    found = see(trial)
+    found = snapshot(trial)
     assert found.cpus[0].loaded == found.stored
 
 
-def test_an_accumulator_of_64_bits_keeps_its_last_digit(trial: Trial) -> None:
+def test_an_accumulator_of_64_bits_is_exact(trial: Trial) -> None:
     trial.store(f"acc +{2**63 - 1}\njmp +0\n", parts="1")
     trial.run(0)
-    assert see(trial).cpus[0].acc == "9223372036854775807"
+    assert snapshot(trial).cpus[0].acc == "9223372036854775807"
 
 
-def test_registers_past_64_bits_are_shown_exactly(trial: Trial) -> None:
+def test_registers_beyond_64_bits_are_exact(trial: Trial) -> None:
     trial.store(f"{BEYOND_64_BITS}jmp +{2**63 - 1}\n")
     trial.run(4)
-    tile = next(tile for tile in see(trial).cpus if tile.cpu == 4)
-    assert (tile.acc, tile.pc) == ("27670116110564327421", str(2**63 + 3))
+    cpu = next(one for one in snapshot(trial).cpus if one.cpu == 4)
+    assert (cpu.acc, cpu.pc) == ("27670116110564327421", str(2**63 + 3))
 
 
-def test_answers_are_there_once_they_are_known(trial: Trial) -> None:
+def test_an_answer_is_none_until_a_cpu_has_found_it(trial: Trial) -> None:
     trial.store()
-    assert (see(trial).part1(), see(trial).part2()) == (None, None)
+    assert (snapshot(trial).part1(), snapshot(trial).part2()) == (None, None)
     trial.run(0)
-    assert (see(trial).part1(), see(trial).part2()) == (Answer(text="5", cpu=0), None)
+    assert (snapshot(trial).part1(), snapshot(trial).part2()) == (Answer(text="5", cpu=0), None)
     trial.run(8)
-    assert see(trial).part2() == Answer(text="8", cpu=8)
-    found = see(trial)
+    assert snapshot(trial).part2() == Answer(text="8", cpu=8)
+    found = snapshot(trial)
     assert (found.stopped, found.ended) == (2, None)
     assert found.expected is not None
     assert found.expected == pytest.approx((found.now - found.stored) * 5 / 2)
 
 
-def test_it_has_ended_when_the_last_cpu_has(trial: Trial) -> None:
+def test_a_start_run_has_ended_when_its_last_cpu_has_stopped(trial: Trial) -> None:
     trial.store()
     for cpu in (0, 8, 1, 3, 5):
         trial.run(cpu)
-    found = see(trial)
+    found = snapshot(trial)
     assert found.stopped == 5
     assert found.ended is not None
     assert found.stored <= found.ended <= found.now
     assert found.expected == found.ended - found.stored
-    assert [tile.state for tile in found.cpus] == ["loop", "stopped", "stopped", "stopped", "end"]
+    assert [cpu.state for cpu in found.cpus] == ["loop", "stopped", "stopped", "stopped", "end"]
 
 
 @pytest.mark.parametrize(
@@ -108,18 +110,18 @@ def test_it_has_ended_when_the_last_cpu_has(trial: Trial) -> None:
         ("acc +3\njmp +7\n", "the program does not loop: it faults"),
     ],
 )
-def test_a_program_that_does_not_loop_has_no_number_for_part_1(trial: Trial, program: str, text: str) -> None:
+def test_part_1_of_a_program_that_does_not_loop_is_a_sentence(trial: Trial, program: str, text: str) -> None:
     trial.store(program, parts="1")
     trial.run(0)
-    assert see(trial).part1() == Answer(text=text, cpu=0)
+    assert snapshot(trial).part1() == Answer(text=text, cpu=0)
 
 
-def test_that_no_swap_ends_it_is_told_when_all_have_stopped(trial: Trial) -> None:
-    trial.store(NEVER, parts="2")
+def test_part_2_is_that_no_swap_ends_the_program_once_all_candidates_have_stopped(trial: Trial) -> None:
+    trial.store(ENDLESS, parts="2")
     trial.run(2)
-    assert see(trial).part2() is None
+    assert snapshot(trial).part2() is None
     trial.run(3)
-    assert see(trial).part2() == Answer(text="no swap ends this program", cpu=None)
+    assert snapshot(trial).part2() == Answer(text="no swap ends this program", cpu=None)
 
 
 def test_a_cancelled_start_run_has_no_answers(trial: Trial) -> None:
@@ -129,27 +131,27 @@ def test_a_cancelled_start_run_has_no_answers(trial: Trial) -> None:
     trial.cancel()
     for cpu in (0, 8):
         trial.execute(cpu, 1)
-    found = see(trial)
+    found = snapshot(trial)
     assert found.facts.cancelled
     assert (found.part1(), found.part2()) == (None, None)
 
 
-def test_the_listing_is_the_program_as_that_cpu_executes_it(trial: Trial) -> None:
+def test_the_listing_is_the_program_with_the_swap_and_the_visited_lines_of_its_cpu(trial: Trial) -> None:
     trial.store()
     trial.load(3)
     trial.execute(3, 1, 4)
-    found = read_listing(trial.client, trial.start, 3, see(trial).program)
+    found = read_listing(trial.client, trial.start, 3, snapshot(trial).program)
     assert [line.line for line in found] == list(range(1, 10))
     assert [line.text for line in found][:4] == ["nop +0", "acc +1", "nop +4", "acc +3"]
     assert [line.swapped for line in found] == [address == 2 for address in range(9)]
     assert [line.visited for line in found] == [address < 4 for address in range(9)]
 
 
-def test_looking_lengthens_no_life(trial: Trial) -> None:
+def test_reading_refreshes_no_ttl(trial: Trial) -> None:
     trial.store()
     trial.load(0)
     keys = list(trial.client.scan_iter())
     for key in keys:
         trial.client.expire(key, 30)
-    read_listing(trial.client, trial.start, 0, see(trial).program)
+    read_listing(trial.client, trial.start, 0, snapshot(trial).program)
     assert all(trial.client.ttl(key) <= 30 for key in keys)

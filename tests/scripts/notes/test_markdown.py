@@ -1,4 +1,4 @@
-"""A run's note is Markdown to Airflow's page: what it holds must be shown as it is."""
+"""The note of a DAG run is Markdown to Airflow's page, which must show its text unchanged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ texts = st.lists(st.sampled_from(MARKDOWN) | hostile.text, max_size=12).map("".j
 
 
 def shown(note: str) -> list[str]:
-    """What a page shows as code, if it shows nothing else."""
+    """Return what a page shows as code, provided that it shows nothing else."""
     blocks = [token.type for token in MarkdownIt("commonmark").parse(note)]
     assert blocks == ["paragraph_open", "inline", "paragraph_close"], blocks
     (inline,) = [token for token in MarkdownIt("commonmark").parse(note) if token.type == "inline"]
@@ -30,7 +30,7 @@ def shown(note: str) -> list[str]:
 
 
 @given(texts)
-def test_whatever_a_note_holds_is_shown_as_it_is(text: str) -> None:
+def test_any_text_is_shown_unchanged(text: str) -> None:
     expected = visible(" ".join(text.splitlines()))
     assert shown(literal(text)) == [expected] if expected.strip() else literal(text) == ""
 
@@ -38,11 +38,11 @@ def test_whatever_a_note_holds_is_shown_as_it_is(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["a" * 5000, "`" * 5000, " ".join("`" * count for count in range(1, 60)), "a`" * 2500]
 )
-def test_a_long_text_is_cut_to_what_a_note_may_hold(text: str) -> None:
+def test_a_long_text_is_cut_to_the_length_of_a_note(text: str) -> None:
     note = literal(text)
     assert len(note) <= LONGEST
     assert shown(note) == [text[: LONGEST_TEXT - 1] + "…"]
 
 
-def test_what_a_cycle_did_can_be_read_in_the_api_too() -> None:
+def test_a_sentence_is_still_readable_as_markdown_source() -> None:
     assert literal("jmp +4 → acc 1, pc 6") == "`jmp +4 → acc 1, pc 6`"

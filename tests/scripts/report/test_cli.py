@@ -1,4 +1,4 @@
-"""`python -m scripts.report`, and the picture for a task, with a real Redis."""
+"""`python -m scripts.report`, and the picture for a task of Airflow's, on a real Redis."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing of the caller's own, and little patience."""
+def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Use no file or variable of whoever runs the tests, and do not wait for a Redis that is away."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("STACK_REDIS_URL", raising=False)
     monkeypatch.setenv("STACK_DIR", str(tmp_path / "no-stack"))
@@ -47,25 +47,25 @@ def finished(trial: Trial) -> Trial:
     return trial
 
 
-def stored_at(trial: Trial, when: float) -> None:
+def store_at(trial: Trial, time: float) -> None:
     trial.store()
-    trial.client.hset(Keys(trial.start).facts, "stored", f"{when:.6f}")
+    trial.client.hset(Keys(trial.start).facts, "stored", f"{time:.6f}")
 
 
 # ------------------------------------------------------------------ the command
 
 
-def test_it_leaves_both_pictures_in_a_folder_and_tells_where(
+def test_report_writes_svg_and_png_into_the_folder_and_prints_their_names(
     finished: Trial, server: servers.Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([finished.start, "--redis-url", server.url]) == 0
-    told = capsys.readouterr().out.splitlines()
-    assert told == [f".report/{finished.start}.svg", f".report/{finished.start}.png"]
-    assert "Part 2: 8 (line 8: jmp -4 → nop -4)" in Path(told[0]).read_text()
-    assert Path(told[1]).read_bytes().startswith(PNG)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == [f".report/{finished.start}.svg", f".report/{finished.start}.png"]
+    assert "Part 2: 8 (line 8: jmp -4 → nop -4)" in Path(printed[0]).read_text()
+    assert Path(printed[1]).read_bytes().startswith(PNG)
 
 
-def test_it_leaves_pictures_where_it_is_told_to(
+def test_output_names_the_files_to_write(
     finished: Trial, server: servers.Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wanted = ["there/one.png", "two.svg"]
@@ -76,30 +76,30 @@ def test_it_leaves_pictures_where_it_is_told_to(
     assert Path(wanted[1]).read_text().startswith("<?xml")
 
 
-def test_it_prints_what_there_is_to_draw_as_json(
+def test_json_prints_the_snapshot_and_writes_no_file(
     finished: Trial, server: servers.Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--json", "--redis-url", server.url]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["start"], told["part1"], told["part2"]) == (
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["start"], printed["part1"], printed["part2"]) == (
         finished.start,
         {"text": "5", "cpu": 0},
         {"text": "8", "cpu": 8},
     )
-    assert [one["cpu"] for one in told["cpus"]] == [0, 1, 3, 5, 8]
-    assert [one["state"] for one in told["cpus"]] == ["loop", "stopped", "stopped", "stopped", "end"]
-    assert told["cpus"][4]["cycle"] == finished.read(8)["cycle"]
-    for one in told["cpus"]:
-        assert told["stored"] <= one["loaded"] <= one["stopped"] <= told["ended"] <= told["now"]
+    assert [one["cpu"] for one in printed["cpus"]] == [0, 1, 3, 5, 8]
+    assert [one["state"] for one in printed["cpus"]] == ["loop", "stopped", "stopped", "stopped", "end"]
+    assert printed["cpus"][4]["cycle"] == finished.read(8)["cycle"]
+    for one in printed["cpus"]:
+        assert printed["stored"] <= one["loaded"] <= one["stopped"] <= printed["ended"] <= printed["now"]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_name_it_is_the_start_run_that_was_stored_last(
+def test_the_default_is_the_start_run_that_was_stored_last(
     client: redis.Redis, server: servers.Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trials = [Trial(client) for _ in range(3)]
     for trial, when in zip(trials, (5.5, 20.25, 9.75), strict=True):
-        stored_at(trial, when)
+        store_at(trial, when)
         trial.load(8)
     assert main(["--json", "--redis-url", server.url]) == 0
     assert json.loads(capsys.readouterr().out)["start"] == trials[1].start
@@ -108,12 +108,12 @@ def test_without_a_name_it_is_the_start_run_that_was_stored_last(
 def test_the_newest_start_run_is_found_in_a_redis_cluster(redis_cluster: Client) -> None:
     assert newest_start(redis_cluster) is None
     old, new = Trial(redis_cluster), Trial(redis_cluster)
-    stored_at(old, 5)
-    stored_at(new, 6)
+    store_at(old, 5)
+    store_at(new, 6)
     assert newest_start(redis_cluster) == new.start
 
 
-def test_the_stack_s_redis_is_found_by_its_settings(
+def test_the_redis_of_the_stack_is_found_by_the_folder_of_the_stack(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state, port = tmp_path / "state", servers.free_port()
@@ -126,16 +126,16 @@ def test_the_stack_s_redis_is_found_by_its_settings(
         assert main(["--json", "--state", str(state)]) == 0
         monkeypatch.setenv("STACK_DIR", str(state))
         assert main(["--json"]) == 0
-    told = capsys.readouterr()
-    assert told.out.count('"start": "here"') == 2
+    printed = capsys.readouterr()
+    assert printed.out.count('"start": "here"') == 2
     assert main(["--json"]) == 1
     away = capsys.readouterr()
     assert away.err.startswith("error: Redis does not answer (Connection refused): is it up, and does")
     assert away.err.endswith("(make up starts the stack)\n")
-    assert password not in told.out + told.err + away.out + away.err
+    assert password not in printed.out + printed.err + away.out + away.err
 
 
-def test_another_redis_is_named_by_environment(
+def test_a_variable_names_another_redis(
     finished: Trial,
     server: servers.Server,
     capsys: pytest.CaptureFixture[str],
@@ -155,7 +155,7 @@ def test_another_redis_is_named_by_environment(
         (["nobody", "--redis-url={url}"], "start run nobody is not kept"),
     ],
 )
-def test_where_there_is_nothing_to_show_it_says_why(
+def test_without_a_start_run_the_error_says_why(
     client: redis.Redis,
     server: servers.Server,
     capsys: pytest.CaptureFixture[str],
@@ -163,13 +163,13 @@ def test_where_there_is_nothing_to_show_it_says_why(
     said: str,
 ) -> None:
     assert main([one.format(url=server.url) for one in arguments]) == 1
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.startswith(f"error: {said}")
-    assert told.err.count("\n") == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"error: {said}")
+    assert printed.err.count("\n") == 1
 
 
-def test_a_picture_that_cannot_be_written_is_named(
+def test_a_file_that_cannot_be_written_is_named(
     finished: Trial, server: servers.Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
@@ -189,30 +189,30 @@ def test_a_picture_that_cannot_be_written_is_named(
         (["--unknown"], "unrecognized arguments"),
     ],
 )
-def test_wrong_arguments_are_refused(
+def test_wrong_arguments_are_refused_without_a_password_in_the_text(
     capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
-    told = capsys.readouterr()
-    assert (ended.value.code, told.out) == (2, "")
-    assert said in told.err
-    assert "secret" not in told.err
+    printed = capsys.readouterr()
+    assert (ended.value.code, printed.out) == (2, "")
+    assert said in printed.err
+    assert "secret" not in printed.err
 
 
-def test_an_address_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_url_that_is_not_of_redis_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--redis-url", "http://127.0.0.1"]) == 2
     assert capsys.readouterr().err.startswith("error: the address given is not a usable URL")
 
 
 def command(*arguments: str) -> AbstractContextManager[subprocess.Popen[str]]:
-    """As it is typed."""
+    """Run the command as people do."""
     line = [sys.executable, "-m", "scripts.report", *arguments]
     pipe = subprocess.PIPE
     return running(line, cwd=REPOSITORY, stdout=pipe, stderr=pipe, text=True)
 
 
-def test_who_stops_reading_gets_no_complaint(finished: Trial, server: servers.Server) -> None:
+def test_a_reader_that_closes_the_pipe_gets_no_error(finished: Trial, server: servers.Server) -> None:
     with command("--json", "--redis-url", server.url) as process:
         assert process.stdout
         process.stdout.close()
@@ -220,7 +220,7 @@ def test_who_stops_reading_gets_no_complaint(finished: Trial, server: servers.Se
     assert (process.returncode, errors) == (0, "")
 
 
-def test_help_tells_all_there_is() -> None:
+def test_help_names_every_option_variable_and_exit_code() -> None:
     with command("--help") as process:
         out, errors = process.communicate(timeout=60)
     assert errors == ""
@@ -230,7 +230,7 @@ def test_help_tells_all_there_is() -> None:
 
 # ------------------------------------------------------------------ for a task
 
-AS_A_TASK = """
+TASK = """
 import sys
 from scripts.report.picture import png_or_none
 heavy = {"matplotlib", "redis", "airflow", "pydantic"} & set(sys.modules)
@@ -239,7 +239,7 @@ sys.stdout.buffer.write(png_or_none(sys.argv[1]))
 """
 
 
-def test_a_task_gets_the_picture_though_another_cpu_is_on_its_path(tmp_path: Path) -> None:
+def test_a_task_gets_the_picture_although_the_dag_file_cpu_is_on_its_path(tmp_path: Path) -> None:
     own = {
         # Airflow adds the folder of the DAGs, where `cpu` is one of them.
         "PYTHONPATH": f"{environment(Settings(tmp_path))['PYTHONPATH']}:{REPOSITORY / 'dags'}",
@@ -250,39 +250,39 @@ def test_a_task_gets_the_picture_though_another_cpu_is_on_its_path(tmp_path: Pat
         with connect(reached.url) as client:
             Trial(client, "here").store()
         own["AIRFLOW_CONN_REDIS_CPU"] = reached.url
-        line = [sys.executable, "-c", AS_A_TASK, "here"]
+        line = [sys.executable, "-c", TASK, "here"]
         done = subprocess.run(line, env={**os.environ, **own}, capture_output=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr.decode()
     assert PNG in done.stdout
 
 
-class Said(logging.Handler):
-    """What the logger says; on itself, as Airflow sets the root's handlers anew when it is imported."""
+class Messages(logging.Handler):
+    """Keeps messages of one logger: Airflow replaces the handlers of the root logger when it is imported."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.lines: list[str] = []
+        self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
+        self.messages.append(record.getMessage())
 
 
 @pytest.fixture
-def said() -> Iterator[list[str]]:
-    handler = Said()
+def logged() -> Iterator[list[str]]:
+    handler = Messages()
     logger = logging.getLogger("scripts.report.picture")
     logger.addHandler(handler)
-    yield handler.lines
+    yield handler.messages
     logger.removeHandler(handler)
 
 
-def test_a_task_is_told_that_the_connection_is_missing(said: list[str]) -> None:
+def test_a_task_logs_that_the_connection_is_missing_and_has_no_picture(logged: list[str]) -> None:
     assert png_or_none("nobody") is None
-    (told,) = said
-    assert told.startswith(
+    (message,) = logged
+    assert message.startswith(
         "There is no picture of start run nobody: there is no Airflow connection redis_cpu"
     )
-    assert "add it: the address of the CPUs' Redis" in told
+    assert "add it: the address of the CPUs' Redis" in message
 
 
 @pytest.mark.parametrize(
@@ -293,20 +293,22 @@ def test_a_task_is_told_that_the_connection_is_missing(said: list[str]) -> None:
         ("redis://127.0.0.1:{port}/0", "start run nobody is not kept"),
     ],
 )
-def test_a_task_is_told_that_redis_has_nothing_for_it(
-    said: list[str], monkeypatch: pytest.MonkeyPatch, url: str, why: str
+def test_a_task_logs_why_redis_has_no_picture_for_it_without_its_password(
+    logged: list[str], monkeypatch: pytest.MonkeyPatch, url: str, why: str
 ) -> None:
     port = servers.free_port()
     with servers.running(port=port):
         address = url.format(port=port, free=servers.free_port())
         monkeypatch.setenv("AIRFLOW_CONN_REDIS_CPU", address)
         assert png_or_none("nobody") is None
-    (told,) = said
-    assert why in told
-    assert "secret" not in told
+    (message,) = logged
+    assert why in message
+    assert "secret" not in message
 
 
-def test_a_task_is_told_that_matplotlib_is_missing(said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_logs_that_matplotlib_is_missing_and_has_no_picture(
+    logged: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     port = servers.free_port()
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with servers.running(port=port) as reached:
@@ -314,4 +316,6 @@ def test_a_task_is_told_that_matplotlib_is_missing(said: list[str], monkeypatch:
             Trial(client, "here").store()
         monkeypatch.setenv("AIRFLOW_CONN_REDIS_CPU", reached.url)
         assert png_or_none("here") is None
-    assert said[0].endswith("matplotlib is not installed here, and draws the picture: pip install matplotlib")
+    assert logged[0].endswith(
+        "matplotlib is not installed here, and draws the picture: pip install matplotlib"
+    )

@@ -1,4 +1,4 @@
-"""The wall's API beside Airflow's own: which threads it takes, and what it tells when Redis is away."""
+"""The wall's API inside of Airflow's API server: which threads it uses, and its errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ with warnings.catch_warnings(action="ignore"):  # Airflow imports what Starlette
     from scripts.wall import app as walls
 
 PATHS = ["starts/here", "starts/here/cpus/8", "starts/here/picture.svg"]
-WATCHERS = 60
+REQUESTS = 60
 
 
 @pytest.fixture(scope="module")
@@ -37,25 +37,25 @@ def server() -> Iterator[servers.Server]:
 
 
 @pytest.fixture
-def stopped(server: servers.Server) -> Iterator[None]:
-    """Redis takes connections and answers nothing."""
+def hanging(server: servers.Server) -> Iterator[None]:
+    """A Redis that accepts connections and answers nothing."""
     server.process.send_signal(signal.SIGSTOP)
     yield
     server.process.send_signal(signal.SIGCONT)
 
 
-async def may_see() -> None:
-    """Everybody may."""
+async def allow() -> None:
+    """Allow every request."""
 
 
 @pytest.fixture
 async def visitor(
     server: servers.Server, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """Somebody who may see the wall, at an API server that has a route of its own in the shared threads."""
+    """A client of an API server with the wall, and a route that runs in FastAPI's shared threads."""
     monkeypatch.setenv("AIRFLOW_CONN_REDIS_CPU", server.url)
-    monkeypatch.setitem(walls.app.dependency_overrides, walls.MAY_SEE, may_see)
-    # So the reason is answered, however slow this machine is; test_shared_results.py tests the limit of time.
+    monkeypatch.setitem(walls.app.dependency_overrides, walls.MAY_SEE, allow)
+    # So that the answer is the reason, however slow this machine is. test_shared_results.py tests the limit.
     monkeypatch.setattr(walls.RESULTS, "_wait_seconds", 60)
     airflow = FastAPI()
     airflow.mount("/cpu-wall", walls.app)
@@ -74,22 +74,24 @@ async def ask(visitor: httpx.AsyncClient, path: str) -> httpx.Response:
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_many_who_watch_a_redis_that_hangs_leave_airflow_s_threads_alone(
-    visitor: httpx.AsyncClient, stopped: None, path: str
+async def test_many_requests_to_a_redis_that_hangs_take_none_of_airflows_threads(
+    visitor: httpx.AsyncClient, hanging: None, path: str
 ) -> None:
-    watching = [
+    requests = [
         asyncio.create_task(ask(visitor, path.replace("here", f"s{number % 20}")))
-        for number in range(WATCHERS)
+        for number in range(REQUESTS)
     ]
-    # A task, so that its turn comes after theirs.
+    # As a task, it begins after the requests.
     assert (await asyncio.create_task(visitor.get("/execution"))).status_code == 200
     assert current_default_thread_limiter().borrowed_tokens == 0
     assert len([one for one in threading.enumerate() if one.name.startswith("cpu-wall")]) <= 5
-    assert {answer.status_code for answer in await asyncio.gather(*watching)} == {503}
+    assert {answer.status_code for answer in await asyncio.gather(*requests)} == {503}
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_redis_that_hangs_is_told(visitor: httpx.AsyncClient, stopped: None, path: str) -> None:
+async def test_a_redis_that_hangs_is_503_and_the_answer_names_the_connection(
+    visitor: httpx.AsyncClient, hanging: None, path: str
+) -> None:
     answer = await ask(visitor, path)
     assert answer.status_code == 503
     assert "does not answer" in answer.json()["detail"]
@@ -107,7 +109,7 @@ async def test_a_redis_that_hangs_is_told(visitor: httpx.AsyncClient, stopped: N
         ('{"conn_type": "redis", "host": "127.0.0.1", "port": "secret"}', "no Airflow connection redis_cpu"),
     ],
 )
-async def test_a_connection_that_cannot_be_used_is_told_without_its_secrets(
+async def test_an_unusable_connection_is_503_with_the_reason_and_without_its_secrets(
     visitor: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, path: str, connection: str, why: str
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_REDIS_CPU", connection)
@@ -117,22 +119,22 @@ async def test_a_connection_that_cannot_be_used_is_told_without_its_secrets(
     assert "secret" not in answer.text
 
 
-async def test_a_picture_is_drawn_once_for_all_who_ask_in_a_moment(
+async def test_simultaneous_requests_for_a_picture_share_one_rendering(
     visitor: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn: list[str] = []
+    rendered: list[str] = []
 
-    def count(run: Snapshot, kind: Literal["svg", "png"]) -> bytes:
-        drawn.append(kind)
-        return render(run, kind)
+    def count(snapshot: Snapshot, kind: Literal["svg", "png"]) -> bytes:
+        rendered.append(kind)
+        return render(snapshot, kind)
 
     monkeypatch.setattr(walls, "render", count)
     found = await asyncio.gather(*(ask(visitor, "starts/here/picture.png") for _ in range(3)))
     assert {(answer.status_code, answer.headers["Content-Type"]) for answer in found} == {(200, "image/png")}
-    assert drawn == ["png"]
+    assert rendered == ["png"]
 
 
-async def test_that_matplotlib_is_missing_is_told(
+async def test_a_missing_matplotlib_is_501_with_the_remedy(
     visitor: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
@@ -142,7 +144,7 @@ async def test_that_matplotlib_is_missing_is_told(
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_start_run_of_which_redis_has_lost_a_part_is_404_with_the_remedy(
+async def test_a_start_run_with_a_lost_part_is_404_with_the_remedy(
     visitor: httpx.AsyncClient, server: servers.Server, path: str
 ) -> None:
     with connect(server.url) as client:
@@ -154,5 +156,5 @@ async def test_a_start_run_of_which_redis_has_lost_a_part_is_404_with_the_remedy
     assert "start the program again" in answer.json()["detail"]
 
 
-async def test_what_redis_does_not_keep_is_404(visitor: httpx.AsyncClient) -> None:
+async def test_an_unknown_start_run_is_404(visitor: httpx.AsyncClient) -> None:
     assert (await ask(visitor, "starts/nobody")).status_code == 404
