@@ -17,7 +17,7 @@ _Fields = dict[int, list[bytes]]
 """The contents of a message's fields by number, every one that has a length."""
 
 
-def decode(data: bytes) -> Json:
+def decode(data: bytes, kind: str) -> Json:
     """Return the namespace or Secret in the body as it is in JSON; raise ValueError if it is unreadable.
 
     Read are the fields that clients set; others, such as a creation time, belong to the server.
@@ -27,11 +27,14 @@ def decode(data: bytes) -> Json:
     envelope = _fields(data[len(_MAGIC) :])
     type_, body = _fields(_last(envelope, 1)), _fields(_last(envelope, 2))
     metadata = _fields(_last(body, 1))
-    kind = _last(type_, 2).decode()
     names = {"name": 1, "generateName": 2, "namespace": 3}
     given = {name: text for name, number in names.items() if (text := _last(metadata, number).decode())}
     labels = {"labels": _texts(metadata, 11), "annotations": _texts(metadata, 12)}
-    thing: Json = {"apiVersion": _last(type_, 1).decode(), "kind": kind, "metadata": {**given, **labels}}
+    thing: Json = {
+        "apiVersion": _last(type_, 1).decode(),
+        "kind": _last(type_, 2).decode(),
+        "metadata": {**given, **labels},
+    }
     if kind == "Secret":
         thing["data"] = {name: base64.b64encode(value).decode() for name, value in _map(body, 2).items()}
         thing["stringData"] = _texts(body, 4)

@@ -72,7 +72,7 @@ async def body_of(request: web.Request, type_: str) -> Json:
     kind = type_.removeprefix("V1")
     if request.content_type == protobufs.MEDIA_TYPE and kind in protobufs.KINDS:
         try:
-            return checked(request, protobufs.decode(data), type_)
+            return checked(request, protobufs.decode(data, kind), type_)
         except ValueError:  # its text may quote a Secret
             raise bad_request("the object provided is unrecognized: it is damaged protobuf") from None
     if request.content_type not in (_JSON, "application/octet-stream"):
