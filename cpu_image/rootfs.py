@@ -1,9 +1,9 @@
-"""What the image holds: python rootfs.py TARGET FOLDER...
+"""Collect the files of the image: python rootfs.py TARGET FOLDER...
 
-Collects this Python, the standard library less what no program in an image has use for, the given folders,
-and what they need of the system (shared libraries, name service, CA certificates) under TARGET, each at
-its own path. Python code is there as bytecode only, so that no start has to look for a newer source.
-Where all of it lies Python itself knows: nothing here depends on the base image's layout.
+Copies this Python, its standard library without what an image does not need, the given folders, and what
+these need of the system (shared libraries, name service, CA certificates) to TARGET, each to its own path
+below it. Python code is copied as bytecode only, so that no start has to compare it with its source. The
+paths are those that this Python reports: nothing here depends on the layout of the base image.
 """
 
 import compileall
@@ -25,13 +25,13 @@ UNNEEDED = """
     sqlite3 _sqlite3* dbm _dbm* _gdbm*
 """
 LIBRARY = re.compile(r"(?:=> )?(\S+) \(0x[0-9a-f]+\)$|=> not found")
-# Without it some container runtimes put a numeric user into root's group.
+# Without this line some container runtimes put a numeric user into root's group.
 USER = "cpu:x:65532:65532:cpu:/:/nonexistent\n"
 SYSTEM = [Path("/etc/ld.so.cache"), Path("/etc/nsswitch.conf")]
 
 
 def main(target: Path, folders: list[Path]) -> None:
-    """Fill the target, which must not exist. Raises OSError or RuntimeError where something is missing."""
+    """Create the target, which must not exist. Raises OSError or RuntimeError if something is missing."""
     executable = Path(sys.executable).resolve()
     for folder in [Path(sysconfig.get_path("stdlib")), *folders]:
         shutil.copytree(folder, under(target, folder), ignore=shutil.ignore_patterns(*UNNEEDED.split()))
@@ -50,7 +50,7 @@ def main(target: Path, folders: list[Path]) -> None:
 
 
 def compile_all(target: Path) -> None:
-    """Put bytecode in the place of every source."""
+    """Replace every source by its bytecode."""
     done = compileall.compile_dir(target, legacy=True, quiet=1, stripdir=str(target), prependdir="/")
     if not done:
         raise RuntimeError("not all of the Python code can be compiled: see above")
@@ -59,7 +59,7 @@ def compile_all(target: Path) -> None:
 
 
 def libraries(binaries: list[Path]) -> Iterator[Path]:
-    """The shared libraries that the binaries are linked to, by the paths at which the loader finds them."""
+    """Return the shared libraries of the binaries, by the paths at which the loader finds them."""
     found = set()
     for line in subprocess.run(
         ["ldd", *binaries], capture_output=True, text=True, check=True
@@ -72,7 +72,7 @@ def libraries(binaries: list[Path]) -> Iterator[Path]:
 
 
 def copy(file: Path, target: Path) -> None:
-    """A file, or what a link leads to, at its own path."""
+    """Copy a file, or the file that a link leads to, to its own path under the target."""
     place = under(target, file)
     place.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy2(file, place)

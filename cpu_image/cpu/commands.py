@@ -1,26 +1,27 @@
-"""What the pods do: store, load, exec, read, cancel and survey; each a function from Redis to a result.
+"""The commands on Redis: store, load, exec, read, cancel and survey. Each returns a result (see cpu.result).
 
-Each may be run again at any time, after a crash at any point, and gives the same answer.
+Each may be repeated at any time, also after a crash at any point, and then returns the same result.
 """
 
 from cpu import machine, preflight
-from cpu.errors import RefusedError
+from cpu.errors import PreconditionError
 from cpu.keys import Keys
 from cpu.program import Program
 from cpu.records import CPU_FIELDS, CpuRecord
 from cpu.redis_client import Client
 from cpu.redis_cpu import RedisCpu, RedisMemory
-from cpu.result import Result, Status
-from cpu.start_run import Settings, StartRun, View
+from cpu.result import Result, Status, swap_of
+from cpu.start_run import Settings, StartRun
 
-SURVEYED = 150
-"""How many CPUs one survey tells of: each takes up to 20 of a result's 4,096 bytes."""
+SURVEY_SIZE = 150
+"""How many CPUs one survey reports: each takes up to 20 of a result's 4,096 bytes."""
 
 
 def store(client: Client, start: str, program: Program, settings: Settings, ttl: int) -> Result:
-    """Keep the program for the CPUs of a start run; bit N of `candidates` says that CPU N has a swap.
+    """Store the program for the CPUs of a start run.
 
-    Raises RefusedError where Redis may lose what it keeps, or is another kind than the address says.
+    Raises PreconditionError if Redis may evict what is stored, if it is a cluster and the URL is not one for
+    clusters, or if the start run holds something else.
     """
     warning = preflight.check(client)
     StartRun(client, Keys(start), ttl).store(program, settings)
@@ -30,11 +31,15 @@ def store(client: Client, start: str, program: Program, settings: Settings, ttl:
 
 
 def load(client: Client, start: str, cpu: int, *, once: bool, ttl: int) -> Result:
-    """Make a CPU, at cycle 0; `invalid` where its number names no instruction with a swap."""
+    """Create a CPU at cycle 0, with `once` only if it does not exist.
+
+    Its status is `invalid` if `cpu` is neither 0 nor the number of a candidate.
+    """
     keys = Keys(start, cpu)
     run = StartRun(client, keys, ttl)
     address = max(cpu - 1, 0)
-    swap = _swap(run.read(address, address), cpu)
+    view = run.read(address, address)
+    swap = swap_of(view.instruction(address)) if 1 <= cpu <= view.facts.length else None
     status = Status.OK if swap or cpu == 0 else Status.INVALID
     result = {"status": status, "start": start, "cpu": cpu, "cycle": 0, "pc": "0", "acc": "0", "swap": swap}
     RedisCpu(client, keys, ttl).load(result, once=once)
@@ -42,9 +47,10 @@ def load(client: Client, start: str, cpu: int, *, once: bool, ttl: int) -> Resul
 
 
 def execute(client: Client, start: str, cpu: int, first: int, cycles: int, ttl: int) -> Result:
-    """Execute cycles `first` to `first + cycles - 1`, fewer where the CPU stops before, in one atomic step.
+    """Execute `cycles` cycles from `first` on, or fewer if the CPU stops before, and commit them in one step.
 
-    Asked again for the same `first`: the kept result. Raises RefusedError for any other cycle but the next.
+    If the last exec began with the same cycle, nothing is executed and its result is returned.
+    Raises PreconditionError if `first` is any other cycle than the next one.
     """
     keys = Keys(start, cpu)
     run, redis_cpu = StartRun(client, keys, ttl), RedisCpu(client, keys, ttl)
@@ -52,37 +58,49 @@ def execute(client: Client, start: str, cpu: int, first: int, cycles: int, ttl: 
     if state.record.first == first:
         return _with_verdict(run, state.result)
     if state.record.status is not Status.OK or state.record.registers.cycle != first - 1:
-        raise _refusal(cpu, first, state.record)
+        raise _wrong_cycle(cpu, first, state.record)
 
     pc = state.record.registers.pc
     view = run.read(pc, pc) if cycles == 1 else run.read(0, -1)
     memory = RedisMemory(cpu, state, view)
-    progress = (
-        _told_to_stop(memory) if view.facts.must_stop(cpu) else _progress(memory, machine.run(memory, cycles))
-    )
-    result = {"status": progress.pop("status"), "start": start, "cpu": cpu, "first": first, **progress}
-    result["swap"] = state.result["swap"]
+    if view.facts.must_stop(cpu):
+        status, instruction = Status.STOPPED, None
+    else:
+        outcome = machine.run(memory, cycles)
+        status, instruction = outcome.status, outcome.instruction
+    result = {
+        "status": status,
+        "start": start,
+        "cpu": cpu,
+        "first": first,
+        "cycle": memory.registers.cycle,
+        "instruction": str(instruction) if instruction else None,
+        "line": instruction.line if instruction else None,
+        "pc": str(memory.registers.pc),
+        "acc": str(memory.registers.acc),
+        "swap": state.result["swap"],
+    }
     kept = redis_cpu.commit(first, memory, result)
     if kept is None:
-        raise _refusal(cpu, first, redis_cpu.read().record)
+        raise _wrong_cycle(cpu, first, redis_cpu.read().record)
     return _with_verdict(run, kept)
 
 
 def read(client: Client, start: str, cpu: int, ttl: int) -> Result:
-    """The CPU's last result, and the account of its start run."""
+    """Return the CPU's last result, and the account of its start run."""
     keys = Keys(start, cpu)
     state = RedisCpu(client, keys, ttl).read()
     return {**state.result, **StartRun(client, keys, ttl).account()}
 
 
 def cancel(client: Client, start: str, ttl: int) -> Result:
-    """Have all CPUs of a start run stop at their next cycle, and tell nothing."""
+    """Make all CPUs of a start run stop at their next cycle, without a verdict."""
     StartRun(client, Keys(start), ttl).cancel()
     return {"status": "cancelled", "start": start}
 
 
 def survey(client: Client, start: str, cpu: int, ttl: int) -> Result:
-    """Return which cycle of each CPU is due, and which CPUs give an answer (see cpu.result).
+    """Return which cycle of each CPU is due, and which CPUs give an answer.
 
     It begins with CPU number `cpu` and covers as many CPUs as a result has room for.
     Read-only: never refreshes a TTL.
@@ -90,62 +108,39 @@ def survey(client: Client, start: str, cpu: int, ttl: int) -> Result:
     found = StartRun(client, Keys(start), ttl).survey()
     if found is None:
         return {"status": "over", "start": start, "due": [], "answers": [], "more": None}
-    running = any(one not in found.verdicts for one in found.cpus)
-    watched = [one for one in found.cpus if one >= cpu and found.verdicts.get(one) != ""]
-    page, more = watched[:SURVEYED], watched[SURVEYED:]
+    is_running = any(one not in found.verdicts for one in found.cpus)
+    # CPUs that have stopped without an answer are left out.
+    reported = [one for one in found.cpus if one >= cpu and found.verdicts.get(one) != ""]
+    page, more = reported[:SURVEY_SIZE], reported[SURVEY_SIZE:]
     pipeline = client.pipeline(transaction=False)
     for one in page:
         pipeline.hmget(Keys(start, one).registers, *CPU_FIELDS)
-    records, lost = {}, []
+    due, answers, lost = [], [], []
     for one, fields in zip(page, pipeline.execute(), strict=True):
-        records[one] = CpuRecord.decode(fields)
-        # A CPU that is not loaded has none of the fields, and no stop.
-        if records[one] is None and (any(fields) or one in found.verdicts):
+        record = CpuRecord.decode(fields)
+        if record is None and (any(fields) or one in found.verdicts):
             lost.append(one)
-            del records[one]
+        elif record is None:
+            due.append([one, 0, 0])  # to be loaded
+        elif one in found.verdicts:
+            answers.append([one, record.first])
+        elif record.status is Status.OK:
+            due.append([one, record.first, record.registers.cycle + 1])
+        else:  # the pod that executed the last cycle did not record the stop: that cycle is due again
+            due.append([one, record.first, record.first])
     return {
         **({"lost": lost} if lost else {}),
-        "status": "running" if running else "over",
+        "status": "running" if is_running else "over",
         "start": start,
         "cycles": found.cycles,
-        "due": [[one, *_due(record)] for one, record in records.items() if one not in found.verdicts],
-        "answers": [
-            [one, record.first] for one, record in records.items() if record and one in found.verdicts
-        ],
+        "due": due,
+        "answers": answers,
         "more": more[0] if more else None,
     }
 
 
-def _due(record: CpuRecord | None) -> tuple[int, int]:
-    """Return the cycle that the CPU's latest pod was asked for, and the cycle that is due."""
-    if record is None:
-        return 0, 0  # load is due
-    # If the CPU has stopped, the same cycle is due again: the pod that executed it did not record the stop.
-    is_next = record.status is Status.OK
-    return record.first, record.registers.cycle + 1 if is_next else record.first
-
-
-def _swap(view: View, cpu: int) -> Result | None:
-    before = view.instruction(cpu - 1) if 1 <= cpu <= view.facts.length else None
-    after = before.swapped() if before else None
-    return {"line": before.line, "before": str(before), "after": str(after)} if before and after else None
-
-
-def _progress(memory: RedisMemory, outcome: machine.Outcome) -> Result:
-    pc, acc, cycle = memory.registers
-    instruction = outcome.instruction
-    executed = {"cycle": cycle, "instruction": str(instruction), "line": instruction.line}
-    return {"status": outcome.status, **executed, "pc": str(pc), "acc": str(acc)}
-
-
-def _told_to_stop(memory: RedisMemory) -> Result:
-    pc, acc, cycle = memory.registers
-    stopped = {"status": Status.STOPPED, "cycle": cycle, "instruction": None, "line": None}
-    return {**stopped, "pc": str(pc), "acc": str(acc)}
-
-
 def _with_verdict(run: StartRun, result: Result) -> Result:
-    """The result of a CPU that has stopped, entered into the account; this is safe to do again."""
+    """If the CPU has stopped, record its stop, which may be repeated, and add its verdict to the result."""
     status = Status(result["status"])
     if status is Status.OK:
         return result
@@ -153,12 +148,13 @@ def _with_verdict(run: StartRun, result: Result) -> Result:
     return {**result, "verdict": verdict} if verdict else result
 
 
-def _refusal(cpu: int, first: int, record: CpuRecord) -> RefusedError:
+def _wrong_cycle(cpu: int, first: int, record: CpuRecord) -> PreconditionError:
     cycle = record.registers.cycle
     if record.status is not Status.OK:
-        stopped = f"CPU {cpu} has stopped ({record.status}) after cycle {cycle}"
-        return RefusedError(f"{stopped}: it takes no cycle {first}")
+        return PreconditionError(
+            f"CPU {cpu} has stopped ({record.status}) after cycle {cycle}: it has no cycle {first} to execute"
+        )
     if first <= cycle:
-        again = f"of the past only the last exec can be asked for again, by its cycle {record.first}"
-        return RefusedError(f"cycle {first} of CPU {cpu} is past: {again}")
-    return RefusedError(f"cycle {first} of CPU {cpu} lies ahead: its next one is {cycle + 1}")
+        repeatable = f"only the last exec can be repeated, which began with cycle {record.first}"
+        return PreconditionError(f"cycle {first} of CPU {cpu} is past: {repeatable}")
+    return PreconditionError(f"CPU {cpu} has not come to cycle {first}: its next cycle is {cycle + 1}")

@@ -1,35 +1,35 @@
-"""What can go wrong, told apart by one question: is it any use to try again?"""
+"""The errors of the commands. What tells them apart is whether another try may help."""
 
 
 class CpuError(Exception):
-    """A command that gives no answer; its text is the one line people are told."""
+    """A command failed. The text is the one line that people see of it."""
 
     exit_code = 1
 
 
+class TemporaryError(CpuError):
+    """Another try may help: Redis does not answer, the file of the result cannot be written."""
+
+
 class PermanentError(CpuError):
-    """Trying again cannot help: bad arguments, a refused program, a CPU that is not there."""
+    """Another try cannot help: the arguments or the program are wrong, the CPU is not loaded."""
 
     exit_code = 2
 
 
 class ProgramError(PermanentError):
-    """The program text is refused; nothing of it is kept."""
+    """The text is not a valid program. Nothing of it is stored."""
 
 
-class RefusedError(PermanentError):
-    """The CPU, or its start run, is not in a state for what is asked."""
+class PreconditionError(PermanentError):
+    """The CPU, its start run or its Redis is not in the state that the command needs. Nothing is changed."""
 
 
-class LostError(RefusedError):
-    """Redis has lost a part of what belongs together; on what is left no answer can be built."""
+class LostError(PreconditionError):
+    """Redis has lost a part of a start run or a CPU: what is left could lead to a wrong answer."""
 
     def __init__(self, what: str) -> None:
         super().__init__(
             f"Redis has lost {what}: start the program again, and give the CPUs a Redis that does not evict"
             " (maxmemory-policy noeviction)"
         )
-
-
-class TemporaryError(CpuError):
-    """Trying again may help: Redis is away, the result's file cannot be written."""

@@ -1,26 +1,26 @@
-"""redis without what no command of ours uses: it is half of the time in which a pod's Python gets ready.
+"""A fast import of redis, which otherwise takes half of the time in which a pod's Python gets ready.
 
-`import redis` imports all of redis (its twin for asyncio, Sentinel, Cluster), and what each of these needs
-in turn. Here those packages are found but not run: of their modules only those are loaded that are
-imported by name, as `redis.client`. This is for a process that is one command and nothing else: in
-another one somebody might want asyncio.
+`import redis` runs all of redis, also its asyncio, Sentinel and Cluster clients, and what each of these
+imports. After `prepare`, the packages in SKIPPED are found but their own code is not run: of their modules
+only those are loaded that are imported by name, such as `redis.client`. This is only for a process that runs
+one command and nothing else: asyncio does not work in it.
 """
 
 import sys
 from importlib.util import find_spec, module_from_spec
 from types import ModuleType
 
-UNRUN = ["redis", "redis.asyncio", "importlib.metadata"]
+SKIPPED = ["redis", "redis.asyncio", "importlib.metadata"]
 
 
 def prepare(*, tls: bool) -> None:
-    """Make this process' imports of redis lean, where there is a redis; with `tls`, rediss:// works."""
+    """Make later imports of redis fast. Without `tls`, rediss:// does not work."""
     if "redis" in sys.modules or not find_spec("redis"):
-        return  # done already, by a parent that forked this process; or there is none
-    for name in UNRUN:
+        return  # a parent process has done this before the fork, or redis is not installed
+    for name in SKIPPED:
         if spec := find_spec(name):
             sys.modules[name] = module_from_spec(spec)
-    # What modules for both worlds, redis' parsers for one, name in annotations and except clauses.
+    # redis' parsers, which both kinds of client import, have these names in annotations and except clauses.
     asyncio = ModuleType("asyncio")
     asyncio.__dict__.update(Lock=object, StreamReader=object, IncompleteReadError=EOFError)
     sys.modules["asyncio"] = asyncio

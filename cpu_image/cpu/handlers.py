@@ -1,4 +1,8 @@
-"""From arguments and environment to an answer. Redis is imported only where it is used: slowly."""
+"""The handler of each command: from its arguments to its output and exit code.
+
+Modules that import redis are imported only in the functions that need them, because that takes most of a
+pod's start.
+"""
 
 import os
 from argparse import Namespace
@@ -17,7 +21,7 @@ MAX_TTL = 10**9
 
 
 def run(options: Namespace) -> int:
-    """Both parts, in memory. Exit code 1 where no swap ends the program."""
+    """Print both answers, computed in this process. Returns 1 if no swap ends the program."""
     parsed = program.parse(source.read_file(options.file))
     if options.json:
         answers = reference.answers(parsed)
@@ -36,52 +40,50 @@ def store(options: Namespace) -> int:
 
     parts = "".join(sorted(set(options.part or "12")))
     settings = start_run.Settings(parts, options.keep_going, options.cycles)
-    return _answer(lambda client, ttl: commands.store(client, options.start, parsed, settings, ttl))
+    return _run_on_redis(lambda client, ttl: commands.store(client, options.start, parsed, settings, ttl))
 
 
 def load(options: Namespace) -> int:
     from cpu import commands
 
-    return _answer(
-        lambda client, ttl: commands.load(client, options.start, options.cpu, once=options.once, ttl=ttl)
-    )
+    start, cpu, once = options.start, options.cpu, options.once
+    return _run_on_redis(lambda client, ttl: commands.load(client, start, cpu, once=once, ttl=ttl))
 
 
 def execute(options: Namespace) -> int:
     from cpu import commands
 
     start, cpu, first, cycles = options.start, options.cpu, options.cycle, options.cycles
-    return _answer(lambda client, ttl: commands.execute(client, start, cpu, first, cycles, ttl))
+    return _run_on_redis(lambda client, ttl: commands.execute(client, start, cpu, first, cycles, ttl))
 
 
 def read(options: Namespace) -> int:
     from cpu import commands
 
-    return _answer(lambda client, ttl: commands.read(client, options.start, options.cpu, ttl))
+    return _run_on_redis(lambda client, ttl: commands.read(client, options.start, options.cpu, ttl))
 
 
 def cancel(options: Namespace) -> int:
     from cpu import commands
 
-    return _answer(lambda client, ttl: commands.cancel(client, options.start, ttl))
+    return _run_on_redis(lambda client, ttl: commands.cancel(client, options.start, ttl))
 
 
 def survey(options: Namespace) -> int:
     from cpu import commands
 
-    return _answer(lambda client, ttl: commands.survey(client, options.start, options.cpu, ttl))
+    return _run_on_redis(lambda client, ttl: commands.survey(client, options.start, options.cpu, ttl))
 
 
-def _answer(command: "Callable[[Client, int], result.Result]") -> int:
-    """Run a command on the Redis that the environment names, and deliver its result."""
+def _run_on_redis(command: "Callable[[Client, int], result.Result]") -> int:
+    """Run a command on the Redis that the environment names; print its result, and leave it in the file."""
     from cpu import redis_client
 
     url = os.environ.get("REDIS_URL", "").strip()  # a Secret made from a file often ends with a newline
     if not url:
-        raise PermanentError("REDIS_URL is not set: expected something like redis://host:6379")
+        raise PermanentError("REDIS_URL is not set: expected a URL such as redis://host:6379")
     ttl = _ttl()
-    answer = redis_client.with_retries(url, lambda client: command(client, ttl))
-    answer = describe.with_sentence(answer)
+    answer = describe.with_sentence(redis_client.with_retries(url, lambda client: command(client, ttl)))
     result.print_sentence(answer["sentence"])
     result.leave(result.to_line(answer), Path(os.environ.get("RESULT_FILE", "/dev/termination-log")))
     return 0

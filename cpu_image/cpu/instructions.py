@@ -1,4 +1,4 @@
-"""The instruction set: one definition per operation, all of them in one table."""
+"""The instruction set: a table with one definition per operation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Registers(NamedTuple):
-    """What a CPU knows beside its program: where it is, what it has summed up, how often it ticked."""
+    """Program counter, accumulator and cycle counter of a CPU."""
 
     pc: int = 0
     acc: int = 0
@@ -23,10 +23,11 @@ def _unchanged(acc: int, argument: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What one operation does with its argument; by default nothing, and on to the next instruction.
+    """What an operation does with its argument: how it changes the program counter, and the accumulator.
 
-    The two functions see one register each on purpose: as no jump can depend on the accumulator,
-    an instruction about to run a second time is known to run for ever.
+    By default the program counter moves to the next instruction, and the accumulator stays as it is.
+    Each function sees its own register only. So no jump can depend on the accumulator, and an instruction
+    that is about to run a second time would run for ever.
     """
 
     pc: Callable[[int, int], int] = _next
@@ -34,7 +35,7 @@ class Operation:
     swaps_with: str | None = None
 
     def execute(self, before: Registers, argument: int) -> Registers:
-        """The registers after one cycle of this operation."""
+        """Return the registers after one cycle of this operation."""
         return Registers(self.pc(before.pc, argument), self.acc(before.acc, argument), before.cycle + 1)
 
 

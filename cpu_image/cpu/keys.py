@@ -1,47 +1,47 @@
-"""Where everything is in Redis."""
+"""The keys in Redis, and what each of them holds."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Every key of start run S and of its CPU number N.
+    """The keys of start run S and of its CPU number N. `cpu.records` decodes what they hold.
 
     ====================== ====== ==================================================================
     Key                    Type   Holds
     ====================== ====== ==================================================================
-    cpu:{S}:start          hash   digest    of the program and settings, to know them again
+    cpu:{S}:start          hash   the facts:
+                                  digest    SHA-256 of the program and the settings
                                   length    instructions in the program
-                                  cpus      candidates: CPUs with a swap to try
-                                  parts     asked for: "1", "2" or "12"
-                                  keep_going  "1": CPUs do not stop at the first answer
+                                  cpus      how many candidates there are
+                                  parts     to solve: "1", "2" or "12"
+                                  keep_going  "1" if CPUs run on after the first answer, else "0"
                                   cycles    per pod
-                                  stored    Redis' time when it was stored, "seconds.microseconds"
+                                  stored    time of the store
                                   stops     number of entries in the hash of stops
                                   stopped   candidates that have stopped
                                   ended     candidates that have stopped with `end`
-                                  answer    number of the first CPU that ended
-                                  none      number of the CPU that was told that no swap ends it
-                                  cancelled "1": all CPUs stop at their next cycle, and tell nothing
-    cpu:{S}:program        list   "line:operation argument", one for each instruction; never changes
-    cpu:{S}:stops          hash   CPU number -> "verdict:seconds.microseconds" of its stop
+                                  answer    number of the first candidate that ended
+                                  none      number of the CPU whose verdict is `none`
+                                  cancelled "1": all CPUs stop at their next cycle, without a verdict
+    cpu:{S}:program        list   "line:operation argument" for each instruction; never changes
+    cpu:{S}:stops          hash   CPU number -> "verdict:time" of its stop; the verdict may be empty
     cpu:{S:N}:registers    hash   cycle     the last one executed
                                   pc, acc   after it
                                   status    after it; only `ok` has a next cycle
-                                  first     the cycle the last exec was asked for; 0 after load
-                                  result    that exec's (or load's) result, one JSON line
-                                  loaded    Redis' time when it was first made, as `stored`
-    cpu:{S:N}:visited      bitmap bit A is set when address A has been executed
+                                  first     the cycle that the last exec began with; 0 after load
+                                  result    of that exec or load, one line of JSON
+                                  loaded    time of the first load
+    cpu:{S:N}:visited      bitmap bit A is set if address A has been executed
     ====================== ====== ==================================================================
 
-    What belongs together: as many bits in `visited` as `cycle` says, for each cycle executes an address
-    for the first time; as many instructions as `length`; as many stops as `stops`. Where one of these
-    does not hold, Redis has lost a key.
+    What belongs together: as many bits in `visited` as `cycle` says, because each cycle executes an
+    address for the first time; as many instructions as `length`; as many stops as `stops`. Otherwise
+    Redis has lost a key.
 
     Each key expires when it has not been used for CPU_TTL seconds. On Redis Cluster the part in
     braces decides where a key lives: a start run in one slot, and each of its CPUs in one slot.
-    Numbers are decimal strings; program counter and accumulator never become Lua numbers, which
-    are exact to 53 bits only.
+    Numbers are decimal strings. Times are Redis' own, as "seconds.microseconds" since 1970.
     """
 
     start: str
@@ -54,7 +54,7 @@ class Keys:
 
     @property
     def name(self) -> str:
-        """The CPU, as people are told of it."""
+        """The CPU's name for people."""
         return f"CPU {self.cpu} of start run {self.start}"
 
     @property
@@ -71,7 +71,7 @@ class Keys:
 
     @property
     def of_start(self) -> list[str]:
-        """The start run's keys, as its scripts take them."""
+        """The start run's keys, in the order in which its scripts take them."""
         return [self.facts, self.program, self.stops]
 
     @property
@@ -84,5 +84,5 @@ class Keys:
 
     @property
     def of_cpu(self) -> list[str]:
-        """The CPU's keys, as its scripts take them."""
+        """The CPU's keys, in the order in which its scripts take them."""
         return [self.registers, self.visited]

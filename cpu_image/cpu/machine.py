@@ -1,4 +1,4 @@
-"""The machine: fetch, decode, execute, write back; one cycle in, one outcome out."""
+"""The machine: a cycle fetches an instruction, decodes it, executes it and writes the registers back."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from cpu.result import Status
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a cycle came to: where the CPU stands now, what it executed, and its registers after that."""
+    """The CPU after a cycle: its status, the instruction it has executed, and its registers."""
 
     status: Status
     instruction: Instruction
@@ -18,20 +18,20 @@ class Outcome:
 
 
 def fetch(memory: Memory) -> Instruction:
-    """The instruction at the program counter. Raises IndexError where the program has none."""
+    """Return the instruction at the program counter. Raises IndexError if the program has none there."""
     pc = memory.registers.pc
-    if not 0 <= pc < len(memory):  # in Python and in Redis -1 would be the last one
+    if not 0 <= pc < len(memory):  # for Python and Redis, -1 is the last one
         raise IndexError(f"nothing to fetch at pc {pc}: the program's addresses are 0 to {len(memory) - 1}")
     return memory.fetch(pc)
 
 
 def decode(instruction: Instruction) -> Operation:
-    """What the instruction asks for."""
+    """Return the definition of the instruction's operation."""
     return INSTRUCTION_SET[instruction.operation]
 
 
 def judge(memory: Memory) -> Status:
-    """Where the program counter has led: `end` is exactly one past the last instruction."""
+    """Return the CPU's status, which follows from its program counter and the addresses it has executed."""
     pc = memory.registers.pc
     if pc == len(memory):
         return Status.END
@@ -41,7 +41,7 @@ def judge(memory: Memory) -> Status:
 
 
 def cycle(memory: Memory) -> Outcome:
-    """One cycle."""
+    """Execute one cycle."""
     instruction = fetch(memory)
     operation = decode(instruction)
     memory.write_back(operation.execute(memory.registers, instruction.argument))
@@ -49,7 +49,7 @@ def cycle(memory: Memory) -> Outcome:
 
 
 def run(memory: Memory, cycles: int | None = None) -> Outcome:
-    """Up to `cycles` cycles, at least one; without a number, or fewer where it does, until the CPU stops."""
+    """Execute cycles until the CPU stops, but no more than `cycles`; return the outcome of the last one."""
     outcome = cycle(memory)
     last = memory.registers.cycle - 1 + cycles if cycles else None
     while outcome.status is Status.OK and memory.registers.cycle != last:

@@ -1,4 +1,4 @@
-"""What a machine needs of a memory, and the one that lives in this process."""
+"""The memory that a machine works on: its interface, and an implementation in this process."""
 
 from typing import Protocol
 
@@ -7,27 +7,27 @@ from cpu.program import Instruction, Program
 
 
 class Memory(Protocol):
-    """A program, the registers of one CPU, and the set of addresses it has executed."""
+    """A program, the registers of one CPU, and the set of addresses that it has executed."""
 
     @property
     def registers(self) -> Registers:
-        """As they were last written back."""
+        """The registers as they were last written back."""
 
     def __len__(self) -> int:
-        """How many instructions the program has."""
+        """Return how many instructions the program has."""
 
     def fetch(self, address: int) -> Instruction:
-        """The instruction at an address from 0 to len - 1; the machine asks for no other."""
+        """Return the instruction at an address from 0 to len - 1; the machine asks for no other."""
 
     def visited(self, address: int) -> bool:
-        """Whether the instruction at an address from 0 to len - 1 has been executed."""
+        """Return whether the instruction at an address from 0 to len - 1 has been executed."""
 
     def write_back(self, registers: Registers) -> None:
-        """Mark the instruction at the program counter as executed, then take the new registers."""
+        """Mark the instruction at the old program counter as executed, and set the registers."""
 
 
 class InProcessMemory:
-    """A memory that is gone with its process."""
+    """A memory in this process, at the beginning of a program."""
 
     def __init__(self, program: Program) -> None:
         self.registers = Registers()

@@ -1,4 +1,4 @@
-"""What each command imports, imported before it is known which: for a parent that forks the commands."""
+"""Imports for a process that forks the commands: all that they import, before it is known which one runs."""
 
 import gc
 

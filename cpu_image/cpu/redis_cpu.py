@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cpu.errors import LostError, RefusedError
+from cpu.errors import LostError, PreconditionError
 from cpu.instructions import Registers
 from cpu.keys import Keys
 from cpu.program import Instruction
@@ -40,7 +40,7 @@ class RedisCpu:
             raise self._lost("the registers or the visited set")
 
     def read(self) -> CpuState:
-        """Return the CPU. Raises RefusedError if it is not loaded, and LostError if a part of it is lost."""
+        """Return the CPU. Raises PreconditionError if it is not loaded, LostError if a part of it is lost."""
         pipeline = self._client.pipeline(transaction=True)
         pipeline.hmget(self._keys.registers, *CPU_FIELDS, "result")
         pipeline.get(self._keys.visited)
@@ -48,7 +48,7 @@ class RedisCpu:
             pipeline.expire(key, self._ttl)
         (*fields, result), bitmap, *_ = pipeline.execute()
         if not any([*fields, result, bitmap]):
-            raise RefusedError(f"{self._keys.name} is not loaded, or has expired: load it first")
+            raise PreconditionError(f"{self._keys.name} is not loaded, or has expired: load it first")
         record = CpuRecord.decode(fields)
         if record is None or result is None:
             raise self._lost("registers")

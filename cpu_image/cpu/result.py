@@ -54,6 +54,7 @@ from pathlib import Path
 from typing import Any
 
 from cpu.errors import TemporaryError
+from cpu.program import Instruction
 
 Result = dict[str, Any]
 """See above for its fields."""
@@ -74,6 +75,12 @@ class Status(StrEnum):
     """The program counter is anywhere else outside the program."""
     STOPPED = "stopped"
     """It was told to stop: another CPU has the answer, or the start run is cancelled."""
+
+
+def swap_of(written: Instruction) -> dict[str, Any] | None:
+    """Return the field `swap` for the instruction of that swap, None if it has nothing to swap."""
+    swapped = written.swapped()
+    return {"line": written.line, "before": str(written), "after": str(swapped)} if swapped else None
 
 
 def to_line(result: Result) -> str:

@@ -1,4 +1,4 @@
-"""Where a program's text comes from: a file, standard input, or a pod's own arguments."""
+"""The text of a program: read from a file, standard input, or a pod's arguments."""
 
 import base64
 import binascii
@@ -13,7 +13,7 @@ MAX_BYTES = 16 * 2**20
 
 
 def text_of(data: bytes) -> str:
-    """Decode a program's bytes. Raises ProgramError when they are too many or not UTF-8."""
+    """Decode a program's bytes. Raises ProgramError if they are too many or not UTF-8."""
     if len(data) > MAX_BYTES:
         raise ProgramError(f"the program is too large: expected no more than {MAX_BYTES >> 20} MiB")
     if encoding := _wide_encoding(data):
@@ -27,11 +27,11 @@ def text_of(data: bytes) -> str:
 
 
 def _wide_encoding(data: bytes) -> str | None:
-    """Return "UTF-16" or "UTF-32" if the bytes are that, with or without a byte order mark."""
+    """Return "UTF-16" or "UTF-32" if the bytes are so encoded, with or without a byte order mark, or None."""
     encoding = json.detect_encoding(data)  # looks at the mark, or at the zeros in the first four bytes
     if encoding.startswith("utf-8"):
         return None
-    if encoding not in ("utf-16", "utf-32"):  # no mark: other binary data may have zeros there too
+    if encoding not in ("utf-16", "utf-32"):  # without a mark: binary data may have such zeros too
         beginning = data[:4].decode(encoding, errors="replace")
         if not beginning.isascii() or "\0" in beginning:
             return None
@@ -39,7 +39,7 @@ def _wide_encoding(data: bytes) -> str | None:
 
 
 def read_file(path: str) -> str:
-    """The text of a file, of standard input for '-'. Raises PermanentError where it cannot be read."""
+    """Return the text of a file, or of standard input for "-". Raises PermanentError if it cannot be read."""
     try:
         with sys.stdin.buffer if path == "-" else Path(path).open("rb") as file:
             return text_of(file.read(MAX_BYTES + 1))
@@ -49,9 +49,9 @@ def read_file(path: str) -> str:
 
 
 def decode(chunks: list[str]) -> str:
-    """The text behind `--encoded`: the chunks joined are base64 of zlib of UTF-8 text.
+    """Return the text behind `--encoded`: the chunks, joined, are base64 of zlib-compressed UTF-8.
 
-    Raises PermanentError when they are not that.
+    Raises PermanentError if they are not.
     """
     try:
         packed = base64.b64decode("".join(chunks), validate=True)
@@ -60,5 +60,7 @@ def decode(chunks: list[str]) -> str:
     except (binascii.Error, ValueError, zlib.error) as error:
         raise PermanentError("--encoded is not base64 of a zlib-compressed program") from error
     if len(data) <= MAX_BYTES and not inflater.eof:
-        raise PermanentError("--encoded is incomplete: its zlib stream has no end, is a chunk missing?")
+        raise PermanentError(
+            "--encoded is incomplete: its zlib stream has no end; check that no chunk is missing"
+        )
     return text_of(data)

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from cpu.errors import RefusedError
+from cpu.errors import PreconditionError
 from cpu.keys import Keys
 from cpu.program import Instruction, Program
 from cpu.records import FACT_FIELDS, Facts, Stop, cpus_of, decode_instruction, encode_instruction, seconds_of
@@ -54,8 +54,8 @@ class Survey:
 class StartRun:
     """One start run, as the CPU of `keys` sees it.
 
-    Each method raises RefusedError if the start run is not stored or has expired, and LostError if Redis has
-    lost a part of it.
+    Each method raises PreconditionError if the start run is not stored or has expired, and LostError if Redis
+    has lost a part of it.
     """
 
     def __init__(self, client: Client, keys: Keys, ttl: int) -> None:
@@ -66,7 +66,7 @@ class StartRun:
     def store(self, program: Program, settings: Settings) -> None:
         """Store the program and its settings; storing the same again changes nothing.
 
-        Raises RefusedError if another program or other settings are stored.
+        Raises PreconditionError if another program or other settings are stored.
         """
         items = [encode_instruction(instruction) for instruction in program.instructions]
         digest = hashlib.sha256("\n".join([repr(settings), *items]).encode()).hexdigest()
@@ -77,7 +77,7 @@ class StartRun:
         if stored is None:
             raise self._missing()
         if not stored:
-            raise RefusedError(
+            raise PreconditionError(
                 f"start run {self._keys.start} holds another program or other settings:"
                 " choose another name for this one"
             )
@@ -157,16 +157,18 @@ class StartRun:
             raise self._not_stored()
         return Facts.decode(self._keys.start, values, instructions, stops)
 
-    def _missing(self) -> RefusedError:
+    def _missing(self) -> PreconditionError:
         """Return the error for a script that has found no whole start run."""
         try:
             self._facts(*self._pipeline().execute())
-        except RefusedError as error:
+        except PreconditionError as error:
             return error
         return self._not_stored()
 
     def _now(self) -> float:
         return seconds_of(self._client.time())
 
-    def _not_stored(self) -> RefusedError:
-        return RefusedError(f"start run {self._keys.start} is not stored, or has expired: store it first")
+    def _not_stored(self) -> PreconditionError:
+        return PreconditionError(
+            f"start run {self._keys.start} is not stored, or has expired: store it first"
+        )

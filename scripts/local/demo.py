@@ -229,7 +229,7 @@ def describe(view: Snapshot, rate: float) -> str:
 def look(run: StartRun, url: str) -> Snapshot:
     """Return what Redis has of the run; raises TemporaryError, or DemoError where waiting is no use."""
     try:
-        return with_retries(url, lambda client: take_snapshot(client, run.start), patience=0)
+        return with_retries(url, lambda client: take_snapshot(client, run.start), retry_seconds=0)
     except (NotKeptError, PermanentError) as error:
         raise DemoError(str(error).replace("REDIS_URL", "--redis-url")) from error
 

@@ -119,7 +119,7 @@ class Ascent:
         from cpu.redis_client import with_retries
 
         try:
-            warning = with_retries(self.settings.redis_url or "", preflight.check, patience=0)
+            warning = with_retries(self.settings.redis_url or "", preflight.check, retry_seconds=0)
         except PermanentError as error:
             raise StackError(str(error).replace("REDIS_URL", "--redis-url")) from error
         except TemporaryError as error:

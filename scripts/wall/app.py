@@ -188,7 +188,7 @@ def read_snapshot(start: str) -> Snapshot:
 def ask_redis(command: Callable[[Client], T]) -> T:
     """Run a command on Redis. Raises HTTPException: 404 if Redis lacks the data, 503 if it is away."""
     try:
-        return with_retries(redis_url(REDIS_SECONDS), command, patience=0)
+        return with_retries(redis_url(REDIS_SECONDS), command, retry_seconds=0)
     except (NotKeptError, LostError) as error:
         raise HTTPException(404, str(error)) from error
     except UnusableConnectionError as error:

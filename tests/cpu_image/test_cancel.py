@@ -2,7 +2,7 @@
 
 import pytest
 
-from cpu.errors import RefusedError
+from cpu.errors import PreconditionError
 from cpu.keys import Keys
 from tests.support.trial import Trial
 
@@ -48,6 +48,6 @@ def test_to_cancel_twice_is_the_same(trial: Trial) -> None:
 
 
 def test_what_is_not_stored_can_t_be_cancelled_and_is_not_made_by_it(trial: Trial) -> None:
-    with pytest.raises(RefusedError, match="is not stored, or has expired"):
+    with pytest.raises(PreconditionError, match="is not stored, or has expired"):
         trial.cancel()
     assert not trial.client.exists(Keys(trial.start).facts)

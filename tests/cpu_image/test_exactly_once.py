@@ -6,7 +6,7 @@ import threading
 import pytest
 import redis
 
-from cpu.errors import RefusedError
+from cpu.errors import PreconditionError
 from cpu.keys import Keys
 from cpu.redis_client import connect
 from cpu.result import to_line
@@ -76,11 +76,11 @@ def test_a_cycle_asked_for_again_gives_the_same_bytes_and_changes_nothing(trial:
     [
         (
             1,
-            "cycle 1 of CPU 8 is past: of the past only the last exec can be asked for again, by its cycle 2",
+            "cycle 1 of CPU 8 is past: only the last exec can be repeated, which began with cycle 2",
         ),
         (3, "cycle 3 of CPU 8 is past"),
-        (5, "cycle 5 of CPU 8 lies ahead: its next one is 4"),
-        (10**12, "cycle 1000000000000 of CPU 8 lies ahead: its next one is 4"),
+        (5, "CPU 8 has not come to cycle 5: its next cycle is 4"),
+        (10**12, "CPU 8 has not come to cycle 1000000000000: its next cycle is 4"),
     ],
 )
 def test_a_cycle_of_the_past_or_the_future_is_refused_and_changes_nothing(
@@ -90,7 +90,7 @@ def test_a_cycle_of_the_past_or_the_future_is_refused_and_changes_nothing(
     trial.execute(8, 1)
     trial.execute(8, 2, 2)
     before = trial.dump()
-    with pytest.raises(RefusedError, match=message):
+    with pytest.raises(PreconditionError, match=message):
         trial.execute(8, cycle)
     assert trial.dump() == before
 
@@ -98,22 +98,24 @@ def test_a_cycle_of_the_past_or_the_future_is_refused_and_changes_nothing(
 def test_a_cpu_that_has_stopped_takes_no_cycle_more(trial: Trial) -> None:
     trial.run(8)
     before = trial.dump()
-    with pytest.raises(RefusedError, match=r"CPU 8 has stopped \(end\) after cycle 6: it takes no cycle 7"):
+    with pytest.raises(
+        PreconditionError, match=r"CPU 8 has stopped \(end\) after cycle 6: it has no cycle 7"
+    ):
         trial.execute(8, 7)
     assert trial.dump() == before
 
 
 def test_a_cpu_that_was_not_loaded_is_refused(trial: Trial) -> None:
     message = f"CPU 8 of start run {trial.start} is not loaded"
-    with pytest.raises(RefusedError, match=message):
+    with pytest.raises(PreconditionError, match=message):
         trial.execute(8, 1)
-    with pytest.raises(RefusedError, match=message):
+    with pytest.raises(PreconditionError, match=message):
         trial.read(8)
 
 
 def test_a_cpu_of_a_start_run_that_was_not_stored_is_refused_and_nothing_is_kept(client: redis.Redis) -> None:
     client.flushall()
-    with pytest.raises(RefusedError, match="start run nowhere is not stored, or has expired"):
+    with pytest.raises(PreconditionError, match="start run nowhere is not stored, or has expired"):
         Trial(client, "nowhere").load(1)
     assert client.dbsize() == 0
 
@@ -123,7 +125,7 @@ def test_a_cpu_with_nothing_to_swap_is_invalid_and_takes_no_cycle(trial: Trial, 
     result = trial.load(cpu)
     assert (result["status"], result["swap"]) == ("invalid", None)
     assert "verdict" not in result
-    with pytest.raises(RefusedError, match=r"has stopped \(invalid\) after cycle 0"):
+    with pytest.raises(PreconditionError, match=r"has stopped \(invalid\) after cycle 0"):
         trial.execute(cpu, 1)
 
 

@@ -17,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cpu import cli, source
-from cpu.__main__ import LONGEST_COMPLAINT, complain, main
+from cpu.__main__ import MAX_ERROR_LENGTH, main, print_error
 from cpu.errors import CpuError, PermanentError, ProgramError
 from cpu.program import parse
 from tests.support import hostile
@@ -193,12 +193,12 @@ def test_whatever_the_arguments_are_they_are_answered_or_refused_in_one_line(giv
     assert (code, out.getvalue(), complaint.count("\n")) == (2, "", 1)
     assert complaint.isascii()
     assert complaint.removesuffix("\n").isprintable()
-    assert len(complaint) <= LONGEST_COMPLAINT + len("cpu: \n")
+    assert len(complaint) <= MAX_ERROR_LENGTH + len("cpu: \n")
 
 
 @given(hostile.text)
 def test_a_complaint_is_one_line_whatever_it_quotes(text: str) -> None:
     errors = io.StringIO()
     with redirect_stderr(errors):
-        assert complain(text, CpuError.exit_code) == CpuError.exit_code
+        assert print_error(text, CpuError.exit_code) == CpuError.exit_code
     assert errors.getvalue().removesuffix("\n").isprintable()

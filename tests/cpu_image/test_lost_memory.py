@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 
-from cpu.errors import LostError, RefusedError
+from cpu.errors import LostError, PreconditionError
 from cpu.keys import Keys
 from cpu.redis_client import Client
 from cpu.redis_cpu import RedisCpu
@@ -308,7 +308,7 @@ def test_a_key_that_is_evicted_after_any_cycle_never_gives_a_wrong_answer(
     trial = Trial(client, "s")
     trial.store(parts="1")
     result = trial.load(0)
-    with suppress(RefusedError):
+    with suppress(PreconditionError):
         while result["status"] == "ok":
             if result["cycle"] == step:
                 client.delete(name)

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from cpu.describe import sentence
-from cpu.errors import RefusedError
+from cpu.errors import PreconditionError
 from cpu.keys import Keys
 from cpu.redis_client import Client, connect
 from dags.describe import happened
@@ -30,7 +30,9 @@ def as_before(client: redis.Redis) -> Iterator[None]:
 def test_a_redis_that_evicts_is_refused_before_anything_is_kept(client: redis.Redis, policy: str) -> None:
     client.config_set("maxmemory", "100mb")
     client.config_set("maxmemory-policy", policy)
-    with pytest.raises(RefusedError, match=rf"evicts .*\(maxmemory-policy {policy}\).*set it to noeviction"):
+    with pytest.raises(
+        PreconditionError, match=rf"evicts .*\(maxmemory-policy {policy}\).*set it to noeviction"
+    ):
         Trial(client).store()
     assert client.dbsize() == 0
 

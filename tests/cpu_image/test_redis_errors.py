@@ -13,9 +13,9 @@ import pytest
 import redis
 from redis._parsers.base import BaseParser
 
-from cpu.errors import CpuError, PermanentError, RefusedError, TemporaryError
+from cpu.errors import CpuError, PermanentError, PreconditionError, TemporaryError
 from cpu.redis_client import Client, with_retries
-from cpu.redis_errors import REFUSALS, refusal_of
+from cpu.redis_errors import CAUSES, find_cause
 from cpu.result import Result
 from tests.support import redis_server as servers
 from tests.support import tls
@@ -40,9 +40,9 @@ def load(client: Client) -> Result:
 def refused(url: str, command: Command) -> CpuError:
     """The error of a command that is not tried again; it tells no secret and no address."""
     with pytest.raises(CpuError) as caught:
-        with_retries(url, command, patience=0)
+        with_retries(url, command, retry_seconds=0)
     error = caught.value
-    assert not isinstance(error, RefusedError)
+    assert not isinstance(error, PreconditionError)
     assert "\n" not in str(error)
     assert ": " in str(error)
     assert not {SECRET, "127.0.0.1"} & set(str(error).replace(":", " ").split())
@@ -83,7 +83,7 @@ def test_a_password_that_is_missing_or_wrong_says_so_and_may_be_put_right_meanwh
     with configured(admin, requirepass="right"):
         error = refused(f"redis://{who}127.0.0.1:{port}", store)
     assert isinstance(error, TemporaryError)
-    expected = "refuses the user or the password" if who else "wants a password, and REDIS_URL has none"
+    expected = "rejects the user or the password" if who else "wants a password, and REDIS_URL has none"
     assert expected in str(error)
 
 
@@ -195,7 +195,7 @@ def test_a_redis_that_is_busy_with_a_script_says_so(admin: redis.Redis, port: in
             admin.script_kill()
             thread.join(10)
     assert isinstance(error, TemporaryError)
-    assert "busy with somebody's script" in str(error)
+    assert "busy with a script" in str(error)
 
 
 def answers(admin: redis.Redis) -> bool:
@@ -217,7 +217,7 @@ def test_a_redis_without_a_command_says_so() -> None:
     with servers.running("--rename-command", "EVALSHA", "", port=port):
         error = refused(f"redis://127.0.0.1:{port}", store)
     assert isinstance(error, PermanentError)
-    assert "no command renamed or left out" in str(error)
+    assert "none of the commands in scripts/cluster/redis-users.acl renamed or removed" in str(error)
 
 
 def test_a_redis_that_is_no_cluster_says_so(admin: redis.Redis, port: int) -> None:
@@ -235,7 +235,7 @@ def test_a_cluster_that_serves_no_slots_says_so(scheme: str) -> None:
     assert isinstance(error, TemporaryError)
     assert "each needs a primary that is up" in str(error)
     assert isinstance(database, PermanentError)
-    assert "0 is always there, and all that a cluster has" in str(database)
+    assert "0 always exists, and a cluster has no other" in str(database)
 
 
 def test_keys_in_several_slots_are_told_of(redis_cluster_url: str) -> None:
@@ -274,13 +274,13 @@ def test_store_knows_a_cluster_behind_an_address_of_a_single_redis_whatever_the_
 ) -> None:
     for url in two_nodes:
         for name in ("a", "b", "c", "d"):
-            with pytest.raises(RefusedError, match=r"Redis is a cluster: .* redis\+cluster://"):
-                with_retries(url, lambda client, name=name: Trial(client, name).store(), patience=0)  # type: ignore[misc]
+            with pytest.raises(PreconditionError, match=r"Redis is a cluster: .* redis\+cluster://"):
+                with_retries(url, lambda client, name=name: Trial(client, name).store(), retry_seconds=0)  # type: ignore[misc]
 
 
 def test_a_key_of_another_node_names_the_remedy_too(two_nodes: list[str]) -> None:
     slot_owner, other = two_nodes[::-1]  # "a" is in slot 15495
-    assert with_retries(slot_owner, lambda client: client.exists("a"), patience=0) == 0
+    assert with_retries(slot_owner, lambda client: client.exists("a"), retry_seconds=0) == 0
     error = refused(other, lambda client: client.exists("a"))
     assert isinstance(error, PermanentError)
     assert "REDIS_URL must begin with redis+cluster://" in str(error)
@@ -323,12 +323,12 @@ def test_a_redis_without_tls_says_so(admin: redis.Redis, port: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("says", "then", "text"),
+    ("reply", "retry", "text"),
     [
-        ("LOADING Redis is loading the dataset in memory", "wait", "still loading its data"),
-        ("NOSCRIPT No matching script. Please use EVAL.", "wait", "forgotten the CPUs' script"),
-        ("TRYAGAIN Multiple keys request during rehashing of slot", "wait", "moving slots"),
-        ("ERR max number of clients reached", "wait", "maxclients"),
+        ("LOADING Redis is loading the dataset in memory", "soon", "still loading its data"),
+        ("NOSCRIPT No matching script. Please use EVAL.", "soon", "lost the CPUs' script"),
+        ("TRYAGAIN Multiple keys request during rehashing of slot", "soon", "moving slots"),
+        ("ERR max number of clients reached", "soon", "maxclients"),
         (
             "ERR Error running script (call to f_1): @user_script:7: WRONGTYPE Operation",
             "never",
@@ -347,27 +347,29 @@ def test_a_redis_without_tls_says_so(admin: redis.Redis, port: int) -> None:
         ("NOPERM User OOM has no permissions to run the 'get' command", "never", "lacks the right"),
     ],
 )
-def test_refusals_that_no_server_makes_on_demand_have_their_row_too(says: str, then: str, text: str) -> None:
-    row = refusal_of(error_reply(says), "redis://host")
-    assert (row.then, text in row.text) == (then, True)
+def test_refusals_that_no_server_makes_on_demand_have_their_row_too(
+    reply: str, retry: str, text: str
+) -> None:
+    row = find_cause(error_reply(reply), "redis://host")
+    assert (row.retry, text in row.text) == (retry, True)
 
 
 @pytest.mark.parametrize("says", ["MOVED 5 10.0.0.7:6379", "ASK 5 10.0.0.7:6379"])
 def test_a_slot_that_moves_is_a_mistake_in_the_address_only_without_cluster(says: str) -> None:
     error = error_reply(says)
-    assert refusal_of(error, f"rediss://:{SECRET}@host").then == "never"
-    assert refusal_of(error, f"rediss+cluster://:{SECRET}@host").then == "wait"
+    assert find_cause(error, f"rediss://:{SECRET}@host").retry == "never"
+    assert find_cause(error, f"rediss+cluster://:{SECRET}@host").retry == "soon"
 
 
 def test_a_refusal_that_is_in_no_row_is_told_by_its_code_and_not_its_text() -> None:
-    row = refusal_of(error_reply(f"STRANGE {SECRET} something"), "redis://host")
-    assert row.then == "later"
+    row = find_cause(error_reply(f"STRANGE {SECRET} something"), "redis://host")
+    assert row.retry == "later"
     assert "STRANGE" in row.text
     assert SECRET not in row.text
 
 
 def test_every_row_tells_the_cause_and_after_a_colon_the_remedy() -> None:
-    for row in REFUSALS:
+    for row in CAUSES:
         cause, _, remedy = row.text.partition(": ")
         assert cause, row
         assert len(remedy) > 10, row

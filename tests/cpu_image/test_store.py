@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from cpu.errors import RefusedError
+from cpu.errors import PreconditionError
 from cpu.keys import Keys
 from cpu.program import parse
 from cpu.redis_client import Client
@@ -45,7 +45,7 @@ def test_storing_anything_else_under_the_same_name_is_refused(
 ) -> None:
     trial.store()
     before = trial.dump()
-    with pytest.raises(RefusedError, match=f"start run {trial.start} holds another program or other"):
+    with pytest.raises(PreconditionError, match=f"start run {trial.start} holds another program or other"):
         trial.store(text, parts, keep_going=keep_going)
     assert trial.dump() == before
 
@@ -130,5 +130,5 @@ def test_on_redis_cluster_the_example_gives_five_and_eight(redis_cluster: Client
     assert trial.read(8)["stopped"] == 3
     trial.load(5)
     assert trial.read(5)["seconds"] >= 0
-    with pytest.raises(RefusedError):
+    with pytest.raises(PreconditionError):
         trial.execute(8, 2)

@@ -130,7 +130,7 @@ def test_more_cpus_than_a_result_has_room_for_are_told_page_by_page(trial: Trial
         told += [one for one, _, _ in found["due"]]
         cpu, pages = found["more"], pages + 1
     assert told == list(range(count + 1))
-    assert pages == -(-(count + 1) // commands.SURVEYED)
+    assert pages == -(-(count + 1) // commands.SURVEY_SIZE)
 
 
 def test_it_works_on_a_redis_cluster(redis_cluster: Client) -> None:

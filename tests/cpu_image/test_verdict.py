@@ -5,7 +5,7 @@ import threading
 import pytest
 import redis
 
-from cpu.errors import RefusedError
+from cpu.errors import PreconditionError
 from cpu.keys import Keys
 from cpu.redis_client import connect
 from cpu.result import Result, Status
@@ -51,7 +51,7 @@ def test_when_the_answer_is_known_the_others_stop_and_execute_nothing(trial: Tri
     assert stopped == {**before, **nothing}
     assert trial.execute(3, 3) == stopped
     assert trial.read(3)["stopped"] == 2
-    with pytest.raises(RefusedError, match=r"CPU 3 has stopped \(stopped\) after cycle 2"):
+    with pytest.raises(PreconditionError, match=r"CPU 3 has stopped \(stopped\) after cycle 2"):
         trial.execute(3, 4)
 
 

@@ -36,7 +36,7 @@ def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("STACK_REDIS_URL", raising=False)
     monkeypatch.setenv("STACK_DIR", str(tmp_path / "no-stack"))
-    monkeypatch.setattr(redis_client, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(redis_client, "RETRY_SECONDS", 0.05)
 
 
 @pytest.fixture
