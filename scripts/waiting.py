@@ -1,4 +1,4 @@
-"""One way to wait for what has no event to wait for."""
+"""Wait by polling, for conditions that have no event to wait for."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 
 
-def wait_until(predicate: Callable[[], bool], seconds: float) -> bool:
-    """Look ten times a second until it is so, or the time is up; say whether it is so."""
+def wait_until(predicate: Callable[[], bool], seconds: float, interval: float = 0.1) -> bool:
+    """Poll every ``interval`` seconds until the predicate is true or time is up; return whether it is."""
     deadline = time.monotonic() + seconds
     while not predicate():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.1)
+        time.sleep(interval)
     return True

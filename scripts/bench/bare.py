@@ -1,4 +1,4 @@
-"""The limit: a client that only creates a pod, watches it to its end, reads its result and deletes it."""
+"""The limit: a client that only creates a pod, watches it, reads its result and deletes it."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from dags.pods import manifest_of
 from dags.pods.status import is_finished, termination_of
 from scripts.local.settings import SECRET, Settings
 
-DEADLINE = 120
-TRIES = 5
+POD_SECONDS = 120
+"""How long a pod may take."""
+MAX_TRIES = 5
 
 
 class PodFailed(Exception):
-    """A pod came to nothing; the message says how."""
+    """A pod has failed; the message says how."""
 
 
 class Bare:
-    """CPUs of one start run, each of their cycles a pod, and nothing else."""
+    """The CPUs of one start run; each command is a pod, and there is nothing else."""
 
     def __init__(self, api: Any, settings: Settings, start: str) -> None:
         self._api = api
@@ -36,48 +37,48 @@ class Bare:
         self._start = start
 
     async def store(self, program: str) -> None:
-        """Keep the program."""
+        """Store the program."""
         encoded = base64.b64encode(zlib.compress(program.encode())).decode()
         await self._pod("store", ["store", "--start", self._start, "--encoded", encoded])
 
     async def load(self, cpu: int) -> None:
-        """Make a CPU."""
+        """Load a CPU."""
         await self._pod(f"{cpu}-load", ["load", "--start", self._start, "--cpu", str(cpu)])
 
     async def execute(self, cpu: int, cycle: int) -> float:
-        """Execute a cycle; the moment its result was known."""
-        asked = ["exec", "--start", self._start, "--cpu", str(cpu), "--cycle", str(cycle)]
-        result = await self._pod(f"{cpu}-{cycle}-exec", asked)
+        """Execute a cycle; return when its result was known, in seconds since 1970."""
+        arguments = ["exec", "--start", self._start, "--cpu", str(cpu), "--cycle", str(cycle)]
+        result = await self._pod(f"{cpu}-{cycle}-exec", arguments)
         if (result["status"], result["cycle"]) != ("ok", cycle):
             raise SystemExit(f"cycle {cycle} of CPU {cpu} gave {result}")
         return time.time()
 
-    # As a DAG's task would be: where a node begins many pods at once, one may not get to Redis in time.
+    # As a DAG's task does: where a node starts many pods at once, one may not reach Redis in time.
     @retry(
         retry=retry_if_exception_type(PodFailed),
         wait=wait_random(0, 2),
-        stop=stop_after_attempt(TRIES),
+        stop=stop_after_attempt(MAX_TRIES),
         reraise=True,
     )
-    async def _pod(self, name: str, args: Sequence[str]) -> dict[str, Any]:
-        made = manifest_of(
+    async def _pod(self, name: str, arguments: Sequence[str]) -> dict[str, Any]:
+        manifest = manifest_of(
             f"bare-{self._start}-{name}",
             self._settings.namespace,
             self._settings.image,
-            args,
+            arguments,
             {"app": "bare"},
             {"RESULT_FILE": "/dev/termination-log"},
             {"REDIS_URL": (SECRET, "url")},
-            DEADLINE,
+            POD_SECONDS,
         )
-        pod = await self._api.create_namespaced_pod(self._settings.namespace, made)
+        pod = await self._api.create_namespaced_pod(self._settings.namespace, manifest)
         name = pod.metadata.name
         async with Watch().stream(
             self._api.list_namespaced_pod,
             pod.metadata.namespace,
             field_selector=f"metadata.name={name}",
             resource_version=pod.metadata.resource_version,
-            timeout_seconds=DEADLINE,
+            timeout_seconds=POD_SECONDS,
         ) as events:
             async for event in events:
                 pod = event["object"]
@@ -86,13 +87,13 @@ class Bare:
         end = termination_of(pod)
         await self._api.delete_namespaced_pod(name, pod.metadata.namespace)
         if end is None or end.exit_code:
-            raise PodFailed(f"pod {name} came to nothing: {pod.status.phase} {pod.status.message or end}")
+            raise PodFailed(f"pod {name} failed: {pod.status.phase} {pod.status.message or end}")
         return dict(json.loads(end.message))
 
 
 @asynccontextmanager
 async def connected(settings: Settings, start: str) -> AsyncIterator[Bare]:
-    """A client of the stack's cluster."""
+    """Yield a client of the stack's cluster."""
     configuration = client.Configuration()
     await config.load_kube_config(
         str(settings.cluster_config), settings.context, configuration, persist_config=False
@@ -102,26 +103,27 @@ async def connected(settings: Settings, start: str) -> AsyncIterator[Bare]:
 
 
 async def store(settings: Settings, start: str, program: str) -> None:
-    """Keep a program for the CPUs of a start run."""
+    """Store a program for the CPUs of a start run."""
     async with connected(settings, start) as bare:
         await bare.store(program)
 
 
-async def moments(
+async def result_times(
     settings: Settings, program: str, cpus: Sequence[int], seconds: float, cycles: int
 ) -> list[list[float]]:
-    """When each CPU's cycles ended, and first when it began; all CPUs run beside one another, for so long and
-    so many cycles at least.
+    """Return, for each CPU, when it began and then when each of its results was known.
+
+    All CPUs run at the same time, for so many seconds and cycles at least.
     """
     async with connected(settings, f"bare-{time.time_ns() % 10**9}") as bare:
         await bare.store(program)
         await asyncio.gather(*(bare.load(cpu) for cpu in cpus))
-        until = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
 
         async def run(cpu: int) -> list[float]:
-            ended = [time.time()]
-            while time.monotonic() < until or len(ended) <= cycles:
-                ended.append(await bare.execute(cpu, len(ended)))
-            return ended
+            times = [time.time()]
+            while time.monotonic() < deadline or len(times) <= cycles:
+                times.append(await bare.execute(cpu, len(times)))
+            return times
 
         return list(await asyncio.gather(*(run(cpu) for cpu in cpus)))

@@ -1,13 +1,13 @@
-"""What a cycle costs with next to no history, and with many finished DAG runs in it.
+"""Measure what a cycle costs without a history, and with many finished DAG runs in Airflow's database.
 
-Two stacks of its own run one CPU in turns, at one cycle per pod: on a machine that does other things too,
-what came first and what came later would differ by more than is looked for. In one of them, every finished
-run of ``cpu`` is copied before, again and again, with all that the database keeps of it (task instances,
-XComs, audit log), each copy under a start run's name of its own, a little further in the past. Nobody runs
-ANALYZE: it waits until PostgreSQL's autovacuum has seen the new rows, as in a stack that came to so many.
+Two temporary stacks run one CPU in turns, with one cycle per pod: on a machine with other work, an earlier
+and a later measurement on one stack would differ by more than the effect. In one of the two, every finished
+run of ``cpu`` is first copied many times, with all that the database keeps of it (task instances, XComs,
+audit log); each copy belongs to a start run of its own, a little further in the past. ANALYZE is left to
+PostgreSQL's autovacuum, as in a stack that has really run so many cycles; measuring begins after that.
 
-Seconds are from one cycle's DAG run to the next one's; CPU seconds are those of the component's processes and
-of all that they have started.
+Seconds are from one cycle's DAG run to the next one's. CPU seconds are those of a component's processes, with
+all that they have started.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from itertools import pairwise
 from statistics import median
 
 from scripts.airflow_api import Api
-from scripts.bench.stacks import cpu_seconds, stack, until
+from scripts.bench.stacks import cpu_seconds, temporary_stack, wait_or_exit
 from scripts.command import ended
 from scripts.local.passwords import passwords
 from scripts.local.services import postgres
@@ -30,73 +30,78 @@ from scripts.local.settings import Settings
 from scripts.progress import counted
 
 COPIED = ("dag_run", "task_instance", "xcom", "log")
-"""The tables that keep rows of a finished run, each after those it refers to: rendered fields are kept of a
-task's last 30 runs only."""
-COUNTED = ("api-server", "scheduler", "triggerer", "postgres")
-"""Those whose work grows with the cycles; the tasks are the scheduler's children."""
-BEGIN = 5
-"""Cycles that do not count: the first ones warm things up."""
-PATIENCE = 600.0
+"""The tables that keep rows of a finished run, each after those that it refers to.
+
+Rendered fields are left out: Airflow keeps those of a task's last 30 runs only.
+"""
+COMPONENTS = ("api-server", "scheduler", "triggerer", "postgres")
+"""The components whose work grows with the cycles; tasks count as the scheduler's."""
+WARM_UP = 5
+"""Cycles that are not measured: the first ones fill caches."""
+PATIENCE_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What cycles cost: the seconds of each; and of all the CPU seconds by component, and the pages of the
-    database that were looked at, in which what else the machine does has no part.
-    """
+    """What some cycles cost."""
 
     seconds: list[float]
+    """Of each cycle."""
     cpu: dict[str, float]
+    """CPU seconds of all cycles, by component."""
     pages: int
+    """Pages of the database that all cycles have accessed: other work on the machine does not affect this."""
 
     @property
-    def typical(self) -> float:
-        """The median of the seconds."""
+    def median_seconds(self) -> float:
+        """The median of the seconds per cycle."""
         return median(self.seconds)
 
-    def work(self, *names: str) -> float:
-        """The CPU seconds per cycle of these components."""
+    def cpu_per_cycle(self, *names: str) -> float:
+        """Return the CPU seconds per cycle of these components together."""
         return sum(self.cpu[name] for name in names) / len(self.seconds)
 
     @property
-    def looks(self) -> float:
-        """The pages per cycle."""
+    def pages_per_cycle(self) -> float:
+        """Pages of the database per cycle."""
         return self.pages / len(self.seconds)
 
     def __add__(self, other: Cost) -> Cost:
-        """Of more cycles."""
+        """Return the cost of the cycles of both."""
         cpu = {name: self.cpu[name] + other.cpu[name] for name in self.cpu}
         return Cost(self.seconds + other.seconds, cpu, self.pages + other.pages)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Fill one stack, measure both and print."""
+    """Add the history to one stack, measure both and print the comparison."""
     options = parse(arguments)
-    with stack() as short, stack() as long:
-        for one in (short, long):
-            measure(one, options.cycles)
+    with temporary_stack() as short, temporary_stack() as long:
+        for settings in (short, long):
+            measure(settings, options.cycles)
         size = database_size(long)
         fill(long, options.runs)
         grown = (database_size(long) - size) / options.runs
         before, after = measure(short, options.cycles), measure(long, options.cycles)
-        for _ in counted(range(options.rounds - 1), "measuring again"):
+        for _ in counted(range(options.rounds - 1), "further rounds"):
             before += measure(short, options.cycles)
             after += measure(long, options.cycles)
         print(table(before, after))
-        print(f"{len(before.seconds)} and {len(after.seconds)} cycles, in {options.rounds} turns")
+        print(f"{len(before.seconds)} and {len(after.seconds)} cycles, in {options.rounds} rounds")
         print(f"{count(short)} and {count(long)} finished runs at the end, {grown / 1024:.1f} KiB each")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options."""
-    raw = argparse.RawDescriptionHelpFormatter
+    """Parse the command line; exit with 2 if it is wrong."""
     parser = argparse.ArgumentParser(
-        prog="python -m scripts.bench.history", description=__doc__, formatter_class=raw
+        prog="python -m scripts.bench.history",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="exit code: 0 success, 1 a stack fails or a CPU makes no progress, 2 wrong options, 130 "
+        "interrupted",
     )
-    parser.epilog = "exit code: 0 it is measured, 1 the stack failed, 130 interrupted"
-    parser.add_argument("--runs", type=int, default=50_000, help="how many finished runs to add (50000)")
-    parser.add_argument("--cycles", type=int, default=15, help="how many cycles to measure each time (15)")
-    parser.add_argument("--rounds", type=int, default=3, help="how many times to measure each stack (3)")
+    parser.add_argument("--runs", type=int, default=50_000, help="finished runs to add (50000)")
+    parser.add_argument("--cycles", type=int, default=15, help="cycles to measure in each round (15)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often to measure each stack (3)")
     options = parser.parse_args(arguments)
     if min(options.runs, options.cycles, options.rounds) < 1:
         parser.error("--runs, --cycles and --rounds are 1 or more")
@@ -104,55 +109,63 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def measure(settings: Settings, cycles: int) -> Cost:
-    """Have one CPU run for so many cycles, and some before them."""
+    """Measure so many cycles of one CPU, after some that warm up."""
     with Api(settings.api_url, ADMIN, passwords(settings.state).admin) as api:
-        return measured(settings, api, cycles)
+        return _measure(settings, api, cycles)
 
 
-def measured(settings: Settings, api: Api, cycles: int) -> Cost:
-    """The same, by this client of Airflow's."""
-    lines = BEGIN + cycles
+def _measure(settings: Settings, api: Api, cycles: int) -> Cost:
+    lines = WARM_UP + cycles
     run = api.trigger("cpu_start", {"program": "acc +1\n" * lines + f"jmp -{lines}\n", "parts": "part 1"})
     run_id = run["dag_run_id"]
-    until(lambda: api.run("cpu_start", run_id)["state"] == "success", "cpu_start does not succeed", PATIENCE)
+    wait_or_exit(
+        lambda: api.run("cpu_start", run_id)["state"] == "success",
+        PATIENCE_SECONDS,
+        "cpu_start does not succeed",
+    )
     start = str(api.xcom("cpu_start", run_id, "store")["start"])
 
     def begun() -> list[datetime]:
-        asked = """SELECT created_at FROM dag_run
+        query = """SELECT created_at FROM dag_run
             WHERE dag_id = 'cpu' AND run_id BETWEEN :'prefix' AND :'prefix' || '~' ORDER BY id"""
-        found = postgres.ask(settings, asked, prefix=f"{start}.cpu-0.")
-        return [datetime.fromisoformat(when) for (when,) in found]
+        rows = postgres.ask(settings, query, prefix=f"{start}.cpu-0.")
+        return [datetime.fromisoformat(time) for (time,) in rows]
 
-    until(lambda: len(begun()) > BEGIN, "the first cycles do not come", PATIENCE)
-    work, pages = cpu_seconds(settings, COUNTED), pages_seen(settings)
+    wait_or_exit(lambda: len(begun()) > WARM_UP, PATIENCE_SECONDS, "the first cycles do not begin")
+    cpu_before, pages_before = cpu_seconds(settings, COMPONENTS), pages_accessed(settings)
     first = len(begun()) - 1
-    until(lambda: len(begun()) >= lines, "the last cycle does not come", PATIENCE)
-    spent, seen = cpu_seconds(settings, COUNTED), pages_seen(settings)
-    moments = begun()[first:]
-    until(lambda: api.count_runs("cpu", state=["queued", "running"]) == 0, "the CPU does not stop", PATIENCE)
-    seconds = [(later - earlier).total_seconds() for earlier, later in pairwise(moments)]
-    return Cost(seconds, {name: spent[name] - work[name] for name in COUNTED}, seen - pages)
+    wait_or_exit(lambda: len(begun()) >= lines, PATIENCE_SECONDS, "the last cycle does not begin")
+    cpu_after, pages_after = cpu_seconds(settings, COMPONENTS), pages_accessed(settings)
+    times = begun()[first:]
+    wait_or_exit(
+        lambda: api.count_runs("cpu", state=["queued", "running"]) == 0,
+        PATIENCE_SECONDS,
+        "the CPU does not stop",
+    )
+    seconds = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
+    used = {name: cpu_after[name] - cpu_before[name] for name in COMPONENTS}
+    return Cost(seconds, used, pages_after - pages_before)
 
 
-def pages_seen(settings: Settings) -> int:
-    """How many pages of tables and indexes PostgreSQL has looked at until now, in memory or on disk."""
+def pages_accessed(settings: Settings) -> int:
+    """Return how many pages of tables and indexes PostgreSQL has accessed so far, in memory or on disk."""
     return int(postgres.ask(settings, PAGES)[0][0])
 
 
 def database_size(settings: Settings) -> int:
-    """The bytes of the tables that are copied, with their indexes."""
+    """Return the size in bytes of the copied tables, with their indexes."""
     total = " + ".join(f"pg_total_relation_size('{name}')" for name in COPIED)
     return int(postgres.ask(settings, f"SELECT {total}")[0][0])
 
 
 def count(settings: Settings) -> int:
-    """How many runs of ``cpu`` have ended."""
-    asked = "SELECT count(*) FROM dag_run WHERE dag_id = 'cpu' AND state IN ('success', 'failed')"
-    return int(postgres.ask(settings, asked)[0][0])
+    """Return how many runs of ``cpu`` have ended."""
+    query = "SELECT count(*) FROM dag_run WHERE dag_id = 'cpu' AND state IN ('success', 'failed')"
+    return int(postgres.ask(settings, query)[0][0])
 
 
 def fill(settings: Settings, runs: int) -> None:
-    """Add finished runs of ``cpu``, and wait until autovacuum has made statistics of them."""
+    """Add finished runs of ``cpu``, and wait until autovacuum has updated the statistics."""
     columns = {
         name: postgres.ask(
             settings,
@@ -161,21 +174,21 @@ def fill(settings: Settings, runs: int) -> None:
         )
         for name in COPIED
     }
-    copies = "".join(copy(name, found) for name, found in columns.items())
+    copies = "".join(copy_statement(name, rows) for name, rows in columns.items())
     postgres.ask(settings, PATTERNS + copies + SEQUENCE, runs=str(runs))
     ((filled,),) = postgres.ask(settings, "SELECT clock_timestamp()")
 
-    def is_known() -> bool:
-        asked = """SELECT count(*) FROM pg_stat_user_tables
+    def are_analyzed() -> bool:
+        query = """SELECT count(*) FROM pg_stat_user_tables
             WHERE relname = ANY (string_to_array(:'names', ',')) AND last_autoanalyze > :'filled'"""
-        known = postgres.ask(settings, asked, names=",".join(COPIED), filled=filled)
-        return known == [[str(len(COPIED))]]
+        analyzed = postgres.ask(settings, query, names=",".join(COPIED), filled=filled)
+        return analyzed == [[str(len(COPIED))]]
 
-    until(is_known, "autovacuum has made no statistics of the new rows", PATIENCE)
+    wait_or_exit(are_analyzed, PATIENCE_SECONDS, "autovacuum does not analyze the new rows")
 
 
-# Each finished run once per copy: what it is called and when it was are shifted, the rest is as it was.
-# What refers to what is right by itself: to look it up again for every row would take minutes.
+# A row for each copy of each finished run, with its new name and time. Foreign keys are not checked
+# (session_replication_role): the copies keep them right, and the check of each row would take minutes.
 PATTERNS = """
 SET session_replication_role = replica;
 CREATE TEMPORARY TABLE pattern AS
@@ -197,19 +210,19 @@ SELECT sum(heap_blks_read + heap_blks_hit + coalesce(idx_blks_read + idx_blks_hi
 SEQUENCE = "SELECT setval(pg_get_serial_sequence('dag_run', 'id'), (SELECT max(id) FROM dag_run));\n"
 
 
-def copy(table: str, columns: list[list[str]]) -> str:
-    """The statement that copies a table's rows of the patterns."""
-    values = {name: value(table, name, kind) for name, kind in columns}
-    chosen = {name: said for name, said in values.items() if said}
+def copy_statement(table: str, columns: list[list[str]]) -> str:
+    """Return the SQL statement that copies a table's rows; a column is its name and type."""
+    expressions = {name: expression(table, name, kind) for name, kind in columns}
+    given = {name: sql for name, sql in expressions.items() if sql}
     same = "old.id = made.id" if table == "dag_run" else "old.dag_id = 'cpu' AND old.run_id = made.run_id"
     return (
-        f"INSERT INTO {table} ({', '.join(chosen)}) SELECT {', '.join(chosen.values())} "  # noqa: S608
+        f"INSERT INTO {table} ({', '.join(given)}) SELECT {', '.join(given.values())} "  # noqa: S608
         f"FROM made JOIN {table} AS old ON {same} ORDER BY made.new_id;\n"
     )
 
 
-def value(table: str, column: str, kind: str) -> str:
-    """What a column of a copied row is; empty where the database chooses."""
+def expression(table: str, column: str, kind: str) -> str:
+    """Return the SQL expression for a column of a copied row; "" if the database sets it."""
     if (table, column) == ("dag_run", "id") or column == "dag_run_id":
         return "made.new_id"
     if (table, column) == ("log", "id"):
@@ -224,13 +237,15 @@ def value(table: str, column: str, kind: str) -> str:
 
 
 def table(before: Cost, after: Cost) -> str:
-    """Before, after and the ratio."""
+    """Return both costs and their ratios as a table."""
     heading = f"{'':<34}{'before':>10}{'after':>10}{'ratio':>8}"
-    rows = {"seconds per cycle, median": (before.typical, after.typical)}
-    rows["CPU seconds per cycle"] = (before.work(*COUNTED), after.work(*COUNTED))
-    rows |= {f"  of them {name}": (before.work(name), after.work(name)) for name in COUNTED}
-    rows["pages of the database per cycle"] = (before.looks, after.looks)
-    lines = [f"{name:<34}{was:10.3f}{now:10.3f}{now / was:8.2f}" for name, (was, now) in rows.items()]
+    rows = {"seconds per cycle, median": (before.median_seconds, after.median_seconds)}
+    rows["CPU seconds per cycle"] = (before.cpu_per_cycle(*COMPONENTS), after.cpu_per_cycle(*COMPONENTS))
+    rows |= {
+        f"  of them {name}": (before.cpu_per_cycle(name), after.cpu_per_cycle(name)) for name in COMPONENTS
+    }
+    rows["pages of the database per cycle"] = (before.pages_per_cycle, after.pages_per_cycle)
+    lines = [f"{name:<34}{old:10.3f}{new:10.3f}{new / old:8.2f}" for name, (old, new) in rows.items()]
     return "\n".join([heading, *lines])
 
 

@@ -1,6 +1,6 @@
-"""Inside the pod: tell Redis, run a command, tell Redis again; `start_time` takes the times from there.
+"""Runs inside a pod: marks the start of a command in Redis, runs it, and marks its end, for `start_time`.
 
-It is handed to the pod's Python as text: python -S -c TEXT COMMAND...
+The pod's Python gets it as text: python -S -c TEXT COMMAND...
 """
 
 import os
@@ -12,8 +12,8 @@ url = urlsplit(os.environ["REDIS_URL"])
 redis = socket.create_connection((url.hostname, url.port), timeout=10).makefile("rwb")
 
 
-def tell(command: str) -> None:
-    """Send a command that is answered with OK."""
+def send(command: str) -> None:
+    """Send a command whose answer is OK."""
     redis.write(f"{command}\r\n".encode())
     redis.flush()
     answer = redis.readline()
@@ -21,9 +21,9 @@ def tell(command: str) -> None:
         sys.exit(f"Redis answers {answer!r}")
 
 
-tell(f"AUTH {unquote(url.password or '')}")
-tell("SET launcher begin")
+send(f"AUTH {unquote(url.password or '')}")
+send("SET launcher begin")
 pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
 _, status = os.waitpid(pid, 0)
-tell("SET launcher end")
+send("SET launcher end")
 sys.exit(os.waitstatus_to_exitcode(status))

@@ -1,13 +1,11 @@
-"""The turns of a benchmark as a picture."""
+"""Draw the turns of a benchmark."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from scripts.bench.cycles import Turn
+from scripts.bench.turns import Turn
 
 COLOURS = {
     "scheduler": "#b9cfdc",
@@ -19,8 +17,8 @@ COLOURS = {
 
 
 def draw(turns: Sequence[Turn], file: Path) -> None:
-    """Write it there: seconds per cycle of one CPU, by what they go to; and the rate of many CPUs."""
-    # Imported here: only who wants a picture has to have it.
+    """Draw the seconds per cycle of one CPU by what they are spent on, and the rate of many CPUs."""
+    # Imported here: only a picture needs it.
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -30,11 +28,11 @@ def draw(turns: Sequence[Turn], file: Path) -> None:
     one = [turn for turn in turns if turn.cpus == 1]
     many = [turn for turn in turns if turn.cpus > 1]
     for turn in one:
-        begin = 0.0
-        for name, seconds in (turn.phases or {"pod": turn.typical}).items():
-            left.barh(turn.design, seconds, left=begin, color=COLOURS[name], label=name)
-            begin += seconds
-        left.annotate(f" {turn.typical:.2f} s", (begin, turn.design), va="center")
+        left_edge = 0.0
+        for name, seconds in (turn.phases or {"pod": turn.median_seconds}).items():
+            left.barh(turn.design, seconds, left=left_edge, color=COLOURS[name], label=name)
+            left_edge += seconds
+        left.annotate(f" {turn.median_seconds:.2f} s", (left_edge, turn.design), va="center")
     left.set(title="one CPU", xlabel="seconds per cycle")
     left.margins(x=0.2)
     names = dict(zip(*reversed(left.get_legend_handles_labels()), strict=True))

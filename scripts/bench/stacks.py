@@ -1,14 +1,12 @@
-"""Stacks of a benchmark's own, and what their processes use."""
+"""Temporary stacks for benchmarks, and the CPU time that their processes use."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,42 +15,37 @@ import psutil
 
 from scripts.local import processes
 from scripts.local import stack as stacks
+from scripts.local.ports import free_ports
 from scripts.local.settings import REPOSITORY, Settings
+from scripts.waiting import wait_until
 
 
 @contextlib.contextmanager
-def stack(*options: str) -> Iterator[Settings]:
-    """A stack of the benchmark's own, brought up with these options and removed afterwards."""
+def temporary_stack(*options: str) -> Iterator[Settings]:
+    """Bring up a stack with these options of `up`, and yield its settings; remove it afterwards."""
     with tempfile.TemporaryDirectory(prefix="cpu-bench-") as folder:
         state = (Path(folder) / "state").resolve()
         port, redis_port, kube_port = free_ports(3)
         ports = [f"--port={port}", f"--redis-port={redis_port}", f"--kube-port={kube_port}"]
         try:
-            command(state, "up", *ports, *options)
+            _run_command(state, "up", *ports, *options)
             yield stacks.remembered(state)
         finally:
-            command(state, "down", "--purge")
+            _run_command(state, "down", "--purge")
 
 
-def command(state: Path, *arguments: str) -> None:
-    """Give the stack there a command."""
-    own = {**os.environ, "STACK_DIR": str(state)}
-    whole = [sys.executable, "-m", "scripts.local", *arguments]
-    # On standard output is only what the benchmark has found.
-    done = subprocess.run(whole, cwd=REPOSITORY, env=own, stdout=sys.stderr.fileno(), check=False)
+def _run_command(state: Path, *arguments: str) -> None:
+    """Run a command of the stack; if it fails, exit the program with its code."""
+    command = [sys.executable, "-m", "scripts.local", *arguments]
+    environment = {**os.environ, "STACK_DIR": str(state)}
+    # Its output goes to standard error: standard output is for the benchmark's findings only.
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, stdout=sys.stderr.fileno(), check=False)
     if done.returncode:
-        sys.exit(done.returncode)  # it has said why
-
-
-def free_ports(number: int) -> list[int]:
-    """Ports on loopback that nobody listens on right now."""
-    with contextlib.ExitStack() as sockets:
-        found = [sockets.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
-        return [one.getsockname()[1] for one in found]
+        sys.exit(done.returncode)  # the command has printed why
 
 
 def cpu_seconds(settings: Settings, names: Sequence[str]) -> dict[str, float]:
-    """The CPU seconds that the processes of these components have used until now, ended ones included."""
+    """Return the CPU seconds that each of these components has used, including processes that have ended."""
     used: dict[str, float] = defaultdict(float)
     for process, name in processes.members(settings).items():
         with contextlib.suppress(psutil.Error):
@@ -60,10 +53,10 @@ def cpu_seconds(settings: Settings, names: Sequence[str]) -> dict[str, float]:
     return {name: used[name] for name in names}
 
 
-def until(predicate: Callable[[], bool], otherwise: str, seconds: float) -> None:
-    """Look once a second until it is so, as looking costs as well; or, after that time, end the program."""
-    deadline = time.monotonic() + seconds
-    while not predicate():
-        if time.monotonic() > deadline:
-            sys.exit(otherwise)
-        time.sleep(1)
+def wait_or_exit(predicate: Callable[[], bool], seconds: float, failure: str) -> None:
+    """Wait until the predicate is true; after so many seconds, exit the program with this message.
+
+    Polls once a second only, as each poll takes CPU time from what is measured.
+    """
+    if not wait_until(predicate, seconds, interval=1):
+        sys.exit(failure)

@@ -1,4 +1,4 @@
-"""When pods were created and when they ended, as somebody beside saw it."""
+"""Watch the cycles' pods beside a benchmark: when each was created, and when it ended."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Cycle = tuple[str, int, int]
 
 
 class Watcher:
-    """The cycles' pods of a namespace: seconds since 1970."""
+    """When each cycle's pod was created and ended, in seconds since 1970."""
 
     def __init__(self) -> None:
         self.created: dict[Cycle, float] = {}
         self.ended: dict[Cycle, float] = {}
 
     def see(self, pod: Any) -> None:
-        """Note what is new about a pod."""
+        """Record what is new about a pod."""
         labels = pod.metadata.labels or {}
         if labels.get("app") != "cluster-cpu" or labels.get("command") != "exec":
             return
@@ -38,29 +38,29 @@ class Watcher:
 
 
 def has_ended(pod: Any) -> bool:
-    """Whether the container that does the work has ended: a sidecar may live on."""
-    main = [one for one in pod.status.container_statuses or [] if one.name in ("main", "base")]
-    return any(one.state.terminated for one in main) or pod.status.phase in ("Succeeded", "Failed")
+    """Return whether the working container has ended; a sidecar may still run."""
+    working = [one for one in pod.status.container_statuses or [] if one.name in ("main", "base")]
+    return any(one.state.terminated for one in working) or pod.status.phase in ("Succeeded", "Failed")
 
 
 @contextlib.contextmanager
 def watching(settings: Settings) -> Iterator[Watcher]:
-    """Watch until the block is left."""
-    watcher, over = Watcher(), threading.Event()
+    """Watch the stack's pods in a thread, until the block is left."""
+    watcher, is_over = Watcher(), threading.Event()
     api = core_api(settings)
 
-    def look() -> None:
-        while not over.is_set():
+    def watch_pods() -> None:
+        while not is_over.is_set():
             stream = watch.Watch().stream(api.list_namespaced_pod, settings.namespace, timeout_seconds=5)
             with contextlib.suppress(ApiException, urllib3.exceptions.HTTPError), contextlib.closing(stream):
                 for event in stream:
                     watcher.see(event["object"])
 
-    thread = threading.Thread(target=look, daemon=True)
+    thread = threading.Thread(target=watch_pods, daemon=True)
     thread.start()
     try:
         yield watcher
     finally:
-        over.set()
+        is_over.set()
         thread.join(timeout=10)
         api.api_client.close()

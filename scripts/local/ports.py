@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import psutil
 
@@ -51,3 +51,10 @@ def by_whom(port: int) -> str:
             if listens and connection.pid:
                 return f" by {psutil.Process(connection.pid).name()} (process {connection.pid})"
     return ""
+
+
+def free_ports(number: int) -> list[int]:
+    """Return ports on loopback, all different, that nothing listens on at this moment."""
+    with ExitStack() as sockets:
+        servers = [sockets.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
+        return [server.getsockname()[1] for server in servers]

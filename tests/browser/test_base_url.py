@@ -9,8 +9,8 @@ from urllib.parse import unquote
 import pytest
 from selenium import webdriver
 
-from scripts.bench.stacks import free_ports
 from scripts.local.demo import wall_url
+from scripts.local.ports import free_ports
 from scripts.waiting import wait_until
 from tests.browser.ui import WALL, Ui
 from tests.support.slack.server import SlackServer

@@ -18,11 +18,11 @@ import pytest
 
 from scripts.airflow_api import Api
 from scripts.kind.passwords import SLACK
+from scripts.local.ports import free_ports
 from scripts.local.settings import REPOSITORY
 from tests.chart.network import network
 from tests.support.chart import CHART
 from tests.support.cluster import Cluster
-from tests.support.ports import free_ports
 from tests.support.slack.server import TOKEN, SlackServer
 
 FOLDER = Path(__file__).parent

@@ -15,7 +15,7 @@ import kubernetes
 import pytest
 import yaml
 
-from scripts.bench.pods import until_it_takes_pods
+from scripts.namespaces import wait_until_it_takes_pods
 from tests.cluster.image import Image
 from tests.support.cluster import PATIENCE, Cluster
 from tests.support.manifests import FOLDER
@@ -51,7 +51,7 @@ def cluster(request: pytest.FixtureRequest, kubeconfig: Path, overlay: Path) -> 
     try:
         made.kubectl("apply", "-k", str(overlay))
         until_counted(made)
-        until_it_takes_pods(made.api, namespace)
+        wait_until_it_takes_pods(made.api, namespace)
         yield made
     finally:
         made.kubectl("delete", "--ignore-not-found", "--wait=false", "-k", str(overlay))

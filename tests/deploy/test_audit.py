@@ -13,9 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from scripts.local.ports import free_ports
 from tests.deploy.test_gitlab_ci import PIPELINE
 from tests.support.chart import ROOT
-from tests.support.ports import free_ports
 
 ADVISORY = {
     "id": "TEST-1",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.bench.pods import until_it_takes_pods
+from scripts.namespaces import wait_until_it_takes_pods
 from tests.support.cluster import Cluster, endpoint
 
 
@@ -28,5 +28,5 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         stack.callback(cluster.api.api_client.close)
         cluster.api.create_namespace({"metadata": {"name": namespace}})
         stack.callback(cluster.api.delete_namespace, namespace)
-        until_it_takes_pods(cluster.api, namespace)
+        wait_until_it_takes_pods(cluster.api, namespace)
         yield cluster

@@ -26,11 +26,11 @@ from cpu.memory import InProcessMemory
 from cpu.program import Program
 from scripts.airflow_api import JSON, Api
 from scripts.local.passwords import passwords
+from scripts.local.ports import free_ports
 from scripts.local.services import kubernetes
 from scripts.local.services.airflow import ADMIN
 from scripts.local.settings import REPOSITORY, Settings, load
 from scripts.waiting import wait_until
-from tests.support.ports import free_ports
 from tests.support.slack.posts import Post
 from tests.support.slack.server import TOKEN, SlackServer
 

@@ -1,6 +1,7 @@
-"""The article's DAG, ported plainly. One run is one cycle, as in DAG ``cpu``.
+"""The article's DAG, ported without changes to its design. One run is one cycle, as in DAG ``cpu``.
 
-Airflow's own pod operator with its sidecar, all intervals as they are, a Python task for each decision.
+It uses Airflow's own pod operator with its sidecar and default intervals, and a Python task for each
+decision.
 """
 
 from __future__ import annotations
@@ -20,25 +21,25 @@ from airflow.sdk import DAG
 from dags import settings
 
 RESULT = "/airflow/xcom/return.json"
-# Where a cluster can't pull the sidecar's image by its name.
+# For a cluster that cannot pull the sidecar's image by its usual name.
 PodDefaults.SIDECAR_CONTAINER.image = os.environ.get(
     "AIRFLOW_VAR_SIDECAR_IMAGE", PodDefaults.SIDECAR_CONTAINER.image
 )
 
 
 def check_new(params: dict[str, Any]) -> str:
-    """Whether the CPU is to be loaded first."""
+    """Return the next task: in cycle 0 the CPU is loaded first."""
     return "load" if int(params["cycle"]) == 0 else "execute"
 
 
 def check_result(params: dict[str, Any], ti: Any) -> str:
-    """Whether there is a next cycle."""
+    """Return the next task: the next cycle's trigger, or the end."""
     result = ti.xcom_pull(task_ids=check_new(params))
     return "trigger" if result["status"] == "ok" else "end"
 
 
 def pod(command: str, *flags: str) -> KubernetesPodOperator:
-    """The pod that runs one command of the image, as the documentation has it."""
+    """Return the pod that runs one command of the image, as the provider's documentation does it."""
     name = f"{{{{ params.start }}}}-{{{{ params.cpu }}}}-{{{{ params.cycle }}}}-{command}"
     labels = {
         "app": "cluster-cpu",
@@ -69,7 +70,7 @@ with DAG(
     catchup=False,
     max_active_runs=400,
     max_active_tasks=400,
-    # In time for the benchmark's end, which takes the pods that are under way.
+    # Retried soon: the end of a benchmark deletes pods that wait to start, and waits for their tasks to end.
     default_args={"retries": 5, "retry_delay": timedelta(seconds=3)},
     params={"start": "", "cpu": "", "cycle": ""},
 ) as dag:

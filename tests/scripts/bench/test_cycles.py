@@ -1,4 +1,4 @@
-"""The benchmark of a cycle: what it runs, and what it makes of its measurements."""
+"""The benchmark of cycles: its program, and how it evaluates its measurements."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from cpu import program as programs
-from scripts.bench.cycles import Run, Turn, cycle_of, following, line, numbers, parse, phases, program, ratios
+from scripts.bench.cycles import numbers, parse, program
+from scripts.bench.runs import Run, cycle_of, pairs, phases
+from scripts.bench.turns import Turn, line, ratios
 from scripts.bench.watcher import Watcher
 from scripts.local.settings import REPOSITORY
 
@@ -19,33 +21,33 @@ def test_the_program_has_as_many_candidates_as_cpus(cpus: int) -> None:
     assert list(programs.parse(program(cpus)).candidates()) == numbers(cpus)
 
 
-def test_one_cpu_runs_the_program_as_written() -> None:
+def test_a_single_cpu_runs_the_program_as_written() -> None:
     assert numbers(1) == [0]
 
 
-def test_a_cycle_is_followed_by_the_same_cpu_s_next_one() -> None:
+def test_a_cycle_is_paired_with_the_next_cycle_of_the_same_cpu() -> None:
     runs = [
         Run(cycle_of(f"s.cpu-{cpu}.cycle-{cycle}"), when)
         for cpu, cycle, when in ((7, 0, 0), (8, 0, 1), (7, 1, 2), (8, 1, 3), (7, 2, 4), (7, 4, 9))
     ]
-    assert [(one.cycle, later.created) for one, later in following(runs)] == [(("s", 7, 1), 4)]
+    assert [(one.cycle, later.created) for one, later in pairs(runs)] == [(("s", 7, 1), 4)]
 
 
-def test_a_turn_is_told_by_its_median_and_its_work() -> None:
+def test_the_line_of_a_turn_has_its_median_seconds_and_its_cpu_seconds() -> None:
     turn = Turn("ours", 1, [1.0, 2.0, 9.0], 0.5, {"scheduler": 0.25, "postgres": 0.125}, {"pod": 0.1}, 0.05)
-    assert (turn.typical, turn.work) == (2.0, 0.375)
+    assert (turn.median_seconds, turn.cpu_seconds) == (2.0, 0.375)
     assert line(turn).split() == [
         *("ours", "1", "CPUs", "2.00", "s", "per", "cycle", "(pod", "0.10)"),
         *("0.50", "cycles/s", "0.375", "CPU", "s", "per", "cycle"),
     ]
 
 
-def test_what_a_cycle_s_seconds_go_to_adds_up() -> None:
+def test_the_phases_of_a_cycle_add_up_to_its_seconds() -> None:
     waited_for = Run(("s", 7, 1), 10.0, scheduled=10.1, queued=10.25, started=10.5)
-    found = phases(waited_for, created=10.75, ended=11.0, later=12.0)
+    found = phases(waited_for, created=10.75, ended=11.0, following=12.0)
     assert found == {"scheduler": 0.25, "worker": 0.5, "pod": 0.25, "next run": 1.0}
     handed_over = Run(("s", 7, 1), 10.0, scheduled=14.0, queued=14.5, started=11.0)
-    found = phases(handed_over, created=12.0, ended=12.25, later=16.0)
+    found = phases(handed_over, created=12.0, ended=12.25, following=16.0)
     assert found == {"scheduler": 1.5, "triggerer": 2.75, "pod": 0.25, "worker": 1.5}
     assert sum(found.values()) == 6.0
 
@@ -54,7 +56,7 @@ def turn(design: str, seconds: float, rate: float, work: float) -> Turn:
     return Turn(design, 32, [seconds], rate, {"scheduler": work}, {}, 0.0)
 
 
-def test_ours_is_held_against_the_others_of_as_many_cpus() -> None:
+def test_ratios_compare_designs_with_the_same_number_of_cpus() -> None:
     ours, bare, article = turn("ours", 6, 4, 0.25), turn("bare", 2, 16, 0), turn("article", 60, 0.5, 2)
     assert ratios([bare, ours, article]) == [
         "  32 CPUs: 3.00 times the bare client's seconds, 0.25 times its rate",
@@ -80,7 +82,7 @@ def pod(command: str, *, ended: bool, sidecar: bool = False) -> SimpleNamespace:
 
 
 @pytest.mark.parametrize("sidecar", [False, True])
-def test_a_pod_has_ended_when_the_container_that_does_the_work_has(sidecar: bool) -> None:
+def test_the_watcher_takes_a_pod_as_ended_when_its_working_container_has(sidecar: bool) -> None:
     watcher = Watcher()
     watcher.see(pod("load", ended=True))
     assert not watcher.created
@@ -91,7 +93,7 @@ def test_a_pod_has_ended_when_the_container_that_does_the_work_has(sidecar: bool
     assert list(watcher.ended) == [("s", 7, 3)]
 
 
-def test_the_article_s_dag_is_the_article_s() -> None:
+def test_the_article_s_dag_has_the_article_s_tasks() -> None:
     code = (
         "from scripts.bench.article.article import dag; "
         "print({task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks})"
@@ -112,7 +114,7 @@ def test_the_article_s_dag_is_the_article_s() -> None:
 
 
 @pytest.mark.parametrize("option", ["--cycles=0", "--cpus=0", "--seconds=0", "--designs=none"])
-def test_options_that_make_no_sense_are_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_impossible_options_are_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         parse([option])
     assert ended.value.code == 2

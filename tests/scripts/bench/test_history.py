@@ -1,31 +1,33 @@
-"""The benchmark of a long history: what it copies, and what it makes of its measurements."""
+"""The benchmark of a long history: what it copies, and how it compares its measurements."""
 
 from __future__ import annotations
 
 import pytest
 
-from scripts.bench.history import Cost, copy, parse, table
+from scripts.bench.history import Cost, copy_statement, parse, table
 
 
-def test_a_copied_row_is_of_another_run_earlier_and_otherwise_the_same() -> None:
+def test_a_copied_row_belongs_to_an_earlier_run_and_is_otherwise_the_same() -> None:
     columns = [
         ["id", "uuid"],
         ["run_id", "text"],
         ["start_date", "timestamp with time zone"],
         ["state", "int"],
     ]
-    said = copy("task_instance", columns)
-    assert said.startswith("INSERT INTO task_instance (id, run_id, start_date, state) SELECT ")
-    assert "old.start_date - made.earlier, old.state FROM made" in said
-    assert "replace(old.run_id::text, made.start, made.new_start)::text" in said
+    statement = copy_statement("task_instance", columns)
+    assert statement.startswith("INSERT INTO task_instance (id, run_id, start_date, state) SELECT ")
+    assert "old.start_date - made.earlier, old.state FROM made" in statement
+    assert "replace(old.run_id::text, made.start, made.new_start)::text" in statement
 
 
-def test_the_database_numbers_the_lines_of_the_audit_log_itself() -> None:
-    assert copy("log", [["id", "integer"], ["event", "text"]]).startswith("INSERT INTO log (event) ")
+def test_the_ids_of_copied_audit_log_rows_are_left_to_the_database() -> None:
+    assert copy_statement("log", [["id", "integer"], ["event", "text"]]).startswith(
+        "INSERT INTO log (event) "
+    )
 
 
-def test_xcoms_are_those_of_the_copied_run() -> None:
-    assert "SELECT made.new_id FROM" in copy("xcom", [["dag_run_id", "integer"]])
+def test_copied_xcoms_refer_to_the_copied_run() -> None:
+    assert "SELECT made.new_id FROM" in copy_statement("xcom", [["dag_run_id", "integer"]])
 
 
 def test_the_table_has_the_medians_and_their_ratio() -> None:
@@ -47,7 +49,7 @@ def test_the_table_has_the_medians_and_their_ratio() -> None:
     ]
 
 
-def test_no_runs_at_all_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_zero_runs_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse(["--runs", "0"])
     assert "--runs, --cycles and --rounds are 1 or more" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The benchmark's long program."""
+"""The generator of long programs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from scripts.bench.puzzle import LINES, main, puzzle
 
 @pytest.mark.parametrize("lines", [30, 31, 64, LINES])
 @pytest.mark.parametrize("seed", range(20))
-def test_it_loops_and_exactly_one_swap_ends_it(lines: int, seed: int) -> None:
+def test_the_program_loops_and_exactly_one_swap_ends_it(lines: int, seed: int) -> None:
     program = programs.parse(puzzle(lines, seed))
     assert len(program.instructions) == lines
     assert machine.run(InProcessMemory(program)).status is Status.LOOP
     assert len(reference.ending_cpus(program)) == 1
 
 
-def test_it_is_as_much_work_as_the_puzzle_s_own() -> None:
+def test_the_program_takes_about_as_many_cpus_and_cycles_as_the_puzzle_s_own() -> None:
     program = programs.parse(puzzle(LINES, 1))
     candidates = list(program.candidates())
     cycles = 0

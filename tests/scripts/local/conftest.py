@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts.local.ports import free_ports
 from scripts.local.settings import Settings
-from tests.support.ports import free_ports
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The benchmark of a cycle, with a few cycles of one CPU in each design."""
+"""The benchmark of cycles, with a few cycles of one CPU in each design."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scripts.local.settings import REPOSITORY
 
 
 def benchmarks() -> set[psutil.Process]:
-    """The processes of stacks of benchmarks."""
+    """Return the processes of benchmarks' stacks."""
     return {
         process
         for process in psutil.process_iter(["cmdline"])
@@ -21,7 +21,7 @@ def benchmarks() -> set[psutil.Process]:
     }
 
 
-def test_each_design_is_measured_and_nothing_is_left(tmp_path: Path) -> None:
+def test_each_design_is_measured_and_the_stack_is_removed(tmp_path: Path) -> None:
     before = benchmarks()
     options = ["--cpus=1", "--cycles=2", f"--json={tmp_path / 'cycles.json'}"]
     done = subprocess.run(
