@@ -1,6 +1,6 @@
-"""A start run as Redis holds it, read-only: the one view that the wall, the report and the demo share.
+"""The read-only view of a start run in Redis, for the wall, the report and the demo.
 
-Reading extends the life of no key, so that a start run expires once no pod uses it any more.
+Reading refreshes no TTL, so that a start run expires when no pod uses it any more.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ State = Literal["waiting", "running", "loop", "end", "fault", "stopped", "invali
 its registers, because they have expired or were lost; each other state is the status it has stopped with."""
 _STATES = {status: cast("State", "running" if status is Status.OK else status.value) for status in Status}
 VERDICTS = ("part1", "part2", "none")
-"""The verdicts that there are: what the stop of a CPU answers, if anything."""
-GONE = "its registers have expired, or Redis has lost them"
+"""Every verdict; a CPU that stops has one of them, or none."""
+GONE = "unknown: the registers of the CPU have expired, or Redis has lost them"
+"""The text of an answer of which only the CPU is known."""
 MAX_START_RUNS = 10_000
 """How many start runs `newest_start` compares at most."""
 
@@ -73,8 +74,8 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class LastExec:
-    """The last pod that a CPU executed cycles in, which is also its last DAG run: named after `cycle`."""
+class VerdictRun:
+    """The DAG run in which a CPU has stopped with a verdict: the one of this CPU and cycle."""
 
     cpu: int
     cycle: int
@@ -102,7 +103,7 @@ class Snapshot:
     program: list[Instruction]
     now: float
     cpus: list[CpuSnapshot]
-    verdicts: dict[str, LastExec]
+    verdicts: dict[str, VerdictRun]
 
     @property
     def states(self) -> Counter[State]:
@@ -143,7 +144,7 @@ class Snapshot:
         return next((cpu for cpu in self.cpus if cpu.cpu == number), None)
 
     def part1(self) -> Answer | None:
-        """Return what the CPU that runs the program as written has found, or None."""
+        """Return the answer of the CPU that runs the program as written; None if there is none yet."""
         cpu = self.cpu(0)
         if cpu is None or cpu.state in ("waiting", "running", "stopped"):
             return None
@@ -155,7 +156,7 @@ class Snapshot:
         return Answer(no_number.get(cpu.state, cpu.acc), cpu=0)
 
     def part2(self) -> Answer | None:
-        """Return what the first candidate that ended has found, or that none has ended, or None."""
+        """Return the answer of the first candidate that ended, or that none will; None if unknown yet."""
         if self.facts.answer is not None:
             cpu = self.cpu(self.facts.answer)
             return Answer(GONE if cpu.state == "gone" else cpu.acc, cpu.cpu) if cpu else None
@@ -179,7 +180,7 @@ def newest_start(client: Client) -> str | None:
 
 
 def take_snapshot(client: Client, start: str) -> Snapshot:
-    """Read a start run and all of its CPUs.
+    """Return a start run with all of its CPUs.
 
     Raises NotKeptError if Redis does not have it, LostError if Redis has lost a part of it.
     """
@@ -191,7 +192,7 @@ def take_snapshot(client: Client, start: str) -> Snapshot:
     pipeline.time()
     values, items, entries, now = pipeline.execute()
     if not any((*values, items, entries)):
-        raise NotKeptError(f"start run {start} is not kept: it was never stored, or nobody used it for long")
+        raise NotKeptError(f"start run {start} is not kept: it was never stored, or it has expired")
     facts = Facts.decode(start, values, len(items), len(entries))
     program = [decode_instruction(item) for item in items]
     stops = {int(number): Stop.decode(entry) for number, entry in entries.items()}
@@ -206,18 +207,18 @@ def take_snapshot(client: Client, start: str) -> Snapshot:
         _cpu_snapshot(number, program, record, facts.stored, stops.get(number))
         for number, record in records.items()
     ]
-    verdicts: dict[str, LastExec] = {}
+    verdicts: dict[str, VerdictRun] = {}
     for number, stop in sorted(stops.items(), key=lambda item: item[1].time):
         if stop.verdict:
             record = records[number]
-            verdicts.setdefault(stop.verdict, LastExec(number, record.first if record else 0))
+            verdicts.setdefault(stop.verdict, VerdictRun(number, record.first if record else 0))
     return Snapshot(start, facts, program, seconds_of(now), cpus, verdicts)
 
 
 def _cpu_snapshot(
     number: int, program: list[Instruction], record: CpuRecord | None, stored: float, stop: Stop | None
 ) -> CpuSnapshot:
-    """Return a CPU by its registers, which are None if it is not loaded, or gone."""
+    """Return a CPU; `record` is None if it is not loaded, or if its registers are gone."""
     instruction = program[number - 1] if number else None
     line = instruction.line if instruction else None
     swap = f"{instruction} → {instruction.swapped()}" if instruction else None
@@ -241,7 +242,7 @@ def _cpu_snapshot(
 
 
 def read_listing(client: Client, start: str, number: int, program: list[Instruction]) -> list[ProgramLine]:
-    """Return the program as a CPU executes it, and which instructions it has executed.
+    """Return the program as a CPU executes it, each line with whether the CPU has executed it.
 
     Raises LostError if Redis has lost its registers or its visited set.
     """
@@ -252,7 +253,7 @@ def read_listing(client: Client, start: str, number: int, program: list[Instruct
     pipeline.hget(keys.registers, "cycle")
     before, bitmap, after = pipeline.execute()
     visited = decode_visited(bitmap)
-    # If the CPU has executed a cycle in between, the next reading will show what is lost.
+    # If the CPU has executed a cycle in between, the numbers differ although nothing is lost.
     if before == after and len(visited) != int(before or 0):
         raise LostError(f"the registers or the visited set of {keys.name}")
     swapped = {number - 1: program[number - 1].swapped()} if number else {}

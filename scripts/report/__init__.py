@@ -1,1 +1,1 @@
-"""A start run as a picture: its CPUs × time, coloured by state."""
+"""Pictures of a start run: a row per CPU, time to the right, coloured by state."""

@@ -1,4 +1,4 @@
-"""``python -m scripts.report``: a picture of a start run."""
+"""``python -m scripts.report``: pictures of a start run."""
 
 from __future__ import annotations
 

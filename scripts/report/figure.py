@@ -31,7 +31,9 @@ MAX_LABELLED = 40
 """Up to so many CPUs, each row has its number beside it, and a gap to the next row."""
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 11.5, 0.75, 2.5, 1.0, 0.95  # inches: the picture, and its margins
 ROW, MIN_ROWS, MAX_ROWS = 0.18, 0.8, 7.2  # inches: the height of a row, and of all rows together
-MIN_WINNER = 0.08  # inches: the height of the winner's row, also where the others are thinner
+MIN_WINNER = (
+    0.08  # inches: the row of the winner, the CPU with the answer to part 2, also where others are thinner
+)
 HEADLINE, LINE, LABEL = 100, 110, 24  # characters for which there is room
 
 
@@ -52,7 +54,7 @@ def build_figure(snapshot: Snapshot) -> Figure:
     axes.ticklabel_format(axis="x", style="plain", useOffset=False)
     axes.spines[["top", "right", "left"]].set_visible(False)
     is_labelled = len(snapshot.cpus) <= MAX_LABELLED
-    for state, bars in layers(snapshot).items():
+    for state, bars in _layers(snapshot).items():
         # Not add_patch, which would look at every corner to compute limits that are set already.
         axes.add_artist(_bars_patch(state, bars, end, gap=0.14 if is_labelled else 0))
     if is_labelled:
@@ -69,7 +71,7 @@ def build_figure(snapshot: Snapshot) -> Figure:
     return figure
 
 
-def layers(snapshot: Snapshot) -> dict[State, list[tuple[int, float]]]:
+def _layers(snapshot: Snapshot) -> dict[State, list[tuple[int, float]]]:
     """Return, for each colour, the rows painted in it, each with the second at which its bar begins.
 
     The layers are painted one over the other, and each also covers the rows of later ones: where rows are
@@ -124,7 +126,7 @@ def _outline_row(axes: Axes, snapshot: Snapshot, row: int, top: float, height: f
     from matplotlib.patches import Rectangle
 
     end = axes.get_xlim()[1]
-    for state, bars in layers(snapshot).items():
+    for state, bars in _layers(snapshot).items():
         for begin in (begin for one, begin in bars if one == row):
             bar = Rectangle((begin, top), end - begin, height, color=COLOURS[state], linewidth=0)
             axes.add_artist(bar)

@@ -1,1 +1,1 @@
-"""The CPU wall: a page in Airflow's UI that shows a start run's CPUs at work, one tile each."""
+"""The CPU wall: a page in Airflow's UI with a tile for each CPU of a start run."""
