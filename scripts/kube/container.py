@@ -40,14 +40,6 @@ class Node:
     """Limits how many containers may be starting at once."""
 
 
-@dataclass(frozen=True)
-class Live:
-    """A container's process and what it was started with."""
-
-    process: Process
-    command: Command
-
-
 class Owner(Protocol):
     """The pod, as its containers see it; `stopping` is set once none of them may start any more."""
 
@@ -74,7 +66,8 @@ class Container:
         self.last_state: Json = {}
         self.restarts = 0
         self.identity = ""
-        self.live: Live | None = None
+        self.process: Process | None = None
+        """The main process while it runs."""
         self.log: logs.Log | None = None
         self._node = node
         self._owner = owner
@@ -105,13 +98,12 @@ class Container:
 
     def kill(self) -> None:
         """End the container's processes at once."""
-        if self.live:
-            self.live.process.signal(signal.SIGKILL)
+        if self.process:
+            self.process.signal(signal.SIGKILL)
 
     def stop(self, grace: float) -> None:
         """Ask the container to end, and kill it `grace` seconds later."""
-        if self.live:
-            process = self.live.process
+        if process := self.process:
             self._normal("Killing", f"Stopping container {self.name}")
             process.signal(signal.SIGTERM)
             asyncio.get_running_loop().call_later(grace, process.signal, signal.SIGKILL)
@@ -161,7 +153,7 @@ class Container:
                 await asyncio.wait([process.exited], timeout=STARTING_SECONDS)
         if process:
             code = await process.exited
-            self.live = None
+            self.process = None
             log.drain()
             started = self.state["running"]["startedAt"]
             self._terminate(code, "Error" if code else "Completed", self._termination_message(code), started)
@@ -176,7 +168,7 @@ class Container:
         self._message_file.write_bytes(b"")
         self._normal("Created", f"Created container {self.name}")
         try:
-            process = self._node.processes.start(command, stdout=log.writer, stderr=log.writer)
+            process = self._node.processes.start(command, log.writer)
         except (OSError, ValueError) as problem:
             # The word as in the spec, because a variable in it may hold a secret.
             word = (self.spec.get("command") or command.arguments)[0]
@@ -188,7 +180,7 @@ class Container:
             log.started()
         self._normal("Started", f"Started container {self.name}")
         self.state = {"running": {"startedAt": now()}}
-        self.live = Live(process, command)
+        self.process = process
         self._owner.publish()
         return process
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from scripts.kube.kinds import EVENTS, NAMESPACES, PODS, SECRETS, Kind
 from scripts.kube.objects import Json, key_of, now
-from scripts.kube.podstatus import FINAL
+from scripts.kube.pods import FINAL
 from scripts.kube.store import Change, Store
 
 _LONGEST = 2**31 - 1

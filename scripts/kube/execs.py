@@ -10,23 +10,23 @@ pipe.
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import shutil
 import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from aiohttp import WSMsgType, web
 
-from scripts.kube.container import Container, Live, start_problem
+from scripts.kube.container import Container, start_problem
 from scripts.kube.environment import SYSTEM_PATH
 from scripts.kube.errors import ApiError, bad_request
 from scripts.kube.kubelet import Kubelet
 from scripts.kube.objects import Json, encode
 from scripts.kube.podlogs import container_name
-from scripts.kube.processes import Command
+from scripts.kube.processes import Command, Process
 from scripts.kube.requests import flag
 
 _PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
@@ -46,91 +46,81 @@ async def serve_exec(request: web.Request, pod: Json, kubelet: Kubelet) -> web.S
         raise bad_request("you must specify at least one command for the container")
     name = container_name(request, pod)
     container = kubelet.container(pod, name)
-    if container is None or container.live is None:
+    main = container.process if container else None
+    if container is None or main is None:
         raise ApiError(500, "InternalError", f'unable to upgrade connection: container not found ("{name}")')
-    live = container.live
     socket = web.WebSocketResponse(protocols=_PROTOCOLS, max_msg_size=0)
     if not socket.can_prepare(request):
         raise bad_request("Upgrade request required: exec is served over websocket only")
     await socket.prepare(request)
-    if socket.ws_protocol not in _PROTOCOLS:
-        await socket.close()
-        return socket
-    rewrite = _rewriter(container, live)
-    try:
-        session = _Session(request, kubelet, _command(container, live, [rewrite(word) for word in words]))
-    except (OSError, ValueError) as problem:
-        await _send_status(socket, _not_started(words[0], problem))
-        return socket
-    live.process.exited.add_done_callback(session.kill)
-    # A shell without arguments reads its commands from stdin: their paths are rewritten too.
-    code = await session.run(socket, rewrite if len(words) == 1 else None)
-    live.process.exited.remove_done_callback(session.kill)
-    await _send_status(socket, _exit_status(code, words))
+    if socket.ws_protocol in _PROTOCOLS:
+        rewrite = _rewriter(container, main)
+        command = _command(container, main, words, rewrite)
+        stdin = subprocess.PIPE if flag(request, "stdin") else subprocess.DEVNULL
+        stderr = subprocess.STDOUT if flag(request, "tty") else subprocess.PIPE
+        try:
+            process, pipes = kubelet.node.processes.start_child(command, stdin, subprocess.PIPE, stderr)
+        except (OSError, ValueError) as problem:
+            status = _not_started(words[0], problem)
+        else:
+            # A shell without arguments reads its commands from stdin: their paths are rewritten too.
+            code = await _connect(socket, process, pipes, main, rewrite if len(words) == 1 else None)
+            status = _exit_status(code, words)
+        if not socket.closed:
+            await socket.send_bytes(bytes([_ERROR]) + encode(status))
+    await socket.close()
     return socket
 
 
-class _Session:
-    """An exec'd process and our ends of its pipes."""
+async def _connect(
+    socket: web.WebSocketResponse,
+    process: Process,
+    pipes: subprocess.Popen[bytes],
+    main: Process,
+    rewrite: _Rewrite | None,
+) -> int:
+    """Move bytes until the process has ended, or kill it when `main` has; return its exit code."""
 
-    def __init__(self, request: web.Request, kubelet: Kubelet, command: Command) -> None:
-        self._ours: dict[int, int] = {}
-        theirs: dict[int, int] = {}
-        try:
-            if flag(request, "stdin"):
-                theirs[_STDIN], self._ours[_STDIN] = os.pipe()
-            self._ours[_STDOUT], theirs[_STDOUT] = os.pipe()
-            if flag(request, "tty"):
-                theirs[_STDERR] = os.dup(theirs[_STDOUT])
-            else:
-                self._ours[_STDERR], theirs[_STDERR] = os.pipe()
-            self._process = kubelet.processes.start(
-                command,
-                stdin=theirs.get(_STDIN, subprocess.DEVNULL),
-                stdout=theirs[_STDOUT],
-                stderr=theirs[_STDERR],
-            )
-        except (OSError, ValueError):
-            for descriptor in self._ours.values():
-                os.close(descriptor)
-            raise
-        finally:
-            for descriptor in theirs.values():
-                os.close(descriptor)
+    def kill(_exited: object = None) -> None:
+        process.signal(signal.SIGKILL)
 
-    def kill(self, _exited: object = None) -> None:
-        """End the process."""
-        self._process.signal(signal.SIGKILL)
+    main.exited.add_done_callback(kill)
+    feeding = asyncio.create_task(_feed(socket, pipes.stdin, rewrite, kill))
+    outputs = [
+        asyncio.create_task(_send_output(socket, channel, pipe))
+        for channel, pipe in ((_STDOUT, pipes.stdout), (_STDERR, pipes.stderr))
+        if pipe
+    ]
+    code = await process.exited
+    _done, late = await asyncio.wait(outputs, timeout=_LATE_OUTPUT_SECONDS)
+    for task in (*late, feeding):
+        task.cancel()
+    await asyncio.gather(*outputs, feeding, return_exceptions=True)
+    main.exited.remove_done_callback(kill)
+    return code
 
-    async def run(self, socket: web.WebSocketResponse, rewrite: _Rewrite | None) -> int:
-        """Move bytes until the process has ended; return its exit code."""
-        stdin = self._ours.pop(_STDIN, None)
-        feeding = asyncio.create_task(self._feed(socket, stdin, rewrite))
-        outputs = [asyncio.create_task(_send_output(socket, *item)) for item in self._ours.items()]
-        code = await self._process.exited
-        _done, late = await asyncio.wait(outputs, timeout=_LATE_OUTPUT_SECONDS)
-        for task in (*late, feeding):
-            task.cancel()
-        await asyncio.gather(*outputs, feeding, return_exceptions=True)
-        return code
 
-    async def _feed(self, socket: web.WebSocketResponse, stdin: int | None, rewrite: _Rewrite | None) -> None:
-        """Write what the client sends into stdin; end the process when the client leaves."""
-        loop = asyncio.get_running_loop()
-        pipe = None
-        if stdin is not None:
-            pipe, _ = await loop.connect_write_pipe(asyncio.Protocol, os.fdopen(stdin, "wb", 0))
-        try:
-            async for message in socket:
-                data = message.data if message.type == WSMsgType.BINARY else str(message.data).encode()
-                if pipe and data[:1] == bytes([_STDIN]):
-                    pipe.write(_rewritten(data[1:], rewrite) if rewrite else data[1:])
-                elif pipe and data == bytes([_CLOSE, _STDIN]):
-                    pipe.close()
-            self.kill()
-        finally:
-            if pipe is not None:
-                pipe.abort()
+async def _feed(
+    socket: web.WebSocketResponse,
+    stdin: IO[bytes] | None,
+    rewrite: _Rewrite | None,
+    kill: Callable[[], None],
+) -> None:
+    """Write what the client sends into stdin; end the process when the client leaves."""
+    pipe = None
+    if stdin is not None:
+        pipe, _ = await asyncio.get_running_loop().connect_write_pipe(asyncio.Protocol, stdin)
+    try:
+        async for message in socket:
+            data = message.data if message.type == WSMsgType.BINARY else str(message.data).encode()
+            if pipe and data[:1] == bytes([_STDIN]):
+                pipe.write(_rewritten(data[1:], rewrite) if rewrite else data[1:])
+            elif pipe and data == bytes([_CLOSE, _STDIN]):
+                pipe.close()
+        kill()
+    finally:
+        if pipe is not None:
+            pipe.abort()
 
 
 def _rewritten(data: bytes, rewrite: _Rewrite) -> bytes:
@@ -138,11 +128,11 @@ def _rewritten(data: bytes, rewrite: _Rewrite) -> bytes:
     return rewrite(data.decode(errors="surrogateescape")).encode(errors="surrogateescape")
 
 
-async def _send_output(socket: web.WebSocketResponse, channel: int, descriptor: int) -> None:
+async def _send_output(socket: web.WebSocketResponse, channel: int, output: IO[bytes]) -> None:
     """Send what comes out of a pipe until it is closed."""
     reader = asyncio.StreamReader(limit=_CHUNK)
     pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", 0)
+        lambda: asyncio.StreamReaderProtocol(reader), output
     )
     try:
         while data := await reader.read(_CHUNK):
@@ -152,33 +142,32 @@ async def _send_output(socket: web.WebSocketResponse, channel: int, descriptor: 
         pipe.close()
 
 
-def _command(container: Container, live: Live, words: list[str]) -> Command:
+def _command(container: Container, main: Process, words: list[str], rewrite: _Rewrite) -> Command:
     """Return the command, with a pgrep and a pkill first in its PATH that see the container's group only."""
     programs = container.folder / "bin"
     programs.mkdir(exist_ok=True)
     for name in ("pgrep", "pkill"):
         if real := shutil.which(name, path=SYSTEM_PATH):
-            (programs / name).write_text(f'#!/bin/sh\nexec {real} -g {live.process.pid} "$@"\n')
+            (programs / name).write_text(f'#!/bin/sh\nexec {real} -g {main.pid} "$@"\n')
             (programs / name).chmod(0o755)
-    environment = dict(live.command.environment)
+    environment = dict(main.command.environment)
     environment["PATH"] = f"{programs}:{environment['PATH']}"
-    return Command(words, environment, live.command.folder)
+    arguments = [rewrite(word) for word in words]
+    if words[:3] == ["tar", "cf", "-"] and arguments != words:
+        # kubectl cp: the members' names must begin with the path that it knows.
+        path, known = (re.escape(each[3].strip("/")) for each in (arguments, words))
+        arguments.insert(3, f"--transform=s,^{path},{known},S")
+    return Command(arguments, environment, main.command.folder)
 
 
-def _rewriter(container: Container, live: Live) -> _Rewrite:
+def _rewriter(container: Container, main: Process) -> _Rewrite:
     """Rewrite mount paths, and patterns of /proc to a folder that has only the container's main process."""
     proc: Path = container.folder / "proc"
     shutil.rmtree(proc, ignore_errors=True)
     proc.mkdir()
-    (proc / str(live.process.pid)).symlink_to(f"/proc/{live.process.pid}")
+    (proc / str(main.pid)).symlink_to(f"/proc/{main.pid}")
     mounts = container.mounts
     return lambda text: _PROC.sub(str(proc), mounts.rewrite(text))
-
-
-async def _send_status(socket: web.WebSocketResponse, status: Json) -> None:
-    if not socket.closed:
-        await socket.send_bytes(bytes([_ERROR]) + encode(status))
-        await socket.close()
 
 
 def _exit_status(code: int, words: list[str]) -> Json:

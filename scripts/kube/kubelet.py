@@ -12,8 +12,7 @@ from scripts.kube.errors import log_failure
 from scripts.kube.kinds import NODE, PODS, SECRETS
 from scripts.kube.logs import Log
 from scripts.kube.objects import Json, Key, key_of
-from scripts.kube.podstatus import FINAL, abandoned, status_of
-from scripts.kube.processes import Processes
+from scripts.kube.pods import FINAL, abandoned, status_of
 from scripts.kube.store import Change
 
 _STOPPED = "The endpoint stopped while this pod was there: its processes ended with it"
@@ -126,13 +125,13 @@ class Kubelet:
     """Follows the store's pods and runs them."""
 
     def __init__(self, node: Node) -> None:
-        self._node = node
+        self.node = node
         self._runs: dict[str, PodRun] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def start(self) -> None:
         """Mark as failed what an earlier endpoint left unfinished, then run every new pod."""
-        store, known = self._node.store, set[str]()
+        store, known = self.node.store, set[str]()
         for pod in store.list(PODS):
             if pod["metadata"].get("deletionTimestamp"):
                 store.delete(PODS, key_of(pod))
@@ -140,15 +139,10 @@ class Kubelet:
             known.add(pod["metadata"]["uid"])
             if pod["status"]["phase"] not in FINAL:
                 store.update(PODS, {**pod, "status": abandoned(pod, _STOPPED)})
-        for folder in self._node.folder.iterdir():
+        for folder in self.node.folder.iterdir():
             if folder.name not in known:
                 _remove(folder)
         store.subscribe(PODS, self._follow)
-
-    @property
-    def processes(self) -> Processes:
-        """The processes of this node."""
-        return self._node.processes
 
     def container(self, pod: Json, name: str) -> Container | None:
         """Return the container while its pod is running, else None."""
@@ -157,14 +151,14 @@ class Kubelet:
 
     def log(self, pod: Json, name: str, run: int) -> tuple[Path, Log | None]:
         """Return the file of the log of a container's nth run, and the log itself while it is written."""
-        file = self._node.folder / str(pod["metadata"]["uid"]) / "containers" / name / f"{run}.log"
+        file = self.node.folder / str(pod["metadata"]["uid"]) / "containers" / name / f"{run}.log"
         container = self.container(pod, name)
         log = container.log if container else None
         return file, log if log and log.file == file else None
 
     async def stop(self) -> None:
         """Stop following; the pods stay in the store, and the next start marks them as failed."""
-        self._node.store.unsubscribe(PODS, self._follow)
+        self.node.store.unsubscribe(PODS, self._follow)
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
@@ -174,12 +168,12 @@ class Kubelet:
         uid = pod["metadata"]["uid"]
         run = self._runs.get(uid)
         if change.type == "ADDED":
-            run = self._runs[uid] = PodRun(self._node, pod)
+            run = self._runs[uid] = PodRun(self.node, pod)
             self._tasks[uid] = asyncio.get_running_loop().create_task(self._run(run))
         elif change.type == "DELETED" and run:
             run.kill()  # `_run` removes the folder when the processes have ended
         elif change.type == "DELETED":
-            _remove(self._node.folder / uid)
+            _remove(self.node.folder / uid)
         elif run and change.old and _deletion(pod) != _deletion(change.old):
             run.stop(pod["metadata"]["deletionGracePeriodSeconds"])
 
@@ -196,7 +190,7 @@ class Kubelet:
         if pod is None:
             _remove(run.folder)
         elif pod["metadata"].get("deletionTimestamp"):
-            self._node.store.delete(PODS, run.key)
+            self.node.store.delete(PODS, run.key)
 
 
 def _remove(folder: Path) -> None:

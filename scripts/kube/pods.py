@@ -1,22 +1,57 @@
-"""A new pod as the API server keeps it: its rules checked, its defaults filled in."""
+"""A pod's object: checked and completed when it is new, and its status while it runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from scripts.kube.container import Container
 from scripts.kube.errors import invalid
 from scripts.kube.kinds import PODS
-from scripts.kube.objects import Json
+from scripts.kube.objects import Json, now
 from scripts.kube.rules import pod_causes
+
+FINAL = ("Succeeded", "Failed")
+"""The phases of a pod that has ended."""
+ADDRESS = "127.0.0.1"
 
 
 def new_pod(pod: Json) -> Json:
-    """Return the pod as it is kept when it is new; raise ApiError (422) for one that breaks a rule."""
+    """Return a new pod with its defaults; raise ApiError (422) for one that breaks a rule."""
     pod = {"spec": {}, **pod}
     if causes := [*pod_causes(pod), *_unsupported(pod["spec"])]:
         raise invalid(PODS.name, pod["metadata"].get("name", ""), causes)
     spec = _defaulted(pod["spec"])
     return {**pod, "spec": spec, "status": {"phase": "Pending", "qosClass": _quality(spec)}}
+
+
+def status_of(pod: Json, inits: Sequence[Container], mains: Sequence[Container], verdict: Json) -> Json:
+    """Return the status to publish; `verdict` (a deadline, for example) overrides the containers' outcome."""
+    old = pod["status"]
+    phase = verdict.get("phase") or _phase(pod["spec"]["restartPolicy"], inits, mains)
+    status: Json = {
+        "phase": phase,
+        "conditions": _conditions(old.get("conditions", []), phase, inits, mains),
+        "hostIP": ADDRESS,
+        "podIP": ADDRESS,
+        "podIPs": [{"ip": ADDRESS}],
+        "startTime": old.get("startTime") or now(),
+        # A kubelet sorts these by name, and leaves init containers in their order.
+        "containerStatuses": [_container_status(one) for one in sorted(mains, key=lambda one: one.name)],
+        "qosClass": old["qosClass"],
+        **verdict,
+    }
+    if inits:
+        status["initContainerStatuses"] = [_container_status(container) for container in inits]
+    return status
+
+
+def abandoned(pod: Json, message: str) -> Json:
+    """Return the status of a pod whose processes ended with the endpoint that ran them."""
+    status = {**pod["status"], "phase": "Failed", "reason": "EndpointStopped", "message": message}
+    for group in ("containerStatuses", "initContainerStatuses"):
+        if group in status:
+            status[group] = [_lost(container, message) for container in status[group]]
+    return status
 
 
 def _unsupported(spec: Json) -> Iterator[Json]:
@@ -35,11 +70,6 @@ def _defaulted(spec: Json) -> Json:
         "restartPolicy": "Always",
         "terminationGracePeriodSeconds": 30,
         "dnsPolicy": "ClusterFirst",
-        "securityContext": {},
-        "schedulerName": "default-scheduler",
-        "priority": 0,
-        "enableServiceLinks": True,
-        "preemptionPolicy": "PreemptLowerPriority",
         **spec,
         "serviceAccountName": account,
         "serviceAccount": account,
@@ -47,31 +77,25 @@ def _defaulted(spec: Json) -> Json:
     for group in ("initContainers", "containers"):
         if filled.get(group):
             filled[group] = [_defaulted_container(container) for container in filled[group]]
-    if filled.get("volumes"):
-        filled["volumes"] = [_defaulted_volume(volume) for volume in filled["volumes"]]
+    if volumes := filled.get("volumes"):
+        filled["volumes"] = [each if len(each) > 1 else {**each, "emptyDir": {}} for each in volumes]
     return filled
 
 
 def _defaulted_container(container: Json) -> Json:
     image = container["image"].rsplit("/", 1)[-1]
-    latest = ":" not in image or image.endswith(":latest")
+    is_latest = ":" not in image or image.endswith(":latest")
     return {
         "resources": {},
         "terminationMessagePath": "/dev/termination-log",
         "terminationMessagePolicy": "File",
-        "imagePullPolicy": "Always" if latest else "IfNotPresent",
+        "imagePullPolicy": "Always" if is_latest else "IfNotPresent",
         **container,
     }
 
 
-def _defaulted_volume(volume: Json) -> Json:
-    if "secret" in volume:
-        return {**volume, "secret": {"defaultMode": 0o644, **volume["secret"]}}
-    return volume if len(volume) > 1 else {**volume, "emptyDir": {}}
-
-
 def _quality(spec: Json) -> str:
-    """The quality of service class, from what the containers ask for."""
+    """Return the quality of service class, which follows from the containers' resources."""
     demands = [container["resources"] for container in spec["containers"]]
     if not any(demand.get("requests") or demand.get("limits") for demand in demands):
         return "BestEffort"
@@ -81,3 +105,82 @@ def _quality(spec: Json) -> str:
         for demand in demands
     )
     return "Guaranteed" if fixed else "Burstable"
+
+
+def _lost(container: Json, message: str) -> Json:
+    state = container["state"]
+    if "terminated" in state:
+        return container
+    terminated = {
+        "exitCode": 137,
+        "reason": "ContainerStatusUnknown",
+        "message": message,
+        "startedAt": state.get("running", {}).get("startedAt"),
+        "finishedAt": now(),
+    }
+    return {**container, "state": {"terminated": terminated}, "ready": False, "started": False}
+
+
+def _phase(policy: str, inits: Sequence[Container], mains: Sequence[Container]) -> str:
+    for container in inits:
+        if container.exit_code != 0:
+            return "Failed" if container.exit_code is not None and policy == "Never" else "Pending"
+    if any("waiting" in container.state and not container.last_state for container in mains):
+        return "Pending"
+    codes = [container.exit_code for container in mains]
+    if policy == "Always" or None in codes:
+        return "Running"
+    if not any(codes):
+        return "Succeeded"
+    return "Failed" if policy == "Never" else "Running"
+
+
+def _conditions(
+    old: list[Json], phase: str, inits: Sequence[Container], mains: Sequence[Container]
+) -> list[Json]:
+    incomplete = [container.name for container in inits if container.exit_code != 0]
+    unready = [container.name for container in mains if "running" not in container.state]
+    initialized: Json = {"status": "True"}
+    ready: Json = {"status": "True"}
+    if phase == "Succeeded":
+        initialized["reason"] = "PodCompleted"
+        ready = {"status": "False", "reason": "PodCompleted"}
+    else:
+        if incomplete:
+            message = f"containers with incomplete status: [{' '.join(incomplete)}]"
+            initialized = {"status": "False", "reason": "ContainersNotInitialized", "message": message}
+        if unready:
+            message = f"containers with unready status: [{' '.join(unready)}]"
+            ready = {"status": "False", "reason": "ContainersNotReady", "message": message}
+    since = {(each["type"], each["status"]): each["lastTransitionTime"] for each in old}
+    return [
+        {
+            "type": type_,
+            **condition,
+            "lastProbeTime": None,
+            "lastTransitionTime": since.get((type_, condition["status"])) or now(),
+        }
+        for type_, condition in (
+            ("Initialized", initialized),
+            ("Ready", ready),
+            ("ContainersReady", ready),
+            ("PodScheduled", {"status": "True"}),
+        )
+    ]
+
+
+def _container_status(container: Container) -> Json:
+    running = "running" in container.state
+    status: Json = {
+        "name": container.name,
+        "state": container.state,
+        "lastState": container.last_state,
+        "ready": running or (container.init and container.exit_code == 0),
+        "restartCount": container.restarts,
+        "image": container.spec["image"],
+        "imageID": f"local://{container.spec['image']}" if container.identity else "",
+        "started": running,
+    }
+    if container.identity:
+        status["containerID"] = container.identity
+    return status

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import multiprocessing
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing.reduction import send_handle
 from pathlib import Path
 
 from scripts.kube.images import Image
@@ -43,8 +43,9 @@ class Command:
 class Process:
     """A process group; `exited` becomes its leader's exit code, 128+n after signal n."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, command: Command) -> None:
         self.pid = pid
+        self.command = command
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def signal(self, number: int) -> None:
@@ -71,28 +72,30 @@ class Processes:
         os.close(reader)
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
 
-    def start(
-        self, command: Command, *, stdin: int = subprocess.DEVNULL, stdout: int, stderr: int
-    ) -> Process:
-        """Start a process with these descriptors and no others; raise OSError when that fails."""
+    def start(self, command: Command, output: int) -> Process:
+        """Start a process that writes to the descriptor `output`; raise OSError when that fails."""
         if command.image and command.image.preloads:
-            pid = self._fork_server(command.image).fork(command, stdout, stderr)
-        else:
-            child = subprocess.Popen(
-                command.arguments,
-                env=command.environment,
-                cwd=command.folder,
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                start_new_session=True,
-                umask=0o022,
-            )
-            pid = child.pid
-            self._children[pid] = child
-        self._tell_guard(pid)
-        process = self._running[pid] = Process(pid)
-        return process
+            pid = self._fork_server(command.image).fork(command, output)
+            return self._add(Process(pid, command))
+        return self.start_child(command, subprocess.DEVNULL, output, output)[0]
+
+    def start_child(
+        self, command: Command, stdin: int, stdout: int, stderr: int
+    ) -> tuple[Process, subprocess.Popen[bytes]]:
+        """Start a process with these descriptors, or pipes to it, and no others; raise OSError."""
+        child = subprocess.Popen(
+            command.arguments,
+            bufsize=0,
+            env=command.environment,
+            cwd=command.folder,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+            umask=0o022,
+        )
+        self._children[child.pid] = child
+        return self._add(Process(child.pid, command)), child
 
     async def stop(self, grace: float) -> None:
         """End every process: SIGTERM first, SIGKILL after `grace` seconds."""
@@ -107,6 +110,11 @@ class Processes:
             server.retire()
         os.close(self._to_guard)
         self._guard.wait()
+
+    def _add(self, process: Process) -> Process:
+        self._running[process.pid] = process
+        self._tell_guard(process.pid)
+        return process
 
     def _fork_server(self, image: Image) -> _ForkServer:
         """Return the image's fork server: a new one if there is none or it is stale."""
@@ -125,9 +133,7 @@ class Processes:
                 self._ended(pid, code if code >= 0 else 128 - code)
 
     def _ended(self, pid: int, code: int) -> None:
-        process = self._running.pop(pid, None)
-        if process is None:  # its fork was reported too late
-            return
+        process = self._running.pop(pid)
         # The rest of the group ends with its leader, as in a container. As long as the group has a member,
         # the system gives its id to no other process, although the leader is already reaped.
         process.signal(signal.SIGKILL)
@@ -147,11 +153,8 @@ class _ForkServer:
         self._ended = ended
         self._started = time.time()
         self._children: set[int] = set()
-        self._forked: int | None = None
         self._is_gone = self._is_retired = False
-        self._received = b""
-        self._socket, theirs = socket.socketpair()
-        self._socket.settimeout(_FORK_SECONDS)
+        self._connection, theirs = multiprocessing.Pipe()
         python = image.entrypoint[: image.entrypoint.index("-m")]
         with theirs:
             self._process = subprocess.Popen(
@@ -162,7 +165,7 @@ class _ForkServer:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        asyncio.get_running_loop().add_reader(self._socket, self._receive)
+        asyncio.get_running_loop().add_reader(self._connection.fileno(), self._receive)
 
     @property
     def is_stale(self) -> bool:
@@ -171,54 +174,46 @@ class _ForkServer:
             file.stat().st_mtime > self._started for file in self._image.folder.glob("*/*.py")
         )
 
-    def fork(self, command: Command, stdout: int, stderr: int) -> int:
+    def fork(self, command: Command, output: int) -> int:
         """Return the id of a new process; raise OSError when the server cannot fork it."""
-        request = {
-            "arguments": command.arguments[len(self._image.entrypoint) :],
-            "environment": dict(command.environment),
-            "folder": str(command.folder),
-        }
-        line = json.dumps(request).encode() + b"\n"
-        sent = socket.send_fds(self._socket, [line], [stdout, stderr])
-        self._socket.sendall(line[sent:])
-        self._forked = None
-        while self._forked is None:
+        arguments = command.arguments[len(self._image.entrypoint) :]
+        self._connection.send((arguments, dict(command.environment), str(command.folder)))
+        send_handle(self._connection, output, self._process.pid)
+        forked = None
+        while forked is None:
+            if not self._connection.poll(_FORK_SECONDS):
+                self._process.kill()
+            forked = self._receive()
             if self._is_gone:
                 raise OSError(f"the fork server of {self._image.folder} has ended")
-            self._receive()
-        return self._forked
+        return forked
 
     def retire(self) -> None:
         """Stop the server as soon as it has no children left."""
         self._is_retired = True
         if not self._children:
-            asyncio.get_running_loop().remove_reader(self._socket)
-            self._socket.close()
+            asyncio.get_running_loop().remove_reader(self._connection.fileno())
+            self._connection.close()
             self._process.wait()
 
-    def _receive(self) -> None:
+    def _receive(self) -> int | None:
+        """Take one message; return the id of a newly forked process."""
         try:
-            data = self._socket.recv(65_536)
-        except (ConnectionResetError, TimeoutError):
-            self._process.kill()
-            data = b""
-        *lines, self._received = (self._received + data).split(b"\n")
-        for line in lines:
-            match line.split():
-                case [b"forked", pid]:
-                    self._forked = int(pid)
-                    self._children.add(self._forked)
-                case [b"ended", pid, code]:
-                    self._end(int(pid), int(code))
-        if not data:
+            event, pid, code = self._connection.recv()
+        except (EOFError, ConnectionError):
             self._is_gone = True
-            asyncio.get_running_loop().remove_reader(self._socket)
+            asyncio.get_running_loop().remove_reader(self._connection.fileno())
             for child in list(self._children):
                 self._end(child, 128 + signal.SIGKILL)
+            return None
+        if event == "ended":
+            self._end(pid, code)
+            return None
+        self._children.add(pid)
+        return int(pid)
 
     def _end(self, pid: int, code: int) -> None:
         self._children.discard(pid)
-        # Later, because `fork` may not have returned this very process yet.
-        asyncio.get_running_loop().call_soon(self._ended, pid, code)
+        self._ended(pid, code)
         if self._is_retired:
             self.retire()

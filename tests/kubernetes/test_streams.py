@@ -6,6 +6,7 @@ import contextlib
 import gc
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import kubernetes
@@ -130,6 +131,21 @@ def test_exec_sees_the_containers_volumes_and_ends_with_the_container(cluster: C
     script = f"{find} && p=${{f%/comm}} && kill -2 ${{p##*/}}; done"
     cluster.exec(name, "sh", stdin=f"{script}\n")
     assert terminated(cluster.until(name, ended)).exit_code == 0
+
+
+def test_kubectl_cp_copies_from_and_to_a_volume(cluster: Cluster, tmp_path: Path) -> None:
+    name = cluster.running(
+        "mkdir /data/folder; echo kept > /data/folder/file; sleep 60",
+        container={"volumeMounts": [{"name": "data", "mountPath": "/data"}]},
+        volumes=[{"name": "data", "emptyDir": {}}],
+    )
+    cluster.kubectl("cp", f"{name}:/data/folder/file", str(tmp_path / "file"))
+    assert (tmp_path / "file").read_text() == "kept\n"
+    cluster.kubectl("cp", f"{name}:/data", str(tmp_path / "data"))
+    assert (tmp_path / "data/folder/file").read_text() == "kept\n"
+    cluster.kubectl("cp", str(tmp_path / "file"), f"{name}:/data/other")
+    assert cluster.kubectl("exec", name, "--", "cat", "/data/other") == "kept\n"
+    cluster.api.delete_namespaced_pod(name, cluster.namespace, grace_period_seconds=0)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
