@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from scripts.kube.identity import ADDRESS
-from scripts.kube.images import Source
+from scripts.kube.images import Image
 from scripts.kube.server import Settings, serve
 
 _DESCRIPTION = f"""\
@@ -69,17 +69,15 @@ def _settings() -> Settings:
     return Settings(given.port, given.state, dict(given.image), given.starting)
 
 
-def _image(text: str) -> tuple[str, Source]:
-    name, equals, places = text.partition("=")
+def _image(text: str) -> tuple[str, Image]:
+    name, _, places = text.partition("=")
     folder, _, libraries = places.partition(":")
-    source = Source(Path(folder).resolve(), Path(libraries).resolve() if libraries else None)
-    if not name or not equals or len(list(source.folder.glob("*/__main__.py"))) != 1:
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: give NAME=FOLDER, where FOLDER holds one package with a __main__.py"
-        )
-    if source.libraries and not source.libraries.is_dir():
-        raise argparse.ArgumentTypeError(f"{text!r}: {libraries} is no folder: install its packages there")
-    return name, source
+    if not name or not folder:
+        raise argparse.ArgumentTypeError(f"{text!r}: give NAME=FOLDER or NAME=FOLDER:LIBRARIES")
+    try:
+        return name, Image.of_folder(Path(folder).resolve(), Path(libraries).resolve() if libraries else None)
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(f"{text!r}: {problem}") from None
 
 
 if __name__ == "__main__":

@@ -173,14 +173,10 @@ def _rewriter(container: Container, main: Process) -> _Rewrite:
 def _exit_status(code: int, words: list[str]) -> Json:
     if code == 0:
         return {"metadata": {}, "status": "Success"}
-    ended = f"error executing command [{' '.join(words)}], exit code {code}"
-    return {
-        "metadata": {},
-        "status": "Failure",
-        "message": f"command terminated with non-zero exit code: {ended}",
-        "reason": "NonZeroExitCode",
-        "details": {"causes": [{"reason": "ExitCode", "message": str(code)}]},
-    }
+    why = f"error executing command [{' '.join(words)}], exit code {code}"
+    message = f"command terminated with non-zero exit code: {why}"
+    causes = [{"reason": "ExitCode", "message": str(code)}]
+    return ApiError(500, "NonZeroExitCode", message, {"causes": causes}).body
 
 
 def _not_started(word: str, problem: OSError | ValueError) -> Json:

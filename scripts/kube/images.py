@@ -21,18 +21,6 @@ class ImageError(Exception):
 
 
 @dataclass(frozen=True)
-class Source:
-    """The code behind an image: a folder with one package that `python -m` can run.
-
-    `libraries` is the folder with the package's dependencies; without it, the package sees the packages of
-    this process.
-    """
-
-    folder: Path
-    libraries: Path | None = None
-
-
-@dataclass(frozen=True)
 class Image:
     """What a container of an image runs, and what the image adds to its environment.
 
@@ -47,6 +35,24 @@ class Image:
     environment: Mapping[str, str] = field(default_factory=dict)
     preloads: bool = False
 
+    @classmethod
+    def of_folder(cls, folder: Path, libraries: Path | None) -> Image:
+        """Return the image of the one package in `folder` that `python -m` can run; raise ValueError.
+
+        `libraries` holds the package's dependencies; without it, it sees the packages of this process.
+        """
+        packages = [file.parent.name for file in folder.glob("*/__main__.py")]
+        if len(packages) != 1:
+            raise ValueError(f"{folder} must hold one package with a __main__.py, found {packages or 'none'}")
+        if libraries and not libraries.is_dir():
+            raise ValueError(f"{libraries} is not a folder: install the image's packages there")
+        # macOS: a process that has used system frameworks cannot safely be forked.
+        preloads = sys.platform != "darwin" and (folder / packages[0] / "preload.py").exists()
+        # -S: without the packages that are installed for this process.
+        python = [sys.executable, "-S"] if libraries else [sys.executable]
+        environment = {"PYTHONPATH": str(libraries)} if libraries else {}
+        return cls([*python, "-m", packages[0]], [], folder, packages[0], environment, preloads)
+
 
 class Images:
     """The images of this endpoint, by the last part of their repository's name; tags are ignored.
@@ -55,9 +61,8 @@ class Images:
     this machine's programs.
     """
 
-    def __init__(self, sources: Mapping[str, Source]) -> None:
-        self._images = {name: Image(arguments=["/bin/sh"]) for name in _BARE}
-        self._images |= {name: _image(source) for name, source in sources.items()}
+    def __init__(self, images: Mapping[str, Image]) -> None:
+        self._images = {**{name: Image(arguments=["/bin/sh"]) for name in _BARE}, **images}
 
     def find(self, reference: str, policy: str) -> Image:
         """Return the image of that reference; raise ImageError."""
@@ -73,13 +78,3 @@ class Images:
         known = ", ".join(sorted(self._images))
         message = f'"{reference}": not found: this endpoint runs local processes and knows only: {known}'
         raise ImageError("ErrImagePull", message)
-
-
-def _image(source: Source) -> Image:
-    (package,) = (file.parent.name for file in source.folder.glob("*/__main__.py"))
-    # macOS: a process that has used system frameworks cannot safely be forked.
-    preloads = sys.platform != "darwin" and (source.folder / package / "preload.py").exists()
-    # -S: without the packages that are installed for this process.
-    python = [sys.executable, "-S"] if source.libraries else [sys.executable]
-    environment = {"PYTHONPATH": str(source.libraries)} if source.libraries else {}
-    return Image([*python, "-m", package], [], source.folder, package, environment, preloads)

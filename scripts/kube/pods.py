@@ -138,33 +138,28 @@ def _phase(policy: str, inits: Sequence[Container], mains: Sequence[Container]) 
 def _conditions(
     old: list[Json], phase: str, inits: Sequence[Container], mains: Sequence[Container]
 ) -> list[Json]:
-    incomplete = [container.name for container in inits if container.exit_code != 0]
-    unready = [container.name for container in mains if "running" not in container.state]
-    initialized: Json = {"status": "True"}
-    ready: Json = {"status": "True"}
+    initialized, ready = ("True", ""), ("True", "")
     if phase == "Succeeded":
-        initialized["reason"] = "PodCompleted"
-        ready = {"status": "False", "reason": "PodCompleted"}
+        initialized, ready = ("True", "PodCompleted"), ("False", "PodCompleted")
     else:
-        if incomplete:
-            message = f"containers with incomplete status: [{' '.join(incomplete)}]"
-            initialized = {"status": "False", "reason": "ContainersNotInitialized", "message": message}
-        if unready:
-            message = f"containers with unready status: [{' '.join(unready)}]"
-            ready = {"status": "False", "reason": "ContainersNotReady", "message": message}
+        if any(container.exit_code != 0 for container in inits):
+            initialized = ("False", "ContainersNotInitialized")
+        if any("running" not in container.state for container in mains):
+            ready = ("False", "ContainersNotReady")
     since = {(each["type"], each["status"]): each["lastTransitionTime"] for each in old}
     return [
         {
             "type": type_,
-            **condition,
+            "status": status,
+            **({"reason": reason} if reason else {}),
             "lastProbeTime": None,
-            "lastTransitionTime": since.get((type_, condition["status"])) or now(),
+            "lastTransitionTime": since.get((type_, status)) or now(),
         }
-        for type_, condition in (
+        for type_, (status, reason) in (
             ("Initialized", initialized),
             ("Ready", ready),
             ("ContainersReady", ready),
-            ("PodScheduled", {"status": "True"}),
+            ("PodScheduled", ("True", "")),
         )
     ]
 

@@ -25,7 +25,7 @@ from scripts.kube.deletion import Namespaces
 from scripts.kube.errors import ApiError, bad_request, log_failure, method_not_allowed, no_such_resource
 from scripts.kube.events import Recorder
 from scripts.kube.identity import ADDRESS
-from scripts.kube.images import Images, Source
+from scripts.kube.images import Image, Images
 from scripts.kube.kinds import NODE, NODES
 from scripts.kube.kubelet import Kubelet
 from scripts.kube.objects import Json, now
@@ -46,7 +46,7 @@ class Settings:
 
     port: int
     state: Path
-    images: Mapping[str, Source]
+    images: Mapping[str, Image]
     starting: int
 
 
