@@ -17,8 +17,8 @@ from scripts.airflow_api import AirflowError, Api
 from scripts.local import processes
 from scripts.local.services.airflow import ADMIN
 from scripts.waiting import wait_until
-from tests.support.hostile import MARKUP
 from tests.support.stack import PATIENCE_SECONDS, Stack
+from tests.support.untrusted import MARKUP
 
 SPECIFICATIONS = Path(openapi.__file__).parent
 METHODS = {"get", "post", "put", "patch", "delete"}

@@ -9,7 +9,7 @@ import redis
 
 from cpu.result import Result, to_line
 from tests.support.redis_server import Server
-from tests.support.trial import Trial
+from tests.support.start_run_client import StartRunClient
 
 
 class LostError(Exception):
@@ -41,11 +41,11 @@ def mortal_client(server: Server, lives: int) -> Iterator[redis.Redis]:
     pool.disconnect()
 
 
-Step = Callable[[Trial], Result]
+Step = Callable[[StartRunClient], Result]
 
 
-def stored(trial: Trial) -> Result:
-    return trial.store()
+def stored(start_run: StartRunClient) -> Result:
+    return start_run.store()
 
 
 STEPS: dict[str, tuple[list[Step], Step]] = {
@@ -66,7 +66,7 @@ STEPS: dict[str, tuple[list[Step], Step]] = {
 def test_a_pod_lost_after_any_step_of_its_work_is_made_good_by_the_next(
     client: redis.Redis, server: Server, before: list[Step], step: Step
 ) -> None:
-    undisturbed = Trial(client, "s")
+    undisturbed = StartRunClient(client, "s")
     for earlier in before:
         earlier(undisturbed)
     expected, contents = to_line(step(undisturbed)), undisturbed.dump()
@@ -74,17 +74,17 @@ def test_a_pod_lost_after_any_step_of_its_work_is_made_good_by_the_next(
     for lives in count(1):
         client.flushdb()
         client.script_flush()
-        trial = Trial(client, "s")
+        start_run = StartRunClient(client, "s")
         for earlier in before:
-            earlier(trial)
+            earlier(start_run)
         lost = False
         with mortal_client(server, lives) as mortal:
             try:
-                step(Trial(mortal, "s"))
+                step(StartRunClient(mortal, "s"))
             except LostError:
                 lost = True
-        assert to_line(step(trial)) == expected
-        assert trial.dump() == contents
+        assert to_line(step(start_run)) == expected
+        assert start_run.dump() == contents
         if not lost:
             break
     assert lives > 2

@@ -10,7 +10,7 @@ import redis
 
 from cpu.describe import sentence, with_sentence
 from cpu.result import print_sentence, to_line
-from tests.support.trial import Trial
+from tests.support.start_run_client import StartRunClient
 
 CYCLE = {
     "status": "ok", "start": "s", "cpu": 8, "first": 3, "cycle": 3, "instruction": "jmp +4", "line": 3,
@@ -83,20 +83,20 @@ def test_a_result_is_told_in_one_sentence(result: dict[str, Any], words: str) ->
 
 
 def test_every_result_with_its_sentence_fits_a_termination_message(client: redis.Redis) -> None:
-    trial = Trial(client, "x" * 32, ttl=1000)
+    start_run = StartRunClient(client, "x" * 32, ttl=1000)
     program = "acc -9223372036854775808\n" * 9_998 + "jmp +9223372036854775807\n" * 2
     client.config_set("maxmemory-policy", "volatile-random")
     try:
-        results = [trial.store("jmp -9223372036854775808\n" * 10_000, cycles=10**6)]
+        results = [start_run.store("jmp -9223372036854775808\n" * 10_000, cycles=10**6)]
         assert "warning" in results[0]
         client.flushall()
-        trial.store(program, keep_going=True)
+        start_run.store(program, keep_going=True)
     finally:
         client.config_set("maxmemory-policy", "noeviction")
     for cpu in (0, 9_999, 10_000):
-        results += [trial.load(cpu), trial.execute(cpu, 1, 9_997), trial.execute(cpu, 9_998, 10)]
-        results += [trial.read(cpu), trial.survey()]
-    results.append(trial.cancel())
+        results += [start_run.load(cpu), start_run.execute(cpu, 1, 9_997), start_run.execute(cpu, 9_998, 10)]
+        results += [start_run.read(cpu), start_run.survey()]
+    results.append(start_run.cancel())
     statuses = {"stored", "ok", "fault", "running", "over", "cancelled"}
     assert {result["status"] for result in results} == statuses
     for result in results:

@@ -21,7 +21,7 @@ from cpu import redis_client
 from cpu.errors import PermanentError, TemporaryError
 from tests.support import redis_server as servers
 from tests.support.solver import EXAMPLE
-from tests.support.trial import Trial
+from tests.support.start_run_client import StartRunClient
 
 CPU_IMAGE = Path(__file__).parents[2] / "cpu_image"
 ENCODED = base64.b64encode(zlib.compress(EXAMPLE.encode())).decode()
@@ -248,7 +248,9 @@ def test_redis_that_comes_back_in_time_is_waited_for() -> None:
 
     def with_retries() -> None:
         url = f"redis://127.0.0.1:{port}"
-        answers.append(redis_client.with_retries(url, lambda client: Trial(client).store()["status"]))
+        answers.append(
+            redis_client.with_retries(url, lambda client: StartRunClient(client).store()["status"])
+        )
 
     with socket.create_server(("127.0.0.1", port)) as failing:
         thread = threading.Thread(target=with_retries)

@@ -14,7 +14,7 @@ from cpu.keys import Keys
 from cpu.redis_client import Client, connect
 from dags.describe import happened
 from tests.support.redis_server import Server
-from tests.support.trial import Trial
+from tests.support.start_run_client import StartRunClient
 
 EVICTING = ["allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-lru", "volatile-lfu", "volatile-ttl"]
 
@@ -33,13 +33,13 @@ def test_a_redis_that_evicts_is_refused_before_anything_is_kept(client: redis.Re
     with pytest.raises(
         PreconditionError, match=rf"evicts .*\(maxmemory-policy {policy}\).*set it to noeviction"
     ):
-        Trial(client).store()
+        StartRunClient(client).store()
     assert client.dbsize() == 0
 
 
 def test_one_that_would_evict_if_it_had_a_limit_is_warned_of(client: redis.Redis) -> None:
     client.config_set("maxmemory-policy", "allkeys-lru")
-    stored = Trial(client).store()
+    stored = StartRunClient(client).store()
     for said in (sentence(stored), happened(stored)):
         assert said.startswith("stored 9 instructions")
         assert "; warning: Redis would evict the CPUs' memory if it had a maxmemory" in said
@@ -49,23 +49,23 @@ def test_one_that_would_evict_if_it_had_a_limit_is_warned_of(client: redis.Redis
 @pytest.mark.parametrize("limit", ["0", "100mb"])
 def test_one_that_never_evicts_is_taken_without_a_word(client: redis.Redis, limit: str) -> None:
     client.config_set("maxmemory", limit)
-    assert "warning" not in Trial(client).store()
+    assert "warning" not in StartRunClient(client).store()
 
 
 def test_a_user_who_may_not_ask_stores_all_the_same(client: redis.Redis, server: Server) -> None:
     client.config_set("maxmemory-policy", "allkeys-lru")
     client.acl_setuser("mute", enabled=True, passwords=["+mute"], keys=["*"], commands=["+@all", "-info"])
     with connect(server.url.replace("unix://", "unix://mute:mute@")) as mute:
-        trial = Trial(mute)
-        assert trial.store()["status"] == "stored"
+        start_run = StartRunClient(mute)
+        assert start_run.store()["status"] == "stored"
     client.acl_deluser("mute")
-    assert client.exists(Keys(trial.start).facts)
+    assert client.exists(Keys(start_run.start).facts)
 
 
 def test_all_nodes_of_a_cluster_are_asked(redis_cluster: Client) -> None:
     setting: Any = redis_cluster
     try:
         setting.config_set("maxmemory-policy", "volatile-lru")
-        assert "volatile-lru" in Trial(redis_cluster).store()["warning"]
+        assert "volatile-lru" in StartRunClient(redis_cluster).store()["warning"]
     finally:
         setting.config_set("maxmemory-policy", "noeviction")

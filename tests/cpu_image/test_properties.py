@@ -9,7 +9,7 @@ from cpu.memory import InProcessMemory
 from cpu.program import parse
 from cpu.result import Result, to_line
 from tests.support.solver import Answer, Lines, candidates, programs, solve, text_of
-from tests.support.trial import Trial
+from tests.support.start_run_client import StartRunClient
 
 redis_settings = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -28,13 +28,13 @@ def answer_of(result: Result) -> Answer:
 @redis_settings
 @given(lines=programs, batch=st.integers(1, 6))
 def test_the_three_come_to_the_same_on_every_swap(client: redis.Redis, lines: Lines, batch: int) -> None:
-    trial = Trial(client)
-    trial.store(text_of(lines), keep_going=True)
+    start_run = StartRunClient(client)
+    start_run.store(text_of(lines), keep_going=True)
     verdicts = {}
     for cpu in [0, *candidates(lines)]:
-        result = trial.load(cpu)
+        result = start_run.load(cpu)
         while result["status"] == "ok":
-            result = trial.execute(cpu, result["cycle"] + 1, batch)
+            result = start_run.execute(cpu, result["cycle"] + 1, batch)
         assert answer_of(result) == in_process(lines, cpu) == solve(lines, cpu)
         verdicts[cpu] = result.get("verdict")
     ended = [cpu for cpu in candidates(lines) if solve(lines, cpu).status == "end"]
@@ -50,24 +50,26 @@ def test_the_three_come_to_the_same_on_every_swap(client: redis.Redis, lines: Li
 def test_in_any_order_and_however_often_asked_each_cpu_does_the_same(
     client: redis.Redis, lines: Lines, data: st.DataObject
 ) -> None:
-    trial = Trial(client)
-    trial.store(text_of(lines), keep_going=True)
-    running: dict[int, Result] = {cpu: trial.load(cpu) for cpu in [0, *candidates(lines)][:5]}
+    start_run = StartRunClient(client)
+    start_run.store(text_of(lines), keep_going=True)
+    running: dict[int, Result] = {cpu: start_run.load(cpu) for cpu in [0, *candidates(lines)][:5]}
     stopped: dict[int, Result] = {}
     while running:
         cpu = data.draw(st.sampled_from(sorted(running)))
         last = running[cpu]
         what = data.draw(st.sampled_from(["next", "next", "next", "again", "load once", "load"]))
         if what == "next":
-            running[cpu] = trial.execute(cpu, last["cycle"] + 1, data.draw(st.integers(1, 4)))
+            running[cpu] = start_run.execute(cpu, last["cycle"] + 1, data.draw(st.integers(1, 4)))
         elif what == "again" and "first" in last:
-            assert to_line(trial.execute(cpu, last["first"], data.draw(st.integers(1, 4)))) == to_line(last)
+            assert to_line(start_run.execute(cpu, last["first"], data.draw(st.integers(1, 4)))) == to_line(
+                last
+            )
         elif what == "load once":
-            trial.load(cpu, once=True)
+            start_run.load(cpu, once=True)
         elif what == "load" and data.draw(st.integers(0, 5)) == 0:
-            running[cpu] = trial.load(cpu)
+            running[cpu] = start_run.load(cpu)
         if running[cpu]["status"] != "ok":
             stopped[cpu] = running.pop(cpu)
     for cpu, result in stopped.items():
         assert answer_of(result) == solve(lines, cpu)
-        assert to_line(trial.execute(cpu, result["first"])) == to_line(result)
+        assert to_line(start_run.execute(cpu, result["first"])) == to_line(result)

@@ -24,7 +24,7 @@ from cpu.records import (
 )
 from cpu.result import Status
 from tests.support.solver import EXAMPLE, Lines, programs, text_of
-from tests.support.trial import Trial
+from tests.support.start_run_client import StartRunClient
 
 
 @given(programs)
@@ -58,12 +58,14 @@ def test_the_visited_bitmap_has_a_bit_for_each_address(
     assert decode_visited(bitmap) == addresses
 
 
-def test_a_cpu_and_its_stop_are_decoded_as_the_commands_keep_them(trial: Trial, client: redis.Redis) -> None:
-    trial.store()
-    trial.load(8)
-    trial.execute(8, 1, 2)
-    trial.execute(8, 3, 10)
-    keys = Keys(trial.start, 8)
+def test_a_cpu_and_its_stop_are_decoded_as_the_commands_keep_them(
+    start_run: StartRunClient, client: redis.Redis
+) -> None:
+    start_run.store()
+    start_run.load(8)
+    start_run.execute(8, 1, 2)
+    start_run.execute(8, 3, 10)
+    keys = Keys(start_run.start, 8)
     fields: Any = client.hmget(keys.registers, CPU_FIELDS)
     record = CpuRecord.decode(fields)
     assert record is not None
@@ -77,11 +79,11 @@ def test_a_cpu_and_its_stop_are_decoded_as_the_commands_keep_them(trial: Trial, 
 
 @pytest.mark.parametrize("missing", CPU_FIELDS)
 def test_a_cpu_that_lacks_a_field_has_no_record_but_the_time_of_loading_may_be_missing(
-    trial: Trial, client: redis.Redis, missing: str
+    start_run: StartRunClient, client: redis.Redis, missing: str
 ) -> None:
-    trial.store()
-    trial.load(8)
-    registers = Keys(trial.start, 8).registers
+    start_run.store()
+    start_run.load(8)
+    registers = Keys(start_run.start, 8).registers
     client.hdel(registers, missing)
     fields: Any = client.hmget(registers, CPU_FIELDS)
     record = CpuRecord.decode(fields)

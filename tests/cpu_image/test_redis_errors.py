@@ -17,9 +17,10 @@ from cpu.errors import CpuError, PermanentError, PreconditionError, TemporaryErr
 from cpu.redis_client import Client, with_retries
 from cpu.redis_errors import CAUSES, find_cause
 from cpu.result import Result
+from scripts.waiting import wait_until
 from tests.support import redis_server as servers
 from tests.support import tls
-from tests.support.trial import Trial
+from tests.support.start_run_client import StartRunClient
 
 Command = Callable[[Client], object]
 SECRET = "s3cret"
@@ -29,12 +30,16 @@ error_reply: Callable[[str], redis.RedisError] = BaseParser.parse_error
 """What redis-py makes of an error that Redis answers with."""
 
 
+def store_as(name: str) -> Callable[[Client], Result]:
+    return lambda client: StartRunClient(client, name).store()
+
+
 def store(client: Client) -> Result:
-    return Trial(client, "s").store()
+    return StartRunClient(client, "s").store()
 
 
 def load(client: Client) -> Result:
-    return Trial(client, "s").load(1)
+    return StartRunClient(client, "s").load(1)
 
 
 def refused(url: str, command: Command) -> CpuError:
@@ -167,10 +172,10 @@ def test_a_redis_that_cannot_save_says_so(admin: redis.Redis, port: int, tmp_pat
         with configured(admin, dir=str(folder)):
             folder.rmdir()
             admin.bgsave()
-            servers.wait_until(lambda: saved(admin) == "err", 10)
+            assert wait_until(lambda: saved(admin) == "err", 10)
             error = refused(f"redis://127.0.0.1:{port}", store)
         admin.bgsave()
-        servers.wait_until(lambda: saved(admin) == "ok", 10)
+        assert wait_until(lambda: saved(admin) == "ok", 10)
     assert isinstance(error, TemporaryError)
     assert "cannot save its data and takes no writes" in str(error)
 
@@ -189,7 +194,7 @@ def test_a_redis_that_is_busy_with_a_script_says_so(admin: redis.Redis, port: in
         thread = threading.Thread(target=loop)
         thread.start()
         try:
-            servers.wait_until(lambda: not answers(admin), 10)
+            assert wait_until(lambda: not answers(admin), 10)
             error = refused(f"redis://127.0.0.1:{port}", store)
         finally:
             admin.script_kill()
@@ -259,7 +264,7 @@ def two_nodes() -> Iterator[list[str]]:
         ask[0]("CLUSTER", "ADDSLOTSRANGE", 0, 8191)
         ask[1]("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
         ask[0]("CLUSTER", "MEET", "127.0.0.1", ports[1], ports[3])
-        servers.wait_until(
+        assert wait_until(
             lambda: all(
                 (found["cluster_state"], found["cluster_size"]) == ("ok", "2")
                 for found in (tell("CLUSTER INFO") for tell in ask)
@@ -275,7 +280,7 @@ def test_store_knows_a_cluster_behind_an_address_of_a_single_redis_whatever_the_
     for url in two_nodes:
         for name in ("a", "b", "c", "d"):
             with pytest.raises(PreconditionError, match=r"Redis is a cluster: .* redis\+cluster://"):
-                with_retries(url, lambda client, name=name: Trial(client, name).store(), retry_seconds=0)  # type: ignore[misc]
+                with_retries(url, store_as(name), retry_seconds=0)
 
 
 def test_a_key_of_another_node_names_the_remedy_too(two_nodes: list[str]) -> None:
@@ -288,10 +293,10 @@ def test_a_key_of_another_node_names_the_remedy_too(two_nodes: list[str]) -> Non
 
 def test_the_whole_job_runs_on_two_nodes(two_nodes: list[str]) -> None:
     def job(client: Client) -> list[object]:
-        trial = Trial(client, "two-nodes")
-        trial.store()
-        results = [trial.run(cpu) for cpu in (0, 8)]
-        return [trial.survey()["status"], *(result["acc"] for result in results)]
+        start_run = StartRunClient(client, "two-nodes")
+        start_run.store()
+        results = [start_run.run(cpu) for cpu in (0, 8)]
+        return [start_run.survey()["status"], *(result["acc"] for result in results)]
 
     assert with_retries(two_nodes[0].replace("redis:", "redis+cluster:"), job) == ["running", "5", "8"]
 

@@ -10,24 +10,26 @@ from cpu.keys import Keys
 from cpu.program import parse
 from cpu.redis_client import Client
 from tests.support.solver import EXAMPLE
-from tests.support.trial import Trial
+from tests.support.start_run_client import StartRunClient
 
 
-def test_store_tells_how_long_the_program_is_and_which_cpus_have_a_swap(trial: Trial) -> None:
-    assert trial.store() == {
+def test_store_tells_how_long_the_program_is_and_which_cpus_have_a_swap(start_run: StartRunClient) -> None:
+    assert start_run.store() == {
         "status": "stored",
-        "start": trial.start,
+        "start": start_run.start,
         "instructions": 9,
         "candidates": "0x12a",
     }
 
 
-def test_storing_the_same_again_is_the_same_and_changes_nothing(trial: Trial, client: redis.Redis) -> None:
-    stored = trial.store()
-    trial.run(8)
-    before = trial.dump(), client.hget(Keys(trial.start).facts, "stored")
-    assert trial.store(EXAMPLE.replace("\n", "\r\n")) == stored
-    assert (trial.dump(), client.hget(Keys(trial.start).facts, "stored")) == before
+def test_storing_the_same_again_is_the_same_and_changes_nothing(
+    start_run: StartRunClient, client: redis.Redis
+) -> None:
+    stored = start_run.store()
+    start_run.run(8)
+    before = start_run.dump(), client.hget(Keys(start_run.start).facts, "stored")
+    assert start_run.store(EXAMPLE.replace("\n", "\r\n")) == stored
+    assert (start_run.dump(), client.hget(Keys(start_run.start).facts, "stored")) == before
 
 
 @pytest.mark.parametrize(
@@ -41,59 +43,65 @@ def test_storing_the_same_again_is_the_same_and_changes_nothing(trial: Trial, cl
     ids=["another program", "other lines", "other parts", "keep going"],
 )
 def test_storing_anything_else_under_the_same_name_is_refused(
-    trial: Trial, text: str, parts: str, keep_going: bool
+    start_run: StartRunClient, text: str, parts: str, keep_going: bool
 ) -> None:
-    trial.store()
-    before = trial.dump()
-    with pytest.raises(PreconditionError, match=f"start run {trial.start} holds another program or other"):
-        trial.store(text, parts, keep_going=keep_going)
-    assert trial.dump() == before
+    start_run.store()
+    before = start_run.dump()
+    with pytest.raises(
+        PreconditionError, match=f"start run {start_run.start} holds another program or other"
+    ):
+        start_run.store(text, parts, keep_going=keep_going)
+    assert start_run.dump() == before
 
 
 def test_ten_thousand_instructions_are_stored_and_their_result_fits_a_pods(client: redis.Redis) -> None:
-    trial = Trial(client, "x" * 32)
+    start_run = StartRunClient(client, "x" * 32)
     text = "jmp -9223372036854775808\n" * 10_000
-    stored = trial.store(text)
+    stored = start_run.store(text)
     assert len(str(stored)) < 3_000
     assert stored["candidates"] == hex((1 << 10_001) - 2)
-    assert client.llen(Keys(trial.start).program) == 10_000
-    assert trial.run(10_000)["status"] == "fault"
+    assert client.llen(Keys(start_run.start).program) == 10_000
+    assert start_run.run(10_000)["status"] == "fault"
     assert parse(text).instructions[-1].line == 10_000
 
 
-def test_every_key_is_named_by_its_start_run_and_cpu_and_expires(trial: Trial, client: redis.Redis) -> None:
-    trial.store()
-    trial.run(8)
-    keys = Keys(trial.start, 8)
+def test_every_key_is_named_by_its_start_run_and_cpu_and_expires(
+    start_run: StartRunClient, client: redis.Redis
+) -> None:
+    start_run.store()
+    start_run.run(8)
+    keys = Keys(start_run.start, 8)
     expected = {*keys.of_start, *keys.of_cpu}
     assert set(client.scan_iter()) == {key.encode() for key in expected}
     assert all(0 < client.ttl(key) <= 60 for key in expected)
 
 
 @pytest.mark.parametrize("once", [False, True])
-def test_a_cpu_keeps_when_it_was_first_loaded(trial: Trial, client: redis.Redis, once: bool) -> None:
-    trial.store()
-    trial.run(8)
-    registers = Keys(trial.start, 8).registers
+def test_a_cpu_keeps_when_it_was_first_loaded(
+    start_run: StartRunClient, client: redis.Redis, once: bool
+) -> None:
+    start_run.store()
+    start_run.run(8)
+    registers = Keys(start_run.start, 8).registers
     loaded = client.hget(registers, "loaded")
     assert loaded is not None
     assert float(loaded) > 0
-    trial.load(8, once=once)
+    start_run.load(8, once=once)
     assert client.hget(registers, "loaded") == loaded
 
 
-def test_every_use_puts_the_end_of_all_its_keys_off(trial: Trial, client: redis.Redis) -> None:
-    trial.store()
-    trial.load(8)
-    trial.run(3)
-    keys = Keys(trial.start, 8)
+def test_every_use_puts_the_end_of_all_its_keys_off(start_run: StartRunClient, client: redis.Redis) -> None:
+    start_run.store()
+    start_run.load(8)
+    start_run.run(3)
+    keys = Keys(start_run.start, 8)
     uses: list[Callable[[], object]] = [
-        lambda: trial.load(8, once=True),
-        lambda: trial.load(8),
-        lambda: trial.execute(8, 1),
-        lambda: trial.read(8),
-        lambda: trial.execute(8, 2, 100),
-        lambda: trial.execute(8, 2, 100),
+        lambda: start_run.load(8, once=True),
+        lambda: start_run.load(8),
+        lambda: start_run.execute(8, 1),
+        lambda: start_run.read(8),
+        lambda: start_run.execute(8, 2, 100),
+        lambda: start_run.execute(8, 2, 100),
     ]
     for use in uses:
         for key in client.scan_iter():
@@ -116,19 +124,19 @@ def test_the_keys_of_a_start_run_share_a_slot_and_so_do_those_of_a_cpu(redis_clu
 
 
 def test_on_redis_cluster_the_example_gives_five_and_eight(redis_cluster: Client) -> None:
-    trial = Trial(redis_cluster)
-    trial.store()
-    trial.store()
-    told = [trial.run(cpu) for cpu in (0, 1, 8, 3)]
+    start_run = StartRunClient(redis_cluster)
+    start_run.store()
+    start_run.store()
+    told = [start_run.run(cpu) for cpu in (0, 1, 8, 3)]
     assert [(result["status"], result["acc"], result.get("verdict")) for result in told] == [
         ("loop", "5", "part1"),
         ("loop", "0", None),
         ("end", "8", "part2"),
         ("stopped", "0", None),
     ]
-    assert trial.execute(8, 1) == told[2]
-    assert trial.read(8)["stopped"] == 3
-    trial.load(5)
-    assert trial.read(5)["seconds"] >= 0
+    assert start_run.execute(8, 1) == told[2]
+    assert start_run.read(8)["stopped"] == 3
+    start_run.load(5)
+    assert start_run.read(5)["seconds"] >= 0
     with pytest.raises(PreconditionError):
-        trial.execute(8, 2)
+        start_run.execute(8, 2)

@@ -12,118 +12,128 @@ from cpu.keys import Keys
 from cpu.redis_client import Client
 from cpu.result import to_line
 from cpu.start_run import StartRun
-from tests.support.trial import Trial
+from tests.support.start_run_client import StartRunClient
 
 ENDLESS = "acc +1\njmp -1\njmp -2\n"  # CPUs 2 and 3, neither of which ends
 
 
-def test_a_cpu_that_is_not_loaded_is_due_to_be_loaded(trial: Trial) -> None:
-    trial.store(ENDLESS)
+def test_a_cpu_that_is_not_loaded_is_due_to_be_loaded(start_run: StartRunClient) -> None:
+    start_run.store(ENDLESS)
     due = [[0, 0, 0], [2, 0, 0], [3, 0, 0]]
-    assert trial.survey() == {
-        "status": "running", "start": trial.start, "cycles": 1, "due": due, "answers": [], "more": None,
+    assert start_run.survey() == {
+        "status": "running", "start": start_run.start, "cycles": 1, "due": due, "answers": [], "more": None,
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(("parts", "cpus"), [("1", [0]), ("2", [2, 3]), ("12", [0, 2, 3])])
-def test_it_tells_of_the_cpus_of_the_parts_asked_for(trial: Trial, parts: str, cpus: list[int]) -> None:
-    trial.store(ENDLESS, parts)
-    assert [cpu for cpu, _, _ in trial.survey()["due"]] == cpus
+def test_it_tells_of_the_cpus_of_the_parts_asked_for(
+    start_run: StartRunClient, parts: str, cpus: list[int]
+) -> None:
+    start_run.store(ENDLESS, parts)
+    assert [cpu for cpu, _, _ in start_run.survey()["due"]] == cpus
 
 
-def test_it_tells_the_cycles_per_pod_that_the_start_run_was_given(trial: Trial) -> None:
-    trial.store(cycles=100)
-    assert trial.survey()["cycles"] == 100
-    trial.client.hdel(Keys(trial.start).facts, "cycles")  # as an earlier version stored it
-    assert trial.survey()["cycles"] == 1
+def test_it_tells_the_cycles_per_pod_that_the_start_run_was_given(start_run: StartRunClient) -> None:
+    start_run.store(cycles=100)
+    assert start_run.survey()["cycles"] == 100
+    start_run.client.hdel(Keys(start_run.start).facts, "cycles")  # as an earlier version stored it
+    assert start_run.survey()["cycles"] == 1
 
 
-def test_the_cycle_after_the_last_one_is_due_and_the_one_asked_for_last_is_told(trial: Trial) -> None:
-    trial.store(parts="1")
-    trial.load(0)
-    assert trial.survey()["due"] == [[0, 0, 1]]
-    trial.execute(0, 1)
-    assert trial.survey()["due"] == [[0, 1, 2]]
-    trial.execute(0, 2, 3)
-    assert trial.survey()["due"] == [[0, 2, 5]]
+def test_the_cycle_after_the_last_one_is_due_and_the_one_asked_for_last_is_told(
+    start_run: StartRunClient,
+) -> None:
+    start_run.store(parts="1")
+    start_run.load(0)
+    assert start_run.survey()["due"] == [[0, 0, 1]]
+    start_run.execute(0, 1)
+    assert start_run.survey()["due"] == [[0, 1, 2]]
+    start_run.execute(0, 2, 3)
+    assert start_run.survey()["due"] == [[0, 2, 5]]
 
 
-def test_a_cpu_that_has_stopped_without_news_is_not_told_of_any_more(trial: Trial) -> None:
-    trial.store(ENDLESS)
-    trial.run(2)
-    assert [cpu for cpu, _, _ in trial.survey()["due"]] == [0, 3]
+def test_a_cpu_that_has_stopped_without_news_is_not_told_of_any_more(start_run: StartRunClient) -> None:
+    start_run.store(ENDLESS)
+    start_run.run(2)
+    assert [cpu for cpu, _, _ in start_run.survey()["due"]] == [0, 3]
 
 
-def test_one_with_news_is_told_of_by_the_cycle_that_is_to_tell_them(trial: Trial) -> None:
-    trial.store(parts="1")
-    trial.load(0)
-    trial.execute(0, 1, 2)
-    trial.execute(0, 3, 10**6)
-    found = trial.survey()
+def test_one_with_news_is_told_of_by_the_cycle_that_is_to_tell_them(start_run: StartRunClient) -> None:
+    start_run.store(parts="1")
+    start_run.load(0)
+    start_run.execute(0, 1, 2)
+    start_run.execute(0, 3, 10**6)
+    found = start_run.survey()
     assert (found["status"], found["due"], found["answers"]) == ("over", [], [[0, 3]])
 
 
 def test_news_of_a_start_run_that_goes_on_are_news_until_other_things_would_have_expired(
-    trial: Trial,
+    start_run: StartRunClient,
 ) -> None:
-    trial.store(ENDLESS)
-    trial.load(0)
-    trial.execute(0, 1, 10**6)
-    assert trial.survey()["answers"] == [[0, 1]]
-    keys = Keys(trial.start)
-    stop: Any = trial.client.hget(keys.stops, "0")
+    start_run.store(ENDLESS)
+    start_run.load(0)
+    start_run.execute(0, 1, 10**6)
+    assert start_run.survey()["answers"] == [[0, 1]]
+    keys = Keys(start_run.start)
+    stop: Any = start_run.client.hget(keys.stops, "0")
     verdict, _, stopped_at = stop.decode().partition(":")
     assert verdict == "part1"
-    trial.client.hset(keys.stops, "0", f"{verdict}:{float(stopped_at) - trial.ttl}")
-    assert trial.survey()["answers"] == []
+    start_run.client.hset(keys.stops, "0", f"{verdict}:{float(stopped_at) - start_run.ttl}")
+    assert start_run.survey()["answers"] == []
 
 
 def test_a_stop_that_is_not_accounted_for_is_due_once_more(
-    trial: Trial, monkeypatch: pytest.MonkeyPatch
+    start_run: StartRunClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die(*_: object, **__: object) -> None:
         raise InterruptedError("between its two commits")
 
-    trial.store(ENDLESS, parts="2")
-    trial.load(2)
+    start_run.store(ENDLESS, parts="2")
+    start_run.load(2)
     with monkeypatch.context() as patched:
         patched.setattr(StartRun, "stop", die)
         with pytest.raises(InterruptedError):
-            trial.execute(2, 1, 10)
-    assert trial.survey()["due"] == [[2, 1, 1], [3, 0, 0]]
-    trial.execute(2, 1, 10)
-    assert trial.survey()["due"] == [[3, 0, 0]]
+            start_run.execute(2, 1, 10)
+    assert start_run.survey()["due"] == [[2, 1, 1], [3, 0, 0]]
+    start_run.execute(2, 1, 10)
+    assert start_run.survey()["due"] == [[3, 0, 0]]
 
 
-def test_when_all_have_stopped_it_is_over(trial: Trial) -> None:
-    trial.store(ENDLESS)
+def test_when_all_have_stopped_it_is_over(start_run: StartRunClient) -> None:
+    start_run.store(ENDLESS)
     for cpu in (0, 2, 3):
-        trial.run(cpu)
-    found = trial.survey()
+        start_run.run(cpu)
+    found = start_run.survey()
     assert found["status"] == "over"
     assert found["due"] == []
     assert [cpu for cpu, _ in found["answers"]] == [0, 3]  # part 1, and that no swap helps
 
 
-def test_a_start_run_that_has_expired_is_over(trial: Trial) -> None:
-    assert trial.survey() == {"status": "over", "start": trial.start, "due": [], "answers": [], "more": None}
+def test_a_start_run_that_has_expired_is_over(start_run: StartRunClient) -> None:
+    assert start_run.survey() == {
+        "status": "over",
+        "start": start_run.start,
+        "due": [],
+        "answers": [],
+        "more": None,
+    }
 
 
-def test_looking_keeps_nothing_alive(trial: Trial) -> None:
-    trial.ttl = 1
-    trial.store()
+def test_looking_keeps_nothing_alive(start_run: StartRunClient) -> None:
+    start_run.ttl = 1
+    start_run.store()
     deadline = time.monotonic() + 10
-    while trial.survey()["due"]:
+    while start_run.survey()["due"]:
         assert time.monotonic() < deadline, "it does not expire"
         time.sleep(0.05)
 
 
-def test_more_cpus_than_a_result_has_room_for_are_told_page_by_page(trial: Trial) -> None:
+def test_more_cpus_than_a_result_has_room_for_are_told_page_by_page(start_run: StartRunClient) -> None:
     count = 10_000
-    trial.store("nop +0\n" * count)
+    start_run.store("nop +0\n" * count)
     told, cpu, pages = [], 0, 0
     while cpu is not None:
-        found = trial.survey(cpu)
+        found = start_run.survey(cpu)
         # Numbers as long as they can get.
         longest = {**found, "due": [[one, count + 1, count + 1] for one, _, _ in found["due"]]}
         assert len(to_line(with_sentence(longest))) < 4_000
@@ -134,10 +144,10 @@ def test_more_cpus_than_a_result_has_room_for_are_told_page_by_page(trial: Trial
 
 
 def test_it_works_on_a_redis_cluster(redis_cluster: Client) -> None:
-    trial = Trial(redis_cluster)
-    trial.store(ENDLESS)
-    trial.run(2)
-    assert trial.survey()["due"] == [[0, 0, 0], [3, 0, 0]]
+    start_run = StartRunClient(redis_cluster)
+    start_run.store(ENDLESS)
+    start_run.run(2)
+    assert start_run.survey()["due"] == [[0, 0, 0], [3, 0, 0]]
 
 
 def test_its_arguments_are_a_start_run_and_the_first_cpu() -> None:

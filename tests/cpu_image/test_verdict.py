@@ -11,118 +11,124 @@ from cpu.redis_client import connect
 from cpu.result import Result, Status
 from cpu.start_run import StartRun
 from tests.support.redis_server import Server
-from tests.support.trial import Trial
+from tests.support.start_run_client import StartRunClient
 
 ENDLESS = "acc +1\njmp -1\njmp -2\njmp -3"  # CPUs 2, 3 and 4, none of which ends
 TWO_ENDS = "acc +5\nnop +2\njmp +1\nacc +1"  # CPUs 2 and 3, both of which end
 
 
-def test_the_unswapped_cpu_tells_part_1(trial: Trial) -> None:
-    trial.store()
-    assert trial.run(0)["verdict"] == "part1"
+def test_the_unswapped_cpu_tells_part_1(start_run: StartRunClient) -> None:
+    start_run.store()
+    assert start_run.run(0)["verdict"] == "part1"
 
 
 @pytest.mark.parametrize("text", ["acc +1", "jmp -1"])
-def test_it_tells_it_however_it_stops(trial: Trial, text: str) -> None:
-    trial.store(text)
-    assert trial.run(0)["verdict"] == "part1"
+def test_it_tells_it_however_it_stops(start_run: StartRunClient, text: str) -> None:
+    start_run.store(text)
+    assert start_run.run(0)["verdict"] == "part1"
 
 
-def test_the_cpu_that_ends_tells_part_2_and_the_others_tell_nothing(trial: Trial) -> None:
-    trial.store()
-    assert "verdict" not in trial.run(1)
-    assert trial.run(8)["verdict"] == "part2"
-    assert "verdict" not in trial.run(3)
+def test_the_cpu_that_ends_tells_part_2_and_the_others_tell_nothing(start_run: StartRunClient) -> None:
+    start_run.store()
+    assert "verdict" not in start_run.run(1)
+    assert start_run.run(8)["verdict"] == "part2"
+    assert "verdict" not in start_run.run(3)
 
 
 @pytest.mark.parametrize(("parts", "told"), [("1", {0: "part1"}), ("2", {8: "part2"})])
-def test_only_the_parts_asked_for_are_told(trial: Trial, parts: str, told: dict[int, str]) -> None:
-    trial.store(parts=parts)
-    assert {cpu: trial.run(cpu).get("verdict") for cpu in (0, 8)} == {0: told.get(0), 8: told.get(8)}
+def test_only_the_parts_asked_for_are_told(
+    start_run: StartRunClient, parts: str, told: dict[int, str]
+) -> None:
+    start_run.store(parts=parts)
+    assert {cpu: start_run.run(cpu).get("verdict") for cpu in (0, 8)} == {0: told.get(0), 8: told.get(8)}
 
 
-def test_when_the_answer_is_known_the_others_stop_and_execute_nothing(trial: Trial) -> None:
-    trial.store()
-    trial.load(3)
-    before = trial.execute(3, 1, 2)
-    trial.run(8)
-    stopped = trial.execute(3, 3, 7)
+def test_when_the_answer_is_known_the_others_stop_and_execute_nothing(start_run: StartRunClient) -> None:
+    start_run.store()
+    start_run.load(3)
+    before = start_run.execute(3, 1, 2)
+    start_run.run(8)
+    stopped = start_run.execute(3, 3, 7)
     nothing = {"status": "stopped", "first": 3, "instruction": None, "line": None}
     assert stopped == {**before, **nothing}
-    assert trial.execute(3, 3) == stopped
-    assert trial.read(3)["stopped"] == 2
+    assert start_run.execute(3, 3) == stopped
+    assert start_run.read(3)["stopped"] == 2
     with pytest.raises(PreconditionError, match=r"CPU 3 has stopped \(stopped\) after cycle 2"):
-        trial.execute(3, 4)
+        start_run.execute(3, 4)
 
 
-def test_the_unswapped_cpu_runs_on_when_the_answer_of_part_2_is_known(trial: Trial) -> None:
-    trial.store()
-    trial.run(8)
-    assert trial.run(0)["status"] == "loop"
+def test_the_unswapped_cpu_runs_on_when_the_answer_of_part_2_is_known(start_run: StartRunClient) -> None:
+    start_run.store()
+    start_run.run(8)
+    assert start_run.run(0)["status"] == "loop"
 
 
-def test_a_cpu_loaded_after_the_answer_stops_at_its_first_cycle(trial: Trial) -> None:
-    trial.store()
-    trial.run(8)
-    assert (trial.run(3)["status"], trial.read(3)["cycle"]) == ("stopped", 0)
+def test_a_cpu_loaded_after_the_answer_stops_at_its_first_cycle(start_run: StartRunClient) -> None:
+    start_run.store()
+    start_run.run(8)
+    assert (start_run.run(3)["status"], start_run.read(3)["cycle"]) == ("stopped", 0)
 
 
-def test_with_keep_going_no_cpu_is_stopped_and_every_end_is_told(trial: Trial) -> None:
-    trial.store(TWO_ENDS, keep_going=True)
-    told = [trial.run(cpu) for cpu in (2, 3)]
+def test_with_keep_going_no_cpu_is_stopped_and_every_end_is_told(start_run: StartRunClient) -> None:
+    start_run.store(TWO_ENDS, keep_going=True)
+    told = [start_run.run(cpu) for cpu in (2, 3)]
     assert [(result["status"], result["acc"], result["verdict"]) for result in told] == [
         ("end", "6", "part2"),
         ("end", "6", "part2"),
     ]
-    assert trial.read(3)["ended"] == 2
+    assert start_run.read(3)["ended"] == 2
 
 
-def test_of_two_cpus_that_end_at_once_only_the_first_tells(trial: Trial, client: redis.Redis) -> None:
-    trial.store(TWO_ENDS)
-    stops = [StartRun(client, Keys(trial.start, cpu), 60) for cpu in (3, 2)]
+def test_of_two_cpus_that_end_at_once_only_the_first_tells(
+    start_run: StartRunClient, client: redis.Redis
+) -> None:
+    start_run.store(TWO_ENDS)
+    stops = [StartRun(client, Keys(start_run.start, cpu), 60) for cpu in (3, 2)]
     verdicts = [stop.stop(Status.END, candidate=True) for stop in stops]
     assert verdicts == ["part2", None]
 
 
-def test_the_last_cpu_to_stop_tells_that_none_ended(trial: Trial) -> None:
-    trial.store(ENDLESS)
-    assert [trial.run(cpu).get("verdict") for cpu in (3, 4, 2)] == [None, None, "none"]
+def test_the_last_cpu_to_stop_tells_that_none_ended(start_run: StartRunClient) -> None:
+    start_run.store(ENDLESS)
+    assert [start_run.run(cpu).get("verdict") for cpu in (3, 4, 2)] == [None, None, "none"]
 
 
-def test_invalid_cpus_and_the_unswapped_one_do_not_count_for_that(trial: Trial) -> None:
-    trial.store(ENDLESS)
-    assert [trial.run(cpu).get("verdict") for cpu in (1, 9, 0, 4, 3)] == [None, None, "part1", None, None]
-    assert trial.run(2)["verdict"] == "none"
-    assert trial.run(10).get("verdict") is None
-    assert trial.read(2)["stopped"] == 3
+def test_invalid_cpus_and_the_unswapped_one_do_not_count_for_that(start_run: StartRunClient) -> None:
+    start_run.store(ENDLESS)
+    assert [start_run.run(cpu).get("verdict") for cpu in (1, 9, 0, 4, 3)] == [None, None, "part1", None, None]
+    assert start_run.run(2)["verdict"] == "none"
+    assert start_run.run(10).get("verdict") is None
+    assert start_run.read(2)["stopped"] == 3
 
 
-def test_a_program_with_nothing_to_swap_is_told_by_the_first_invalid_cpu(trial: Trial) -> None:
-    assert trial.store("acc +1\nacc +2")["candidates"] == "0x0"
-    assert [trial.run(cpu).get("verdict") for cpu in (1, 2, 1)] == ["none", None, "none"]
+def test_a_program_with_nothing_to_swap_is_told_by_the_first_invalid_cpu(start_run: StartRunClient) -> None:
+    assert start_run.store("acc +1\nacc +2")["candidates"] == "0x0"
+    assert [start_run.run(cpu).get("verdict") for cpu in (1, 2, 1)] == ["none", None, "none"]
 
 
-def test_a_verdict_is_told_again_when_asked_again_whatever_has_happened_since(trial: Trial) -> None:
-    trial.store(ENDLESS)
-    last = [trial.run(cpu) for cpu in (3, 4, 2)]
-    assert [trial.execute(cpu, 1) for cpu in (3, 4, 2)] == last
-    assert trial.run(3) == last[0]
-    assert trial.read(2)["stopped"] == 3
+def test_a_verdict_is_told_again_when_asked_again_whatever_has_happened_since(
+    start_run: StartRunClient,
+) -> None:
+    start_run.store(ENDLESS)
+    last = [start_run.run(cpu) for cpu in (3, 4, 2)]
+    assert [start_run.execute(cpu, 1) for cpu in (3, 4, 2)] == last
+    assert start_run.run(3) == last[0]
+    assert start_run.read(2)["stopped"] == 3
 
 
-def test_seconds_run_from_the_store_to_the_stop(trial: Trial, client: redis.Redis) -> None:
-    trial.store()
-    trial.load(3)
-    running = [trial.read(3)["seconds"] for _ in range(2)]
+def test_seconds_run_from_the_store_to_the_stop(start_run: StartRunClient, client: redis.Redis) -> None:
+    start_run.store()
+    start_run.load(3)
+    running = [start_run.read(3)["seconds"] for _ in range(2)]
     assert 0 <= running[0] <= running[1] < 60
-    trial.run(3)
-    stopped = trial.read(3)["seconds"]
+    start_run.run(3)
+    stopped = start_run.read(3)["seconds"]
     client.ping()
-    assert running[1] <= stopped == trial.read(3)["seconds"]
+    assert running[1] <= stopped == start_run.read(3)["seconds"]
 
 
 def test_start_runs_do_not_touch_one_another(client: redis.Redis) -> None:
-    one, other = Trial(client), Trial(client)
+    one, other = StartRunClient(client), StartRunClient(client)
     one.store()
     other.store(ENDLESS)
     one.load(3)
@@ -134,11 +140,13 @@ def test_start_runs_do_not_touch_one_another(client: redis.Redis) -> None:
 
 
 @pytest.mark.parametrize("round_", range(5))
-def test_of_cpus_that_stop_at_once_exactly_one_is_the_last(trial: Trial, server: Server, round_: int) -> None:
-    trial.store("acc +1\n" + "jmp -1\n" * 8)
+def test_of_cpus_that_stop_at_once_exactly_one_is_the_last(
+    start_run: StartRunClient, server: Server, round_: int
+) -> None:
+    start_run.store("acc +1\n" + "jmp -1\n" * 8)
     cpus = range(2, 10)
     for cpu in cpus:
-        trial.load(cpu)
+        start_run.load(cpu)
     barrier = threading.Barrier(len(cpus))
     results: list[Result] = []
 
@@ -146,7 +154,7 @@ def test_of_cpus_that_stop_at_once_exactly_one_is_the_last(trial: Trial, server:
         with connect(server.url) as client:
             client.ping()
             barrier.wait(10)
-            results.append(Trial(client, trial.start).execute(cpu, 1, 100))
+            results.append(StartRunClient(client, start_run.start).execute(cpu, 1, 100))
 
     threads = [threading.Thread(target=pod, args=(cpu,)) for cpu in cpus]
     for thread in threads:

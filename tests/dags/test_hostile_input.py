@@ -17,7 +17,7 @@ from cpu import cli, source
 from dags import cpu, cpu_start
 from dags.pods import PodOperator
 from scripts.kube.environment import expand
-from tests.support import hostile
+from tests.support import untrusted
 
 RUN = SimpleNamespace(run_id="manual__1", run_after=datetime(2026, 11, 22, tzinfo=UTC))
 
@@ -40,7 +40,7 @@ def refuses(dag: Any, name: str, value: Any) -> bool:
     return False
 
 
-@given(hostile.program)
+@given(untrusted.program)
 def test_a_program_that_the_form_takes_arrives_in_its_pod_byte_for_byte(program: str) -> None:
     assume(not refuses(cpu_start.dag, "program", program))
     params: dict[str, Any] = {"bundled": "none", "program": program, "parts": "both", "cycles": 1}
@@ -51,7 +51,7 @@ def test_a_program_that_the_form_takes_arrives_in_its_pod_byte_for_byte(program:
     assert source.decode(options.encoded) == program
 
 
-@given(start=hostile.name)
+@given(start=untrusted.name)
 @pytest.mark.parametrize("task_id", ["load", "execute", "read"])
 def test_no_parameter_is_taken_for_a_template_or_a_variable(task_id: str, start: str) -> None:
     params = {"start": start, "cpu": 1, "cycle": 2, "cycles": 3}
@@ -59,14 +59,14 @@ def test_no_parameter_is_taken_for_a_template_or_a_variable(task_id: str, start:
     assert given_[given_.index("--start") + 1] == start
 
 
-@given(hostile.name)
+@given(untrusted.name)
 def test_a_start_run_s_name_is_a_dns_label_of_32_or_refused(name: str) -> None:
     fine = re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name) is not None and len(name) <= 32
     assert refuses(cpu.dag, "start", name) is not fine
 
 
 @pytest.mark.parametrize("dag", [cpu.dag, cpu_start.dag], ids=["cpu", "cpu_start"])
-@given(value=st.integers() | st.integers(-(10**400), 10**400) | hostile.number | st.floats() | st.none())
+@given(value=st.integers() | st.integers(-(10**400), 10**400) | untrusted.number | st.floats() | st.none())
 def test_a_number_that_is_none_or_out_of_bounds_is_refused(dag: Any, value: Any) -> None:
     most = {"cpu": 10_000, "cycle": 10**12, "cycles": 10_000}
     for name in most.keys() & dag.params.keys():

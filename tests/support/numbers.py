@@ -1,4 +1,4 @@
-"""Numbers beyond 64 bits: a program that comes to one, and what its readers make of it."""
+"""Numbers beyond 64 bits: a program that computes one, and a check that readers of results take it."""
 
 import json
 
@@ -9,9 +9,9 @@ BEYOND_64_BITS = "acc +9223372036854775807\n" * 3 + "jmp -3\n"
 
 
 def assert_exact_for_all_readers(line: str) -> None:
-    """Check that a JSON reader whose only numbers are floats, and msgpack, take the line without loss.
+    """Assert that JSON readers with floats only, such as JavaScript, and msgpack read the line without loss.
 
-    JavaScript is such a reader; Airflow's triggerer and workers speak msgpack.
+    Airflow's triggerer and workers use msgpack.
     """
     value = json.loads(line)
     assert json.loads(line, parse_int=float) == value

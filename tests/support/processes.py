@@ -1,4 +1,4 @@
-"""Processes that a test starts: they react to Ctrl-C, and none outlives its test."""
+"""Processes that a test starts: they react to Ctrl-C and do not outlive the test."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any
 def running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[Any]]:
     """Start a process, and kill it at the end of the block if it is still running.
 
-    Where the tests run in the background of a script or of a CI runner, SIGINT is ignored, and processes
-    inherit that. This one gets the default back, as if it were started in a terminal.
+    If the tests run in the background of a script or of a CI runner, SIGINT is ignored, and processes inherit
+    that. This one gets the default handler, as if it were started in a terminal.
     """
     with subprocess.Popen(command, preexec_fn=_default_sigint, **options) as process:
         try:
             yield process
         finally:
-            process.kill()  # does nothing to a process that was waited for
+            process.kill()  # does nothing if it has ended
 
 
 def _default_sigint() -> None:

@@ -1,4 +1,4 @@
-"""Programs for the end-to-end tests."""
+"""Random programs for the end-to-end tests."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tests.support.stack import reference
 
 
 def random_program(lines: int, seed: int) -> str:
+    """Return a program of that many lines, the same for the same seed."""
     random_ = random.Random(seed)
     return "".join(
         f"{random_.choice(['acc', 'jmp', 'nop'])} {random_.randint(-lines, lines):+d}\n" for _ in range(lines)
@@ -17,7 +18,7 @@ def random_program(lines: int, seed: int) -> str:
 
 
 def thirty_lines_with_faulting_swaps() -> str:
-    """The first random program that loops, that just one swap ends, and that some swaps make fault."""
+    """Return the first random program that loops, with one swap that ends it and some that make it fault."""
     for seed in range(100_000):
         text = random_program(30, seed)
         program = programs.parse(text)

@@ -1,4 +1,4 @@
-"""A real Redis for the session, empty before and after each test."""
+"""Fixtures of a real Redis: one server for the session, empty before and after each test."""
 
 from collections.abc import Iterator
 
@@ -6,8 +6,9 @@ import pytest
 import redis
 
 from cpu.redis_client import Client, connect
+from scripts.waiting import wait_until
 from tests.support import redis_server as servers
-from tests.support.trial import Trial
+from tests.support.start_run_client import StartRunClient
 
 
 @pytest.fixture(scope="session")
@@ -32,19 +33,19 @@ def client(session_client: redis.Redis) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def trial(client: redis.Redis) -> Trial:
-    return Trial(client)
+def start_run(client: redis.Redis) -> StartRunClient:
+    return StartRunClient(client)
 
 
 @pytest.fixture(scope="session")
 def redis_cluster_url() -> Iterator[str]:
-    """A Redis Cluster of one node, which has all slots."""
+    """The URL of a Redis Cluster of one node, which has all slots."""
     port, bus = servers.free_port(), servers.free_port()
     options = ["--cluster-enabled", "yes", "--cluster-port", str(bus), "--cluster-announce-ip", "127.0.0.1"]
     with servers.running(*options, port=port) as running:
         with redis.Redis.from_url(running.url, decode_responses=True) as node:
             node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-            servers.wait_until(lambda: node.cluster("info")["cluster_state"] == "ok", 30)
+            assert wait_until(lambda: node.cluster("info")["cluster_state"] == "ok", 30)
         yield running.url.replace("redis://", "redis+cluster://")
 
 

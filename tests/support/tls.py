@@ -1,4 +1,4 @@
-"""TLS in front of a Redis: real handshakes, with a certificate that is its own authority."""
+"""TLS in front of a Redis server, with a self-signed certificate."""
 
 import asyncio
 import ssl
@@ -16,17 +16,17 @@ from cryptography.x509.oid import NameOID
 
 @asynccontextmanager
 async def relay(address: str, port: int, folder: Path) -> AsyncIterator[tuple[int, str]]:
-    """Listens with TLS at the address, on a port of its own, and passes on to that Redis port there.
+    """Listen with TLS at the address, and relay to a Redis port there.
 
-    Gives that port, and the certificate to trust, as PEM text.
+    Yields the port that it listens on, and the certificate to trust, as PEM text.
     """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         redis = await asyncio.open_connection(address, port)
-        await asyncio.gather(pass_on(reader, redis[1]), pass_on(redis[0], writer))
+        await asyncio.gather(_copy(reader, redis[1]), _copy(redis[0], writer))
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    certificate = certificate_for(address, folder)
+    certificate = _certificate_for(address, folder)
     context.load_cert_chain(certificate)
     server = await asyncio.start_server(serve, address, 0, ssl=context)
     async with server:
@@ -34,16 +34,16 @@ async def relay(address: str, port: int, folder: Path) -> AsyncIterator[tuple[in
         yield server.sockets[0].getsockname()[1], pem
 
 
-async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """All that comes, to its end."""
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Copy data from one to the other until there is no more."""
     while data := await reader.read(65_536):
         writer.write(data)
     writer.close()
     await writer.wait_closed()
 
 
-def certificate_for(address: str, folder: Path) -> Path:
-    """A file with a new certificate for the address, and its private key."""
+def _certificate_for(address: str, folder: Path) -> Path:
+    """Return a file with a new certificate for the address, and its private key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)])
     now = datetime.now(UTC)

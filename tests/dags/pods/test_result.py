@@ -30,7 +30,7 @@ from dags import pods
 from dags.pods.printable import printable
 from dags.pods.result import MAX_LEVELS
 from dags.pods.status import result_of
-from tests.support import hostile
+from tests.support import untrusted
 
 DEEP = '{"a":' + "[" * 900 + "]" * 900 + "}"
 REFUSED = [
@@ -116,11 +116,11 @@ leaves = (
     | st.integers()
     | st.integers(-(2**65), 2**65)
     | st.floats()
-    | hostile.text
+    | untrusted.text
     | st.sampled_from([10**30, 2.0**64, 1e300])
 )
 meant_by_airflow = st.sampled_from(["__classname__", "__version__", "__data__", "__type", "__var", "__id__"])
-keys = hostile.text | meant_by_airflow | st.sampled_from("ab")
+keys = untrusted.text | meant_by_airflow | st.sampled_from("ab")
 values = st.recursive(
     leaves, lambda one: st.lists(one, max_size=3) | st.dictionaries(keys, one, max_size=3), max_leaves=12
 )
@@ -138,7 +138,7 @@ def _nest(value: Any, levels: int) -> Any:
     return value
 
 
-@given(texts | hostile.text | st.text(alphabet='{}[]":,\\u0dN1e-+.ainty_'))
+@given(texts | untrusted.text | st.text(alphabet='{}[]":,\\u0dN1e-+.ainty_'))
 def test_any_text_is_either_refused_in_one_sentence_or_a_result_that_airflow_keeps_unchanged(
     left: str,
 ) -> None:
@@ -156,7 +156,7 @@ def test_any_text_is_either_refused_in_one_sentence_or_a_result_that_airflow_kee
         assert resumed(result) == result
 
 
-@given(hostile.text | st.text(min_size=1000, max_size=5000), st.sampled_from([1, 2]))
+@given(untrusted.text | st.text(min_size=1000, max_size=5000), st.sampled_from([1, 2]))
 def test_airflow_keeps_the_error_of_any_failed_pod_unchanged(said: str, code: int) -> None:
     with pytest.raises((pods.PodFailed, pods.PodRefused)) as raised:
         result_of(pod(said, code))

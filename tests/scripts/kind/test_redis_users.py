@@ -17,7 +17,7 @@ from scripts.kind.redis_users import USERS, acl_file
 from scripts.local.settings import REPOSITORY
 from scripts.snapshot import newest_start, read_listing, take_snapshot
 from tests.support import redis_server as servers
-from tests.support.trial import Trial
+from tests.support.start_run_client import StartRunClient
 
 PASSWORDS = {"cpu": "of-the-pods", "wall": "of-the-wall"}
 OF_THE_CONNECTION = {"auth"}
@@ -41,10 +41,10 @@ def admin(url: str) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def cpu(url: str) -> Iterator[Trial]:
+def cpu(url: str) -> Iterator[StartRunClient]:
     """The pods' commands, as the user cpu."""
     with connect(f"redis://cpu:{PASSWORDS['cpu']}@{url}") as client:
-        yield Trial(client)
+        yield StartRunClient(client)
 
 
 @pytest.fixture
@@ -70,25 +70,25 @@ def used(admin: redis.Redis) -> set[str]:
     return found - OF_THE_CONNECTION - {"info", "config|resetstat", "client|setinfo", "hello"}
 
 
-def whole_job(trial: Trial) -> None:
-    trial.store()
+def whole_job(start_run: StartRunClient) -> None:
+    start_run.store()
     for number in (0, 1, 3, 5, 8):
-        trial.run(number)
-    assert trial.read(0)["acc"] == "5"
-    assert trial.read(8)["acc"] == "8"
-    trial.survey()
-    trial.load(1, once=True)
-    cancelled = Trial(trial.client)
+        start_run.run(number)
+    assert start_run.read(0)["acc"] == "5"
+    assert start_run.read(8)["acc"] == "8"
+    start_run.survey()
+    start_run.load(1, once=True)
+    cancelled = StartRunClient(start_run.client)
     cancelled.store("jmp +0\nnop -1\n", keep_going=True)
     cancelled.cancel()
     assert cancelled.run(0)["status"] == "stopped"
-    hopeless = Trial(trial.client)
+    hopeless = StartRunClient(start_run.client)
     hopeless.store("acc +1\njmp -1\njmp -2\n")
     assert [hopeless.run(number)["status"] for number in (2, 3)] == ["loop", "loop"]
 
 
 def test_the_user_cpu_can_do_the_whole_job_and_needs_each_of_its_rights(
-    cpu: Trial, admin: redis.Redis
+    cpu: StartRunClient, admin: redis.Redis
 ) -> None:
     used(admin)
     whole_job(cpu)
@@ -96,7 +96,7 @@ def test_the_user_cpu_can_do_the_whole_job_and_needs_each_of_its_rights(
 
 
 def test_the_user_wall_can_serve_wall_and_report_and_needs_each_of_its_rights(
-    cpu: Trial, wall: redis.Redis, admin: redis.Redis
+    cpu: StartRunClient, wall: redis.Redis, admin: redis.Redis
 ) -> None:
     whole_job(cpu)
     used(admin)
@@ -108,7 +108,7 @@ def test_the_user_wall_can_serve_wall_and_report_and_needs_each_of_its_rights(
     assert used(admin) == allowed("wall")
 
 
-def test_the_user_cpu_can_use_only_keys_of_cpus(cpu: Trial, admin: redis.Redis) -> None:
+def test_the_user_cpu_can_use_only_keys_of_cpus(cpu: StartRunClient, admin: redis.Redis) -> None:
     admin.set("celery", "not yours")
     for command in ("HGETALL celery", "DEL celery", "EXPIRE celery 1", "HSET celery a b"):
         with pytest.raises(redis.exceptions.NoPermissionError):
@@ -117,13 +117,13 @@ def test_the_user_cpu_can_use_only_keys_of_cpus(cpu: Trial, admin: redis.Redis) 
 
 
 @pytest.mark.parametrize("command", ["FLUSHALL", "KEYS *", "CONFIG GET requirepass", "ACL LIST", "EVAL 1 0"])
-def test_neither_user_can_run_another_command(command: str, cpu: Trial, wall: redis.Redis) -> None:
+def test_neither_user_can_run_another_command(command: str, cpu: StartRunClient, wall: redis.Redis) -> None:
     for client in (cpu.client, wall):
         with pytest.raises(redis.exceptions.NoPermissionError):
             run(client, *command.split())
 
 
-def test_the_user_wall_cannot_write(cpu: Trial, wall: redis.Redis) -> None:
+def test_the_user_wall_cannot_write(cpu: StartRunClient, wall: redis.Redis) -> None:
     cpu.store()
     for command in (["DEL"], ["HSET", "a", "b"], ["EXPIRE", "1"]):
         with pytest.raises(redis.exceptions.NoPermissionError):
@@ -147,7 +147,7 @@ def test_the_redis_of_make_kind_starts_with_its_users_and_never_evicts(tmp_path:
             settings = client.config_get("maxmemory-policy", "appendfsync")
             assert settings == {"maxmemory-policy": "noeviction", "appendfsync": "always"}
         with connect(f"redis://cpu:{PASSWORDS['cpu']}@127.0.0.1:{port}") as client:
-            Trial(client).store()
+            StartRunClient(client).store()
 
 
 def test_the_client_works_with_the_older_redis_library_of_airflow_s_image(

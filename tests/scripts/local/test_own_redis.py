@@ -16,7 +16,7 @@ from scripts.local.errors import StackError
 from scripts.local.settings import Settings
 from scripts.local.startup import Ascent
 from tests.support import redis_server as servers
-from tests.support.trial import Trial
+from tests.support.start_run_client import StartRunClient
 
 
 @pytest.fixture
@@ -73,9 +73,9 @@ def test_the_demo_tells_the_remedy_instead_of_waiting_for_a_redis_that_refuses_i
 def test_the_demo_watches_a_redis_cluster_too(redis_cluster_url: str, run: StartRun) -> None:
     with connect(redis_cluster_url) as client:
         client.flushall()
-        trial = Trial(client, "s")
-        trial.store()
-        trial.run(8)
+        start_run = StartRunClient(client, "s")
+        start_run.store()
+        start_run.run(8)
     assert look(run, redis_cluster_url).states == {"end": 1, "waiting": 1}
 
 
@@ -83,8 +83,8 @@ def test_the_demo_shows_what_redis_refuses_and_waits_until_it_answers(
     port: int, run: StartRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with redis.Redis(port=port) as admin:
-        Trial(admin, "s").store()
-        Trial(admin, "s").run(8)
+        StartRunClient(admin, "s").store()
+        StartRunClient(admin, "s").run(8)
         admin.config_set("requirepass", "s3cret")
 
         def put_right() -> str:

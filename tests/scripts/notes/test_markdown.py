@@ -9,14 +9,14 @@ from markdown_it import MarkdownIt
 
 from scripts.notes.markdown import LONGEST, LONGEST_TEXT, literal
 from scripts.text import visible
-from tests.support import hostile
+from tests.support import untrusted
 
 MARKDOWN = [
     *("![x](http://127.0.0.1/pixel)", "[a](http://127.0.0.1/)", "<img src=http://127.0.0.1/>", "**bold**"),
     *("`", "``", "```", " `", "` ", " ", "  ", "\\", "\\`", "&amp;", "www.example.org", "a@example.org"),
     *("\n", "\n\n", "\r\n\r\n", "\r", "\x0b", "\u2028", "# ", "- ", "> ", "    ", "| a |\n|---|", "[^1]: a"),
 ]
-texts = st.lists(st.sampled_from(MARKDOWN) | hostile.text, max_size=12).map("".join)
+texts = st.lists(st.sampled_from(MARKDOWN) | untrusted.text, max_size=12).map("".join)
 
 
 def shown(note: str) -> list[str]:

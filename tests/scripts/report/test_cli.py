@@ -25,7 +25,7 @@ from scripts.report.picture import png_or_none
 from scripts.snapshot import newest_start
 from tests.support import redis_server as servers
 from tests.support.processes import running
-from tests.support.trial import Trial
+from tests.support.start_run_client import StartRunClient
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -40,23 +40,23 @@ def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def finished(trial: Trial) -> Trial:
-    trial.store()
+def finished(start_run: StartRunClient) -> StartRunClient:
+    start_run.store()
     for cpu in (0, 8, 1, 3, 5):
-        trial.run(cpu)
-    return trial
+        start_run.run(cpu)
+    return start_run
 
 
-def store_at(trial: Trial, time: float) -> None:
-    trial.store()
-    trial.client.hset(Keys(trial.start).facts, "stored", f"{time:.6f}")
+def store_at(start_run: StartRunClient, time: float) -> None:
+    start_run.store()
+    start_run.client.hset(Keys(start_run.start).facts, "stored", f"{time:.6f}")
 
 
 # ------------------------------------------------------------------ the command
 
 
 def test_report_writes_svg_and_png_into_the_folder_and_prints_their_names(
-    finished: Trial, server: servers.Server, capsys: pytest.CaptureFixture[str]
+    finished: StartRunClient, server: servers.Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([finished.start, "--redis-url", server.url]) == 0
     printed = capsys.readouterr().out.splitlines()
@@ -66,7 +66,7 @@ def test_report_writes_svg_and_png_into_the_folder_and_prints_their_names(
 
 
 def test_output_names_the_files_to_write(
-    finished: Trial, server: servers.Server, capsys: pytest.CaptureFixture[str]
+    finished: StartRunClient, server: servers.Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wanted = ["there/one.png", "two.svg"]
     outputs = [f"--output={file}" for file in wanted]
@@ -77,7 +77,7 @@ def test_output_names_the_files_to_write(
 
 
 def test_json_prints_the_snapshot_and_writes_no_file(
-    finished: Trial, server: servers.Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished: StartRunClient, server: servers.Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--json", "--redis-url", server.url]) == 0
     printed = json.loads(capsys.readouterr().out)
@@ -97,17 +97,17 @@ def test_json_prints_the_snapshot_and_writes_no_file(
 def test_the_default_is_the_start_run_that_was_stored_last(
     client: redis.Redis, server: servers.Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trials = [Trial(client) for _ in range(3)]
-    for trial, when in zip(trials, (5.5, 20.25, 9.75), strict=True):
-        store_at(trial, when)
-        trial.load(8)
+    trials = [StartRunClient(client) for _ in range(3)]
+    for start_run, when in zip(trials, (5.5, 20.25, 9.75), strict=True):
+        store_at(start_run, when)
+        start_run.load(8)
     assert main(["--json", "--redis-url", server.url]) == 0
     assert json.loads(capsys.readouterr().out)["start"] == trials[1].start
 
 
 def test_the_newest_start_run_is_found_in_a_redis_cluster(redis_cluster: Client) -> None:
     assert newest_start(redis_cluster) is None
-    old, new = Trial(redis_cluster), Trial(redis_cluster)
+    old, new = StartRunClient(redis_cluster), StartRunClient(redis_cluster)
     store_at(old, 5)
     store_at(new, 6)
     assert newest_start(redis_cluster) == new.start
@@ -122,7 +122,7 @@ def test_the_redis_of_the_stack_is_found_by_the_folder_of_the_stack(
     password = passwords(state).redis
     with servers.running("--requirepass", password, port=port):
         with connect(f"redis://:{password}@127.0.0.1:{port}") as client:
-            Trial(client, "here").store()
+            StartRunClient(client, "here").store()
         assert main(["--json", "--state", str(state)]) == 0
         monkeypatch.setenv("STACK_DIR", str(state))
         assert main(["--json"]) == 0
@@ -136,7 +136,7 @@ def test_the_redis_of_the_stack_is_found_by_the_folder_of_the_stack(
 
 
 def test_a_variable_names_another_redis(
-    finished: Trial,
+    finished: StartRunClient,
     server: servers.Server,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -170,7 +170,7 @@ def test_without_a_start_run_the_error_says_why(
 
 
 def test_a_file_that_cannot_be_written_is_named(
-    finished: Trial, server: servers.Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished: StartRunClient, server: servers.Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
     assert main(["--redis-url", server.url, "--output", "file/one.svg"]) == 1
@@ -212,7 +212,9 @@ def command(*arguments: str) -> AbstractContextManager[subprocess.Popen[str]]:
     return running(line, cwd=REPOSITORY, stdout=pipe, stderr=pipe, text=True)
 
 
-def test_a_reader_that_closes_the_pipe_gets_no_error(finished: Trial, server: servers.Server) -> None:
+def test_a_reader_that_closes_the_pipe_gets_no_error(
+    finished: StartRunClient, server: servers.Server
+) -> None:
     with command("--json", "--redis-url", server.url) as process:
         assert process.stdout
         process.stdout.close()
@@ -248,7 +250,7 @@ def test_a_task_gets_the_picture_although_the_dag_file_cpu_is_on_its_path(tmp_pa
     port = servers.free_port()
     with servers.running(port=port) as reached:
         with connect(reached.url) as client:
-            Trial(client, "here").store()
+            StartRunClient(client, "here").store()
         own["AIRFLOW_CONN_REDIS_CPU"] = reached.url
         line = [sys.executable, "-c", TASK, "here"]
         done = subprocess.run(line, env={**os.environ, **own}, capture_output=True, timeout=100, check=False)
@@ -313,7 +315,7 @@ def test_a_task_logs_that_matplotlib_is_missing_and_has_no_picture(
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with servers.running(port=port) as reached:
         with connect(reached.url) as client:
-            Trial(client, "here").store()
+            StartRunClient(client, "here").store()
         monkeypatch.setenv("AIRFLOW_CONN_REDIS_CPU", reached.url)
         assert png_or_none("here") is None
     assert logged[0].endswith(

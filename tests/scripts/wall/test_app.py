@@ -20,7 +20,7 @@ from cpu.redis_client import connect
 from scripts.report.picture import render
 from scripts.snapshot import Snapshot
 from tests.support import redis_server as servers
-from tests.support.trial import Trial
+from tests.support.start_run_client import StartRunClient
 
 with warnings.catch_warnings(action="ignore"):  # Airflow imports what Starlette deprecates
     from scripts.wall import app as walls
@@ -32,7 +32,7 @@ REQUESTS = 60
 @pytest.fixture(scope="module")
 def server() -> Iterator[servers.Server]:
     with servers.running(port=servers.free_port()) as running, connect(running.url) as client:
-        Trial(client, "here").store()
+        StartRunClient(client, "here").store()
         yield running
 
 
@@ -149,7 +149,7 @@ async def test_a_start_run_with_a_lost_part_is_404_with_the_remedy(
 ) -> None:
     with connect(server.url) as client:
         client.delete(*client.keys("*lost*") or ["none"])
-        Trial(client, "lost").store()
+        StartRunClient(client, "lost").store()
         client.delete(Keys("lost").program)
     answer = await ask(visitor, path.replace("here", "lost"))
     assert answer.status_code == 404

@@ -1,4 +1,4 @@
-"""A start run to try things with: the pods' commands, called in this process."""
+"""A start run for tests: the commands of the pods, called in this process."""
 
 from dataclasses import dataclass, field
 from itertools import count
@@ -10,15 +10,15 @@ from cpu.result import Result
 from cpu.start_run import Settings
 from tests.support.solver import EXAMPLE
 
-_names = count(1)
+_numbers = count(1)
 
 
 @dataclass
-class Trial:
-    """One start run under a name of its own."""
+class StartRunClient:
+    """Runs commands on one start run, by default one with a new name."""
 
     client: Client
-    start: str = field(default_factory=lambda: f"trial-{next(_names)}")
+    start: str = field(default_factory=lambda: f"start-{next(_numbers)}")
     ttl: int = 60
 
     def store(
@@ -43,12 +43,12 @@ class Trial:
         return commands.survey(self.client, self.start, cpu, self.ttl)
 
     def run(self, cpu: int) -> Result:
-        """Load a CPU, and run it until it stops."""
+        """Load a CPU, execute cycles until it stops, and return its last result."""
         loaded = self.load(cpu)
         return self.execute(cpu, 1, 10**6) if loaded["status"] == "ok" else loaded
 
     def dump(self) -> dict[str, object]:
-        """Everything in Redis, times left out."""
+        """Return everything that Redis holds, without times."""
         contents: dict[str, object] = {}
         for key in sorted(self.client.scan_iter()):
             name = key.decode()
@@ -57,8 +57,8 @@ class Trial:
                 fields = {str(field): str(value) for field, value in self.client.hgetall(key).items()}
                 for time in (b"stored", b"loaded"):
                     fields.pop(str(time), None)
-                stops = name.endswith(":stops")
-                contents[name] = {f: v.partition(":")[0] if stops else v for f, v in fields.items()}
+                is_stops = name.endswith(":stops")
+                contents[name] = {f: v.partition(":")[0] if is_stops else v for f, v in fields.items()}
             else:
                 contents[name] = self.client.lrange(key, 0, -1) if kind == b"list" else self.client.get(key)
         return contents

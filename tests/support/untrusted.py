@@ -1,10 +1,9 @@
-"""What somebody who means no good may send: texts that look like programs, arguments and names."""
+"""Hypothesis strategies for untrusted input: texts that look like programs, arguments and names."""
 
 from __future__ import annotations
 
 from hypothesis import strategies as st
 
-# Each of these means something to a terminal, a shell, a template, Kubernetes, Slack or a browser.
 MARKUP = [
     *(
         "{{ 7 * 7 }}",
@@ -43,12 +42,13 @@ MARKUP = [
     ),
     *("\ud800", "\udcff", "\ufffd", "\u00a0", "é", "𝒳"),
 ]
+"""Each has a meaning for a terminal, a shell, a template, Kubernetes, Slack or a browser."""
 text: st.SearchStrategy[str] = st.text(st.characters(codec=None)) | st.sampled_from(MARKUP)
 
 digits = (
     st.integers(0, 2**65).map(str)
     | st.sampled_from(["9223372036854775807", "9223372036854775808", "0", "-0", "1_000", "1.0", "1e3", "0x1"])
-    | st.sampled_from(["٣", "１", "²", "𝟗"])  # digits to str.isdigit() or int(), every one
+    | st.sampled_from(["٣", "１", "²", "𝟗"])  # digits for str.isdigit() or int()
     | st.builds(lambda digit, times: digit * times, st.sampled_from("019"), st.integers(1, 6000))
 )
 number = st.builds(str.__add__, st.sampled_from(["+", "-", "", "−", "＋", "+-", "+ "]), digits)

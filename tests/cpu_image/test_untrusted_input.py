@@ -20,7 +20,7 @@ from cpu import cli, source
 from cpu.__main__ import MAX_ERROR_LENGTH, main, print_error
 from cpu.errors import CpuError, PermanentError, ProgramError
 from cpu.program import parse
-from tests.support import hostile
+from tests.support import untrusted
 
 CPU_IMAGE = Path(__file__).parents[2] / "cpu_image"
 POD_MEMORY = 256 * 2**20
@@ -48,7 +48,7 @@ def reading(text: str) -> list[tuple[int, str, int]] | int:
     return found
 
 
-@given(hostile.program)
+@given(untrusted.program)
 def test_a_program_is_read_as_its_lines_say_or_refused_by_the_line_that_is_wrong(text: str) -> None:
     expected = reading(text)
     try:
@@ -116,7 +116,7 @@ def test_sixteen_megabytes_are_refused_in_the_memory_that_a_pod_has(line: bytes,
     assert re.match(rb"cpu: line \d+: .+: expected one of ", done.stderr)
 
 
-@given(hostile.program)
+@given(untrusted.program)
 @example("\0\n")
 def test_a_program_in_a_pod_s_arguments_is_what_was_put_there(text: str) -> None:
     sent = text.encode(errors="replace")
@@ -130,7 +130,7 @@ def test_a_program_in_a_pod_s_arguments_is_what_was_put_there(text: str) -> None
 
 @given(
     st.lists(
-        hostile.text | st.binary(max_size=40).map(lambda data: base64.b64encode(data).decode()), min_size=1
+        untrusted.text | st.binary(max_size=40).map(lambda data: base64.b64encode(data).decode()), min_size=1
     )
 )
 def test_whatever_is_said_to_be_an_encoded_program_is_decoded_or_refused(chunks: list[str]) -> None:
@@ -138,7 +138,7 @@ def test_whatever_is_said_to_be_an_encoded_program_is_decoded_or_refused(chunks:
         source.decode(chunks)
 
 
-@given(start=hostile.name)
+@given(start=untrusted.name)
 def test_the_name_of_a_start_run_is_a_dns_label_of_32_or_refused(start: str) -> None:
     fine = (
         1 <= len(start) <= 32
@@ -155,7 +155,7 @@ def test_the_name_of_a_start_run_is_a_dns_label_of_32_or_refused(start: str) -> 
 
 @given(
     option=st.sampled_from(["--cpu", "--cycle", "--cycles"]),
-    value=hostile.number | hostile.digits | hostile.text,
+    value=untrusted.number | untrusted.digits | untrusted.text,
 )
 def test_a_number_is_decimal_digits_within_its_bounds_or_refused(option: str, value: str) -> None:
     bounds = {"--cpu": (0, 10_000), "--cycle": (1, 10**12), "--cycles": (1, 10**6)}[option]
@@ -177,8 +177,8 @@ flags = st.sampled_from(
     ["--once", "--keep-going", "--encoded", "--file", "s", "0", "1", "12", "-1", TOO_MANY]
 )
 # Nothing that exists is read, as a file named by chance may have no end, and nobody asks for help.
-no_path = hostile.text.filter(lambda word: word != "-" and "/" not in word)
-no_help = (words | flags | no_path | hostile.number).filter(
+no_path = untrusted.text.filter(lambda word: word != "-" and "/" not in word)
+no_help = (words | flags | no_path | untrusted.number).filter(
     lambda word: not word.startswith(("-h", "--help"))
 )
 
@@ -196,7 +196,7 @@ def test_whatever_the_arguments_are_they_are_answered_or_refused_in_one_line(giv
     assert len(complaint) <= MAX_ERROR_LENGTH + len("cpu: \n")
 
 
-@given(hostile.text)
+@given(untrusted.text)
 def test_a_complaint_is_one_line_whatever_it_quotes(text: str) -> None:
     errors = io.StringIO()
     with redirect_stderr(errors):

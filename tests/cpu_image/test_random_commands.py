@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cpu.__main__ import main
 from tests.support.redis_server import Server
-from tests.support.trial import Trial
+from tests.support.start_run_client import StartRunClient
 
 near = st.integers(0, 10)
 numbers = near | near | near | st.integers(-2, 10**13) | st.sampled_from([10_000, 10**6, 10**12, 10**30])
@@ -29,22 +29,22 @@ def test_whatever_is_asked_is_answered_or_refused_with_nothing_changed(
     server: Server, client: redis.Redis, tmp_path: Path, asked: list[tuple[str, int, int, int, bool]]
 ) -> None:
     client.flushall()
-    trial = Trial(client)
-    trial.store()
-    trial.load(8)
+    start_run = StartRunClient(client)
+    start_run.store()
+    start_run.load(8)
     for command, cpu, cycle, cycles, once in asked:
         own = {"exec": [f"--cycle={cycle}", f"--cycles={cycles}"], "load": ["--once"] * once, "read": []}
-        before, out, errors = trial.dump(), io.StringIO(), io.StringIO()
+        before, out, errors = start_run.dump(), io.StringIO(), io.StringIO()
         with pytest.MonkeyPatch.context() as environment, redirect_stdout(out), redirect_stderr(errors):
             environment.setenv("REDIS_URL", server.url)
             environment.setenv("RESULT_FILE", str(tmp_path / "result"))
-            code = main([command, f"--start={trial.start}", f"--cpu={cpu}", *own[command]])
+            code = main([command, f"--start={start_run.start}", f"--cpu={cpu}", *own[command]])
         if code == 0:
             result = json.loads((tmp_path / "result").read_text())
-            assert (result["start"], result["cpu"]) == (trial.start, cpu)
+            assert (result["start"], result["cpu"]) == (start_run.start, cpu)
             assert errors.getvalue() == f"{result['sentence']}\n"
             assert errors.getvalue().startswith(f"CPU {cpu}")
             assert json.loads(out.getvalue()) == result
         else:
             assert (code, out.getvalue(), errors.getvalue().count("\n")) == (2, "", 1)
-            assert trial.dump() == before
+            assert start_run.dump() == before
