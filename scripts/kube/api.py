@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import random
-import re
 import uuid
 from collections.abc import Awaitable, Callable
 
@@ -21,30 +18,33 @@ from scripts.kube.errors import (
     method_not_allowed,
     no_such_resource,
     not_found,
-    unreadable,
 )
 from scripts.kube.execs import serve_exec
-from scripts.kube.kinds import NAMESPACES, PODS, SECRETS, Kind
+from scripts.kube.kinds import NAMESPACES, PODS, Kind
 from scripts.kube.kubelet import Kubelet
 from scripts.kube.objects import Json, key_of, now
 from scripts.kube.podlogs import serve_log
-from scripts.kube.pods import new_pod
-from scripts.kube.requests import Target, answer, body_of, checked, flag, number, patch_of, target_of
-from scripts.kube.rules import metadata_causes, secret_causes
+from scripts.kube.requests import (
+    Target,
+    answer,
+    body_of,
+    checked,
+    delete_options_of,
+    flag,
+    json_of,
+    target_of,
+)
 from scripts.kube.store import Store
 from scripts.kube.tables import table, wants_table
 from scripts.kube.watches import Watches
 
 _Handler = Callable[[web.Request, Target], Awaitable[web.StreamResponse]]
 
-_DELETE_OPTIONS = "V1DeleteOptions"
 _OWN = {"uid", "creationTimestamp", "resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds"}
 _OWN |= {"generation", "selfLink", "managedFields"}
 """The parts of an object's metadata that only the server sets."""
 _FIXED = _OWN | {"name", "namespace", "generateName"}
 """The parts of an object's metadata that clients cannot change."""
-_SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
-"""The characters that end a generated name: no vowels, so that they form no words."""
 
 
 class Api:
@@ -112,24 +112,22 @@ class Api:
         return list(filter(_selection(request, target.kind), self._store.list(target.kind, target.namespace)))
 
     async def _create(self, request: web.Request, target: Target) -> web.Response:
-        thing = await self._read(request, target)
-        kind = target.kind
+        kind, thing = target.kind, await self._read(request, target)
         metadata = {name: value for name, value in thing["metadata"].items() if name not in _OWN}
+        name = metadata["name"]
         thing["metadata"] = metadata
-        if not metadata.get("name") and metadata.get("generateName"):
-            suffix = "".join(random.choices(_SUFFIX, k=5))  # noqa: S311 - a name, not a secret
-            metadata["name"] = metadata["generateName"] + suffix
         if kind.namespaced:
             self._check_namespace(kind, target.namespace, metadata)
-        thing = _new(kind, thing)
+        if kind is NAMESPACES:
+            thing = new_namespace(thing)
+        elif kind is PODS:
+            thing["status"] = {"phase": "Pending", "qosClass": "BestEffort"}
         if self._store.get(kind, key_of(thing)) is not None:
-            details = {"name": metadata["name"], "kind": kind.plural}
-            raise ApiError(
-                409, "AlreadyExists", f'{kind.plural} "{metadata["name"]}" already exists', details
-            )
+            details = {"name": name, "kind": kind.plural}
+            raise ApiError(409, "AlreadyExists", f'{kind.plural} "{name}" already exists', details)
         if _is_dry_run(request):
             stamp = {"uid": str(uuid.uuid4()), "creationTimestamp": now()}
-            return answer({**thing, "metadata": {**thing["metadata"], **stamp}}, 201)
+            return answer({**thing, "metadata": {**metadata, **stamp}}, 201)
         return answer(self._store.create(kind, thing), 201)
 
     def _check_namespace(self, kind: Kind, name: str, metadata: Json) -> None:
@@ -142,51 +140,44 @@ class Api:
             raise not_found("namespaces", name)
         if "deletionTimestamp" in namespace["metadata"]:
             why = f"unable to create new content in namespace {name} because it is being terminated"
-            raise forbidden(kind.plural, metadata.get("name", ""), why)
+            raise forbidden(kind.plural, metadata["name"], why)
 
     async def _replace(self, request: web.Request, target: Target) -> web.Response:
         old = self._find(target)
         return self._update(request, target, old, await self._read(request, target))
 
     async def _patch(self, request: web.Request, target: Target) -> web.Response:
-        patch = await patch_of(request)
+        patch = json_of(await request.read())
         old = self._find(target)
         patched = patches.apply(request.content_type, old, patch)
-        return self._update(request, target, old, checked(request, patched, target.kind.type))
+        return self._update(request, target, old, checked(request, patched, target.kind.name))
 
     def _update(self, request: web.Request, target: Target, old: Json, new: Json) -> web.Response:
-        kind = target.kind
-        metadata, before = new.get("metadata", {}), old["metadata"]
+        kind, metadata, before = target.kind, new["metadata"], old["metadata"]
         if metadata.get("resourceVersion") not in (None, "", before["resourceVersion"]):
-            why = (
-                "the object has been modified; please apply your changes to the latest version and try again"
-            )
+            why = "the object has been modified: apply your changes to the latest version and try again"
             raise conflict(kind.plural, target.name, why)
         fixed = {name: value for name, value in before.items() if name in _FIXED}
         changed = {name: value for name, value in metadata.items() if name not in _FIXED}
         new = {**new, "kind": kind.name, "apiVersion": "v1", "metadata": {**changed, **fixed}}
-        if causes := list(metadata_causes(new["metadata"])):
-            raise invalid(kind.name, target.name, causes)
-        if kind is SECRETS:
-            new = _new_secret(new)
         if "status" in old:
             new["status"] = old["status"]
-        if kind is PODS and new.get("spec") != old["spec"]:
+        if kind is PODS and new["spec"] != old["spec"]:
             message = "Forbidden: pod updates may not change the spec: delete the pod and create another"
             cause = {"reason": "FieldValueForbidden", "message": message, "field": "spec"}
             raise invalid(kind.name, target.name, [cause])
         return answer(new if _is_dry_run(request) else self._store.update(kind, new))
 
     async def _delete(self, request: web.Request, target: Target) -> web.Response:
-        options = await body_of(request, _DELETE_OPTIONS)
+        options = await delete_options_of(request)
         thing = self._find(target)
-        for name, wanted in (options.get("preconditions") or {}).items():
+        for name, wanted in options.get("preconditions", {}).items():
             if wanted not in ("", thing["metadata"][name]):
                 why = f"the {name} in the precondition ({wanted}) is not the object's"
                 raise conflict(target.kind.name, target.name, why)
-        if _is_dry_run(request, options):
+        if "All" in options["dryRun"]:
             return answer(thing)
-        left = delete(self._store, target.kind, thing, _grace(request, options))
+        left = delete(self._store, target.kind, thing, options["gracePeriodSeconds"])
         if target.kind in (PODS, NAMESPACES):
             return answer(left)
         details = {"name": target.name, "kind": target.kind.plural, "uid": thing["metadata"]["uid"]}
@@ -194,10 +185,11 @@ class Api:
         return answer({**head, "status": "Success", "details": details})
 
     async def _delete_collection(self, request: web.Request, target: Target) -> web.Response:
-        options = await body_of(request, _DELETE_OPTIONS)
+        options = await delete_options_of(request)
         found = self._select(request, target)
-        if not _is_dry_run(request, options):
-            found = [delete(self._store, target.kind, thing, _grace(request, options)) for thing in found]
+        if "All" not in options["dryRun"]:
+            grace = options["gracePeriodSeconds"]
+            found = [delete(self._store, target.kind, thing, grace) for thing in found]
         return self._list_of(request, target, found)
 
     def _find(self, target: Target) -> Json:
@@ -207,55 +199,21 @@ class Api:
         return thing
 
     async def _read(self, request: web.Request, target: Target) -> Json:
-        """Return the object in the body, with metadata, and of the kind that the path names."""
-        thing = await body_of(request, target.kind.type)
+        """Return the object in the body, of the kind and name that the path says."""
+        thing = await body_of(request, target.kind.name)
         kind, version = thing.get("kind") or target.kind.name, thing.get("apiVersion") or "v1"
         if (kind, version) != (target.kind.name, "v1"):
             raise bad_request(f'{kind} in version "{version}" cannot be handled as a {target.kind.name}')
-        thing.setdefault("metadata", {})
-        if target.name and thing["metadata"].get("name") != target.name:
+        if target.name and thing["metadata"]["name"] != target.name:
             raise bad_request(f"the name of the object does not match the name on the URL ({target.name})")
         return thing
 
 
 def _selection(request: web.Request, kind: Kind) -> selectors.Predicate:
-    return selectors.parse(
-        kind, request.query.get("labelSelector", ""), request.query.get("fieldSelector", "")
-    )
+    labels, fields = (request.query.get(f"{what}Selector", "") for what in ("label", "field"))
+    return selectors.parse(kind, labels, fields)
 
 
-def _is_dry_run(request: web.Request, options: Json | None = None) -> bool:
+def _is_dry_run(request: web.Request) -> bool:
     """Return whether the request only asks what would happen."""
-    return "All" in (request.query.get("dryRun"), *((options or {}).get("dryRun") or []))
-
-
-def _grace(request: web.Request, options: Json) -> int | None:
-    asked: int | None = options.get("gracePeriodSeconds")
-    return number(request, "gracePeriodSeconds") if asked is None else asked
-
-
-def _new(kind: Kind, thing: Json) -> Json:
-    """Return the object as it is kept when it is new; raise ApiError (422) if it breaks a rule."""
-    if kind is PODS:
-        return new_pod(thing)
-    if causes := list(metadata_causes(thing["metadata"])):
-        raise invalid(kind.name, thing["metadata"].get("name", ""), causes)
-    return _new_secret(thing) if kind is SECRETS else new_namespace(thing)
-
-
-def _new_secret(secret: Json) -> Json:
-    data: dict[str, str] = {}
-    for name, value in (secret.get("data") or {}).items():
-        try:
-            # Line breaks are allowed, as the program base64 writes them.
-            content = base64.b64decode(re.sub(r"[\r\n]", "", value), validate=True)
-        except ValueError:
-            raise unreadable(SECRETS.name, f"data.{name}: expected base64") from None
-        data[name] = base64.b64encode(content).decode()
-    for name, text in (secret.get("stringData") or {}).items():
-        data[name] = base64.b64encode(text.encode()).decode()
-    kept = {name: value for name, value in secret.items() if name != "stringData"}
-    secret = {"type": "Opaque", **kept, "data": data}
-    if causes := list(secret_causes(secret)):
-        raise invalid(SECRETS.name, secret["metadata"].get("name", ""), causes)
-    return secret
+    return request.query.get("dryRun") == "All"

@@ -8,34 +8,25 @@ from scripts.kube.kinds import KINDS, NODE, PODS, Kind
 from scripts.kube.objects import Json
 
 VERSION = "v1.30.0-local-processes"
+ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
 def documents() -> dict[str, Json]:
     """Return the fixed answers by path."""
-    resources = [*map(_resource, KINDS.values()), *map(_subresource, ("exec", "log"))]
+    resources = [_resource(kind) for kind in KINDS.values()]
+    resources += [
+        _subresource("log", "Pod", ["get"]),
+        _subresource("exec", "PodExecOptions", ["create", "get"]),
+    ]
+    unknown = dict.fromkeys(("gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler"), "")
+    release = {"major": "1", "minor": "30", "gitVersion": VERSION}
     return {
-        "/version": version(),
+        "/version": {**release, **unknown, "platform": f"{platform.system().lower()}/{ARCHITECTURE}"},
         "/api": {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []},
         "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": []},
         "/api/v1": {"kind": "APIResourceList", "groupVersion": "v1", "resources": resources},
         "/openapi/v3": {"paths": {"api/v1": {"serverRelativeURL": "/openapi/v3/api/v1"}}},
         "/openapi/v3/api/v1": _openapi(),
-    }
-
-
-def version() -> Json:
-    """Return the answer of /version, which says that this is a stand-in."""
-    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    return {
-        "major": "1",
-        "minor": "30",
-        "gitVersion": VERSION,
-        "gitCommit": "",
-        "gitTreeState": "",
-        "buildDate": "1970-01-01T00:00:00Z",
-        "goVersion": "none: a stand-in that runs containers as local processes",
-        "compiler": "none",
-        "platform": f"{platform.system().lower()}/{machine}",
     }
 
 
@@ -66,7 +57,5 @@ def _resource(kind: Kind) -> Json:
     }
 
 
-def _subresource(name: str) -> Json:
-    kind = "Pod" if name == "log" else f"Pod{name.title()}Options"
-    verbs = ["get"] if name == "log" else ["create", "get"]
+def _subresource(name: str, kind: str, verbs: list[str]) -> Json:
     return {"name": f"pods/{name}", "singularName": "", "namespaced": True, "kind": kind, "verbs": verbs}

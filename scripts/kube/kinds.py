@@ -24,11 +24,6 @@ class Kind:
     kept: bool = True
     """Whether its objects outlive the endpoint's process."""
 
-    @property
-    def type(self) -> str:
-        """The name of the Kubernetes client's model."""
-        return "CoreV1Event" if self.name == "Event" else f"V1{self.name}"
-
 
 PODS = Kind(
     "pods", "Pod", "po", _ALL, ("spec.nodeName", "spec.restartPolicy", "status.phase", "status.podIP")

@@ -1,27 +1,15 @@
-"""A pod's object: checked and completed when it is new, and its status while it runs."""
+"""A pod's status, from the states of its containers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from scripts.kube.container import Container
-from scripts.kube.errors import invalid
-from scripts.kube.kinds import PODS
 from scripts.kube.objects import Json, now
-from scripts.kube.rules import pod_causes
 
 FINAL = ("Succeeded", "Failed")
 """The phases of a pod that has ended."""
 ADDRESS = "127.0.0.1"
-
-
-def new_pod(pod: Json) -> Json:
-    """Return a new pod with its defaults; raise ApiError (422) for one that breaks a rule."""
-    pod = {"spec": {}, **pod}
-    if causes := [*pod_causes(pod), *_unsupported(pod["spec"])]:
-        raise invalid(PODS.name, pod["metadata"].get("name", ""), causes)
-    spec = _defaulted(pod["spec"])
-    return {**pod, "spec": spec, "status": {"phase": "Pending", "qosClass": _quality(spec)}}
 
 
 def status_of(pod: Json, inits: Sequence[Container], mains: Sequence[Container], verdict: Json) -> Json:
@@ -52,59 +40,6 @@ def abandoned(pod: Json, message: str) -> Json:
         if group in status:
             status[group] = [_lost(container, message) for container in status[group]]
     return status
-
-
-def _unsupported(spec: Json) -> Iterator[Json]:
-    """Yield what this endpoint cannot do and must not ignore."""
-    for group in ("initContainers", "containers"):
-        for number, container in enumerate(spec.get(group) or []):
-            if container.get("stdin"):
-                message = "Forbidden: this endpoint connects no stdin to containers: use kubectl exec -i"
-                field = f"spec.{group}[{number}].stdin"
-                yield {"reason": "FieldValueForbidden", "message": message, "field": field}
-
-
-def _defaulted(spec: Json) -> Json:
-    account = spec.get("serviceAccountName") or "default"
-    filled = {
-        "restartPolicy": "Always",
-        "terminationGracePeriodSeconds": 30,
-        "dnsPolicy": "ClusterFirst",
-        **spec,
-        "serviceAccountName": account,
-        "serviceAccount": account,
-    }
-    for group in ("initContainers", "containers"):
-        if filled.get(group):
-            filled[group] = [_defaulted_container(container) for container in filled[group]]
-    if volumes := filled.get("volumes"):
-        filled["volumes"] = [each if len(each) > 1 else {**each, "emptyDir": {}} for each in volumes]
-    return filled
-
-
-def _defaulted_container(container: Json) -> Json:
-    image = container["image"].rsplit("/", 1)[-1]
-    is_latest = ":" not in image or image.endswith(":latest")
-    return {
-        "resources": {},
-        "terminationMessagePath": "/dev/termination-log",
-        "terminationMessagePolicy": "File",
-        "imagePullPolicy": "Always" if is_latest else "IfNotPresent",
-        **container,
-    }
-
-
-def _quality(spec: Json) -> str:
-    """Return the quality of service class, which follows from the containers' resources."""
-    demands = [container["resources"] for container in spec["containers"]]
-    if not any(demand.get("requests") or demand.get("limits") for demand in demands):
-        return "BestEffort"
-    fixed = all(
-        {"cpu", "memory"} <= set(demand.get("limits") or {})
-        and (demand.get("requests") or demand["limits"]) == demand["limits"]
-        for demand in demands
-    )
-    return "Guaranteed" if fixed else "Burstable"
 
 
 def _lost(container: Json, message: str) -> Json:

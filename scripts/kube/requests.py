@@ -8,10 +8,11 @@ from typing import Any
 
 from aiohttp import web
 
-from scripts.kube import protobufs, schema
-from scripts.kube.errors import bad_request, no_such_resource, unreadable, unsupported_media_type
+from scripts.kube import protobufs
+from scripts.kube.errors import bad_request, no_such_resource, unsupported_media_type
 from scripts.kube.kinds import KINDS, Kind
 from scripts.kube.objects import Json, Key, encode
+from scripts.kube.validation import validated
 
 _JSON = "application/json"
 
@@ -64,41 +65,34 @@ def number(request: web.Request, name: str) -> int | None:
     return value
 
 
-async def body_of(request: web.Request, type_: str) -> Json:
-    """Return the object in the body, of that type, {} if there is none; raise ApiError (400, 415)."""
+async def body_of(request: web.Request, kind: str) -> Json:
+    """Return the object of that kind in the body; raise ApiError (400, 415, 422)."""
     data = await request.read()
-    if not data.strip():
-        return {}
-    kind = type_.removeprefix("V1")
     if request.content_type == protobufs.MEDIA_TYPE and kind in protobufs.KINDS:
         try:
-            return checked(request, protobufs.decode(data, kind), type_)
+            thing: Any = protobufs.decode(data, kind)
         except ValueError:  # its text may quote a Secret
             raise bad_request("the object provided is unrecognized: it is damaged protobuf") from None
-    if request.content_type not in (_JSON, "application/octet-stream"):
+    elif request.content_type in (_JSON, "application/octet-stream"):
+        thing = json_of(data)
+    else:
         raise unsupported_media_type((_JSON,))
-    return checked(request, _parse(data), type_)
+    return checked(request, thing, kind)
 
 
-async def patch_of(request: web.Request) -> Any:
-    """Return the patch in the body; raise ApiError (400)."""
-    return _parse(await request.read())
+async def delete_options_of(request: web.Request) -> Json:
+    """Return the options of a deletion, from its body and its parameters; raise ApiError (400, 415)."""
+    given = await body_of(request, "DeleteOptions") if (await request.read()).strip() else {}
+    asked = {
+        "dryRun": request.query.getall("dryRun", []),
+        "gracePeriodSeconds": number(request, "gracePeriodSeconds"),
+    }
+    return {**asked, **given}
 
 
-def checked(request: web.Request, thing: Any, type_: str) -> Json:
-    """Return the object with the fields of its type; raise ApiError (400) for a value of a wrong type.
-
-    Fields that the type does not have are left out, or refused if the request has `fieldValidation=Strict`.
-    """
-    kind, unknown = type_.removeprefix("V1"), list[str]()
-    try:
-        known: Json = schema.decode(thing, type_, "", unknown)
-    except schema.TypeMismatch as problem:
-        raise unreadable(kind, str(problem)) from None
-    if unknown and request.query.get("fieldValidation") == "Strict":
-        fields = ", ".join(f'unknown field "{path}"' for path in unknown)
-        raise unreadable(kind, f"strict decoding error: {fields}")
-    return known
+def checked(request: web.Request, thing: Any, kind: str) -> Json:
+    """Return the object with its defaults, as strict as the request asks; raise ApiError (400, 422)."""
+    return validated(kind, thing, strict=request.query.get("fieldValidation") == "Strict")
 
 
 def answer(thing: Json, code: int = 200) -> web.Response:
@@ -106,8 +100,8 @@ def answer(thing: Json, code: int = 200) -> web.Response:
     return web.Response(body=encode(thing), status=code, content_type=_JSON)
 
 
-def _parse(data: bytes) -> Any:
-    """Return the JSON value; the refusal of anything else names the place and quotes nothing."""
+def json_of(data: bytes) -> Any:
+    """Return the JSON value; raise ApiError (400), which names the place and quotes nothing."""
     try:
         thing = json.loads(data.decode())
         encode(thing)

@@ -100,22 +100,20 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> None:
 
 def _application(api: Api, token: str) -> web.Application:
     application = web.Application(middlewares=[_errors, _authenticated(token)], client_max_size=_BODY_BYTES)
+    documents = discovery.documents()
+
+    async def discover(request: web.Request) -> web.StreamResponse:
+        if document := documents.get(request.path.rstrip("/")):
+            return answer(document)
+        raise no_such_resource()
+
+    async def report_health(_request: web.Request) -> web.StreamResponse:
+        return web.Response(text="ok")
+
     application.router.add_route("*", "/api/v1/{path:.+}", api.handle)
-    application.router.add_get("/{probe:healthz|livez|readyz}", _healthy)
-    for path, document in discovery.documents().items():
-        application.router.add_get(path + "{slash:/?}", _document(document))
+    application.router.add_get("/{probe:healthz|livez|readyz}", report_health)
+    application.router.add_get("/{path:.*}", discover)
     return application
-
-
-def _document(document: Json) -> Handler:
-    async def handler(_request: web.Request) -> web.StreamResponse:
-        return answer(document)
-
-    return handler
-
-
-async def _healthy(_request: web.Request) -> web.StreamResponse:
-    return web.Response(text="ok")
 
 
 def _authenticated(token: str) -> Middleware:
@@ -162,19 +160,15 @@ def _node() -> Json:
     """Return the only node."""
     ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "runs local processes"}
     info = dict.fromkeys(("machineID", "systemUUID", "bootID", "kernelVersion", "osImage"), "this machine")
-    versions = {
-        "containerRuntimeVersion": "local-processes://1",
-        **dict.fromkeys(("kubeletVersion", "kubeProxyVersion"), discovery.VERSION),
-        "operatingSystem": sys.platform,
-        "architecture": discovery.version()["platform"].split("/")[1],
-    }
+    info |= dict.fromkeys(("kubeletVersion", "kubeProxyVersion"), discovery.VERSION)
+    info |= {"operatingSystem": sys.platform, "architecture": discovery.ARCHITECTURE}
     return {
         "metadata": {"name": NODE, "labels": {"kubernetes.io/hostname": NODE}},
         "spec": {},
         "status": {
             "conditions": [{**ready, "lastHeartbeatTime": now(), "lastTransitionTime": now()}],
             "addresses": [{"type": "InternalIP", "address": ADDRESS}, {"type": "Hostname", "address": NODE}],
-            "nodeInfo": {**info, **versions},
+            "nodeInfo": {**info, "containerRuntimeVersion": "local-processes://1"},
         },
     }
 

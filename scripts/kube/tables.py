@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from aiohttp import web
 
 from scripts.kube.kinds import Kind
-from scripts.kube.objects import Json
+from scripts.kube.objects import Json, dig
 
 
 def wants_table(request: web.Request) -> bool:
@@ -19,114 +18,103 @@ def wants_table(request: web.Request) -> bool:
 
 def table(kind: Kind, things: Sequence[Json], version: str, *, headed: bool = True) -> Json:
     """Return the objects as rows, with the columns' names if `headed`."""
-    columns, cells = _TABLES[kind.plural]
+    columns = _COLUMNS[kind.plural]
+    rows = [[_cell(thing, content) for content in columns.values()] for thing in things]
     return {
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
         "metadata": {"resourceVersion": version},
         "columnDefinitions": [_definition(name) for name in columns] if headed else None,
-        "rows": [{"cells": cells(thing), "object": thing} for thing in things],
+        "rows": [{"cells": cells, "object": thing} for cells, thing in zip(rows, things, strict=True)],
     }
 
 
 def _definition(name: str) -> Json:
-    """Describe a column; one whose name begins with + is shown with `-o wide` only."""
-    type_ = "integer" if name in ("Restarts", "Data") else "string"
-    format_ = "name" if name == "Name" else ""
-    title, priority = name.lstrip("+"), int(name.startswith("+"))
-    return {"name": title, "type": type_, "format": format_, "description": title, "priority": priority}
+    title, format_ = name.lstrip("+"), "name" if name == "Name" else ""
+    priority = int(name.startswith("+"))
+    return {"name": title, "type": "string", "format": format_, "description": title, "priority": priority}
 
 
-def _age(timestamp: str | None) -> str:
+def _cell(thing: Json, content: str | Callable[[Json], object]) -> str:
+    value = dig(thing, content) if isinstance(content, str) else content(thing)
+    return "<none>" if value is None else str(value)
+
+
+def _age(timestamp: str) -> str:
     """Return the time since then in its largest unit of which there are at least two: 100s, 5m, 7h, 12d."""
-    if not timestamp:
-        return "<unknown>"
     seconds = max(0, int((datetime.now(UTC) - datetime.fromisoformat(timestamp)).total_seconds()))
-    units = {"d": 86_400, "h": 3_600, "m": 60}
-    return next(
-        (f"{seconds // size}{unit}" for unit, size in units.items() if seconds >= 2 * size), f"{seconds}s"
-    )
+    unit, size = next(item for item in _UNITS.items() if seconds >= 2 * item[1] or item[1] == 1)
+    return f"{seconds // size}{unit}"
 
 
 def _created(thing: Json) -> str:
-    return _age(thing["metadata"].get("creationTimestamp"))
+    return _age(thing["metadata"]["creationTimestamp"])
 
 
-def _pod(pod: Json) -> list[Any]:
-    spec, status = pod["spec"], pod["status"]
-    containers = status.get("containerStatuses", [])
-    return [
-        pod["metadata"]["name"],
-        f"{sum(container['ready'] for container in containers)}/{len(spec['containers'])}",
-        _pod_reason(pod),
-        sum(container["restartCount"] for container in containers),
-        _created(pod),
-        status.get("podIP", "<none>"),
-        spec.get("nodeName", "<none>"),
-    ]
+def _containers(pod: Json) -> list[Json]:
+    return pod["status"].get("containerStatuses") or []
 
 
-def _pod_reason(pod: Json) -> str:
-    """Return the STATUS column: the most specific reason, chosen as the API server does."""
-    status = pod["status"]
+def _ready(pod: Json) -> str:
+    return f"{sum(one['ready'] for one in _containers(pod))}/{len(pod['spec']['containers'])}"
+
+
+def _restarts(pod: Json) -> int:
+    return sum(one["restartCount"] for one in _containers(pod))
+
+
+def _status(pod: Json) -> str:
+    """Return the most specific reason, chosen as the API server does."""
     if "deletionTimestamp" in pod["metadata"]:
         return "Terminating"
-    inits = status.get("initContainerStatuses", [])
+    inits = pod["status"].get("initContainerStatuses", [])
     for number, container in enumerate(inits):
-        if container["state"].get("terminated", {}).get("exitCode") != 0:
-            reason = _state_reason(container["state"])
+        if dig(container, "state.terminated.exitCode") != 0:
+            reason = _reason(container)
             return f"Init:{number}/{len(inits)}" if reason in ("", "PodInitializing") else f"Init:{reason}"
-    if status.get("reason"):
-        return str(status["reason"])
-    reasons = [_state_reason(container["state"]) for container in status.get("containerStatuses", [])]
-    reason = next(filter(None, reasons), "")
-    running = any(container["ready"] for container in status.get("containerStatuses", []))
-    if reason == "Completed" and running:
-        return "Running"
-    return reason or str(status["phase"])
+    reasons = [pod["status"].get("reason", ""), *map(_reason, _containers(pod)), pod["status"]["phase"]]
+    reason = next(filter(None, reasons))
+    running = any(one["ready"] for one in _containers(pod))
+    return "Running" if reason == "Completed" and running else str(reason)
 
 
-def _state_reason(state: Json) -> str:
-    if "terminated" in state:
-        return str(state["terminated"].get("reason") or f"ExitCode:{state['terminated']['exitCode']}")
-    return str(state.get("waiting", {}).get("reason", ""))
+def _reason(container: Json) -> str:
+    state = next(iter(container["state"].values()))
+    return str(state.get("reason", ""))
 
 
-def _event(event: Json) -> list[Any]:
-    about = event["involvedObject"]
-    return [
-        _age(event["lastTimestamp"]),
-        event["type"],
-        event["reason"],
-        f"{about['kind'].lower()}/{about['name']}",
-        event["message"],
-        about.get("fieldPath", ""),
-        ", ".join(event["source"].values()),
-        event["metadata"]["name"],
-    ]
-
-
-def _namespace(namespace: Json) -> list[Any]:
-    return [namespace["metadata"]["name"], namespace["status"]["phase"], _created(namespace)]
-
-
-def _secret(secret: Json) -> list[Any]:
-    return [secret["metadata"]["name"], secret["type"], len(secret["data"]), _created(secret)]
-
-
-def _node(node: Json) -> list[Any]:
-    version = node["status"]["nodeInfo"]["kubeletVersion"]
-    return [node["metadata"]["name"], "Ready", "<none>", _created(node), version]
-
-
-_TABLES: dict[str, tuple[tuple[str, ...], Callable[[Json], list[Any]]]] = {
-    "pods": (("Name", "Ready", "Status", "Restarts", "Age", "+IP", "+Node"), _pod),
-    "events": (
-        ("Last Seen", "Type", "Reason", "Object", "Message", "+Subobject", "+Source", "+Name"),
-        _event,
-    ),
-    "namespaces": (("Name", "Status", "Age"), _namespace),
-    "secrets": (("Name", "Type", "Data", "Age"), _secret),
-    "nodes": (("Name", "Status", "Roles", "Age", "Version"), _node),
+_UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_COLUMNS: dict[str, dict[str, str | Callable[[Json], object]]] = {
+    "pods": {
+        "Name": "metadata.name",
+        "Ready": _ready,
+        "Status": _status,
+        "Restarts": _restarts,
+        "Age": _created,
+        "+IP": "status.podIP",
+        "+Node": "spec.nodeName",
+    },
+    "events": {
+        "Last Seen": lambda event: _age(event["lastTimestamp"]),
+        "Type": "type",
+        "Reason": "reason",
+        "Object": lambda event: f"pod/{event['involvedObject']['name']}",
+        "Message": "message",
+        "+Source": "source.component",
+        "+Name": "metadata.name",
+    },
+    "namespaces": {"Name": "metadata.name", "Status": "status.phase", "Age": _created},
+    "secrets": {
+        "Name": "metadata.name",
+        "Type": "type",
+        "Data": lambda secret: len(secret["data"]),
+        "Age": _created,
+    },
+    "nodes": {
+        "Name": "metadata.name",
+        "Status": lambda _node: "Ready",
+        "Age": _created,
+        "Version": "status.nodeInfo.kubeletVersion",
+    },
 }
-"""Each resource's columns, and the cells of a row."""
+"""Each resource's columns with the path or the function of their cells; + marks those of `-o wide` only."""

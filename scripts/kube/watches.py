@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 
 from aiohttp import web
 
@@ -42,37 +41,33 @@ class Watches:
         queue: asyncio.Queue[Change | None] = asyncio.Queue()
         self._queues.add(queue)
         self._store.subscribe(target.kind, queue.put_nowait)
+        # No await between the subscription and this: no change is missed or sent twice.
+        first = self._first(target, start)
         try:
-            # No await between the subscription and this: no change is missed or sent twice.
-            first = self._first(target, start, lines)
             await response.prepare(request)
-            await response.write(first)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds or _DEFAULT_SECONDS):
-                    await _follow(queue, response, lines)
-            if flag(request, "allowWatchBookmarks"):
-                await response.write(lines.bookmark(self._store.version))
-            await response.write_eof()
-        except ApiError as expired:  # a watch tells that as an event
-            await response.prepare(request)
-            await response.write(encode({"type": "ERROR", "object": expired.body}) + b"\n")
-        except ConnectionResetError:
+            if first is None:
+                expired = ApiError(
+                    410, "Expired", f"too old resource version: {start} ({self._store.oldest})"
+                )
+                await response.write(encode({"type": "ERROR", "object": expired.body}) + b"\n")
+                return response
+            await response.write(lines.of(first))
+            async with asyncio.timeout(seconds or _DEFAULT_SECONDS):
+                await _follow(queue, response, lines)
+        except (TimeoutError, ConnectionResetError):
             pass
         finally:
             self._store.unsubscribe(target.kind, queue.put_nowait)
             self._queues.discard(queue)
         return response
 
-    def _first(self, target: Target, start: int, lines: _Lines) -> bytes:
-        """Return the first lines: the changes after version `start`, or every object for 0."""
+    def _first(self, target: Target, start: int) -> list[Change] | None:
+        """Return the changes after a version, None if some are forgotten; for 0 every object as added."""
         if start == 0:
             present = self._store.list(target.kind, target.namespace)
-            changes = [Change(self._store.version, "ADDED", target.kind, None, thing) for thing in present]
-            return b"".join(map(lines.line, changes))
+            return [Change(self._store.version, "ADDED", target.kind, None, thing) for thing in present]
         past = self._store.since(start)
-        if past is None:
-            raise ApiError(410, "Expired", f"too old resource version: {start} ({self._store.oldest})")
-        return b"".join(lines.line(change) for change in past if change.kind is target.kind)
+        return None if past is None else [change for change in past if change.kind is target.kind]
 
 
 class _Lines:
@@ -84,21 +79,18 @@ class _Lines:
         self._table = wants_table(request)
         self._headed = False
 
-    def line(self, change: Change) -> bytes:
-        """Return the event as a line, empty if the watch does not select the object."""
-        if self._target.namespace and change.new["metadata"]["namespace"] != self._target.namespace:
-            return b""
-        type_ = self._type(change)
-        return b'{"type":"%s","object":%s}\n' % (type_.encode(), self._object(change)) if type_ else b""
-
-    def bookmark(self, version: int) -> bytes:
-        """Return an event that only says how far the watch has come."""
-        metadata = {"resourceVersion": str(version), "creationTimestamp": None}
-        thing = {"kind": self._target.kind.name, "apiVersion": "v1", "metadata": metadata}
-        return encode({"type": "BOOKMARK", "object": thing}) + b"\n"
+    def of(self, changes: list[Change]) -> bytes:
+        """Return the changes as lines, without those of objects that the watch does not select."""
+        return b"".join(
+            b'{"type":"%s","object":%s}\n' % (type_.encode(), self._object(change))
+            for change in changes
+            if (type_ := self._type(change))
+        )
 
     def _type(self, change: Change) -> str:
         """Return what the change is to a watch that sees only what its selectors match, "" for nothing."""
+        if self._target.namespace not in ("", change.new["metadata"].get("namespace")):
+            return ""
         before = change.old is not None and self._matches(change.old)
         after = change.type != "DELETED" and self._matches(change.new)
         if before:
@@ -115,11 +107,11 @@ class _Lines:
 
 async def _follow(queue: asyncio.Queue[Change | None], response: web.StreamResponse, lines: _Lines) -> None:
     """Send changes until None comes; those that have queued up go out in one piece."""
-    while True:
-        changes = [await queue.get()]
-        while not queue.empty():
-            changes.append(queue.get_nowait())
-        if data := b"".join(lines.line(change) for change in changes if change is not None):
+    while change := await queue.get():
+        changes = [change]
+        while not queue.empty() and (change := queue.get_nowait()):
+            changes.append(change)
+        if data := lines.of(changes):
             await response.write(data)
-        if None in changes:
+        if change is None:
             return
