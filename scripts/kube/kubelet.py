@@ -15,7 +15,7 @@ from scripts.kube.objects import Json, Key, key_of
 from scripts.kube.pods import FINAL, abandoned, status_of
 from scripts.kube.store import Change
 
-_STOPPED = "The endpoint stopped while this pod was there: its processes ended with it"
+_STOPPED = "The endpoint stopped while this pod was running, and its processes ended with it"
 _DEADLINE = "Pod was active on the node longer than the specified deadline"
 
 

@@ -1,4 +1,4 @@
-"""What becomes of a pod: phases, conditions, results, restarts, ends."""
+"""A pod's life: phases, conditions, termination messages, restarts and deletion."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.support.cluster import Cluster, ended, runs, state, terminated, waits
 
 
-def test_a_pod_is_pending_then_runs_then_succeeds(cluster: Cluster) -> None:
+def test_a_pod_is_pending_then_running_then_succeeded(cluster: Cluster) -> None:
     created = cluster.create_pod("sleep 2")
     history = cluster.history(created, ended)
     phases = [pod.status.phase for pod in (created, *history)]
@@ -26,46 +26,46 @@ def test_a_pod_is_pending_then_runs_then_succeeds(cluster: Cluster) -> None:
     assert history[-1].status.start_time
 
 
-def test_a_failed_pod_tells_its_exit_code(cluster: Cluster) -> None:
+def test_a_failed_pod_has_its_exit_code_in_its_status(cluster: Cluster) -> None:
     pod = cluster.finished("exit 3")
     assert pod.status.phase == "Failed"
     assert (terminated(pod).exit_code, terminated(pod).reason) == (3, "Error")
 
 
-def test_a_program_that_is_not_there_is_a_start_error(cluster: Cluster) -> None:
+def test_a_missing_program_is_a_start_error(cluster: Cluster) -> None:
     pod = cluster.finished(container={"command": ["no-such-program"]})
     assert pod.status.phase == "Failed"
     assert (terminated(pod).exit_code, terminated(pod).reason) == (128, "StartError")
     assert "executable file not found" in terminated(pod).message
 
 
-def test_the_result_left_in_the_termination_log_is_the_message(cluster: Cluster) -> None:
+def test_the_termination_log_becomes_the_termination_message(cluster: Cluster) -> None:
     pod = cluster.finished('printf \'{"status":"ok"}\' > /dev/termination-log')
     assert terminated(pod).message == '{"status":"ok"}'
 
 
-def test_a_container_may_name_another_file_for_its_message(cluster: Cluster) -> None:
+def test_the_termination_message_is_read_from_the_path_that_the_container_names(cluster: Cluster) -> None:
     path = "/result"
     extra = {"terminationMessagePath": path, "env": [{"name": "RESULT_FILE", "value": path}]}
     pod = cluster.finished('printf done > "$RESULT_FILE"', container=extra)
     assert terminated(pod).message == "done"
 
 
-def test_a_message_is_at_most_4096_bytes(cluster: Cluster) -> None:
+def test_a_termination_message_is_the_last_4096_bytes_of_its_file(cluster: Cluster) -> None:
     pod = cluster.finished(
         "i=0; while [ $i -lt 600 ]; do printf 0123456789; i=$((i+1)); done > /dev/termination-log"
     )
     assert terminated(pod).message == ("0123456789" * 600)[-4096:]
 
 
-def test_the_end_of_the_log_stands_in_for_a_missing_message_after_an_error(cluster: Cluster) -> None:
+def test_the_end_of_the_log_is_the_message_of_a_failed_container_that_wrote_none(cluster: Cluster) -> None:
     policy = {"terminationMessagePolicy": "FallbackToLogsOnError"}
     failed = cluster.finished("echo one >&2; echo two >&2; exit 4", container=policy)
     assert terminated(failed).message == "one\ntwo\n"
     assert terminated(cluster.finished("echo one", container=policy)).message is None
 
 
-def test_the_environment_comes_from_values_secrets_and_the_pod_itself(cluster: Cluster) -> None:
+def test_environment_variables_come_from_values_secrets_and_fields_of_the_pod(cluster: Cluster) -> None:
     secret = cluster.secret(url="redis://here", USER_NAME="nobody")
     env = [
         {"name": "PLAIN", "value": "a b"},
@@ -104,7 +104,7 @@ def test_a_container_waits_for_its_secret(cluster: Cluster) -> None:
 @pytest.mark.parametrize(
     ("image", "reason"), [("no-such-image:1", "ErrImagePull"), ("Not An Image", "InvalidImageName")]
 )
-def test_a_pod_whose_image_cannot_be_had_stays_pending(cluster: Cluster, image: str, reason: str) -> None:
+def test_a_pod_whose_image_cannot_be_pulled_stays_pending(cluster: Cluster, image: str, reason: str) -> None:
     name = cluster.create(container={"image": image})
     pod = cluster.until(name, waits(reason))
     assert pod.status.phase == "Pending"
@@ -132,7 +132,7 @@ def test_containers_share_a_volume_and_init_containers_run_first_in_order(cluste
     assert cluster.log(pod.metadata.name, container="reader") == "first\nsecond\n"
 
 
-def test_containers_statuses_are_sorted_by_name_and_those_of_init_containers_are_not(
+def test_container_statuses_are_sorted_by_name_and_init_container_statuses_are_not(
     cluster: Cluster,
 ) -> None:
     inits = [cluster.container("true", name) for name in ("two", "one")]
@@ -142,7 +142,7 @@ def test_containers_statuses_are_sorted_by_name_and_those_of_init_containers_are
     assert [one.name for one in pod.status.init_container_statuses] == ["two", "one"]
 
 
-def test_a_failed_init_container_fails_the_pod_before_it_starts(cluster: Cluster) -> None:
+def test_a_failed_init_container_fails_the_pod_and_no_other_container_starts(cluster: Cluster) -> None:
     pod = cluster.finished(initContainers=[cluster.container("exit 5", "first")])
     assert pod.status.phase == "Failed"
     assert pod.status.init_container_statuses[0].state.terminated.exit_code == 5
@@ -159,7 +159,7 @@ def test_a_secret_volume_holds_its_keys_as_files(cluster: Cluster) -> None:
     assert cluster.log(pod.metadata.name) == "redis://here"
 
 
-def test_a_failed_container_is_restarted_where_the_policy_says_so(cluster: Cluster) -> None:
+def test_a_failed_container_is_restarted_under_restart_policy_on_failure(cluster: Cluster) -> None:
     created = cluster.create_pod(
         "test -f /kept/seen || { touch /kept/seen; exit 1; }",
         restartPolicy="OnFailure",
@@ -175,7 +175,7 @@ def test_a_failed_container_is_restarted_where_the_policy_says_so(cluster: Clust
     assert {end.exit_code for end in ends if end} == {0, 1}
 
 
-def test_a_container_that_fails_again_and_again_is_held_back(cluster: Cluster) -> None:
+def test_a_container_that_keeps_failing_is_restarted_with_a_back_off(cluster: Cluster) -> None:
     name = cluster.create("exit 1", restartPolicy="Always")
     pod = cluster.until(name, waits("CrashLoopBackOff"))
     assert pod.status.phase == "Running"
@@ -184,12 +184,12 @@ def test_a_container_that_fails_again_and_again_is_held_back(cluster: Cluster) -
     cluster.until_gone(name)
 
 
-def test_a_pod_past_its_deadline_fails(cluster: Cluster) -> None:
+def test_a_pod_that_exceeds_its_active_deadline_fails(cluster: Cluster) -> None:
     pod = cluster.finished("sleep 60", activeDeadlineSeconds=2)
     assert (pod.status.phase, pod.status.reason) == ("Failed", "DeadlineExceeded")
 
 
-def test_a_deleted_pod_is_asked_to_end_and_gone_after(cluster: Cluster) -> None:
+def test_a_deleted_pod_gets_a_signal_and_is_gone_once_it_has_ended(cluster: Cluster) -> None:
     name = cluster.running("trap 'echo asked; exit 7' TERM; echo ready; while true; do sleep 0.1; done")
     cluster.until_said(name)
     answer = cluster.api.delete_namespaced_pod(name, cluster.namespace, grace_period_seconds=20)
@@ -199,7 +199,7 @@ def test_a_deleted_pod_is_asked_to_end_and_gone_after(cluster: Cluster) -> None:
     cluster.until_gone(name)
 
 
-def test_a_pod_that_does_not_listen_is_killed_after_its_grace_period(cluster: Cluster) -> None:
+def test_a_pod_that_ignores_the_signal_is_killed_after_its_grace_period(cluster: Cluster) -> None:
     name = cluster.running("trap '' TERM; echo deaf; while true; do sleep 0.1; done")
     cluster.until_said(name)
     answer = cluster.api.delete_namespaced_pod(name, cluster.namespace, grace_period_seconds=1)
@@ -207,14 +207,14 @@ def test_a_pod_that_does_not_listen_is_killed_after_its_grace_period(cluster: Cl
     cluster.until_gone(name)
 
 
-def test_events_tell_a_pods_story(cluster: Cluster) -> None:
+def test_events_record_how_a_pod_was_started(cluster: Cluster) -> None:
     pod = cluster.finished()
     about = f"involvedObject.name={pod.metadata.name},involvedObject.uid={pod.metadata.uid}"
 
-    def story(selector: str) -> list[Any]:
+    def events(selector: str) -> list[Any]:
         return list(cluster.api.list_namespaced_event(cluster.namespace, field_selector=selector).items)
 
-    assert [event.reason for event in story(about)] == ["Scheduled", "Pulled", "Created", "Started"]
-    started = story(f"{about},reason=Started")[0]
+    assert [event.reason for event in events(about)] == ["Scheduled", "Pulled", "Created", "Started"]
+    started = events(f"{about},reason=Started")[0]
     assert started.involved_object.field_path == "spec.containers{main}"
     assert (started.type, started.source.component) == ("Normal", "kubelet")

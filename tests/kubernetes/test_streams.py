@@ -1,4 +1,4 @@
-"""What streams: watches, logs and exec, through the official client."""
+"""Watches, logs and exec, through the official client."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from tests.support.cluster import PATIENCE, Cluster, ended, terminated
 
 
 def changes(cluster: Cluster, **options: Any) -> Any:
-    """A watch over the session's pods that ends by itself."""
+    """Return a watch of the session's pods with a timeout."""
     stream = kubernetes.watch.Watch().stream
     options = {"timeout_seconds": PATIENCE, **options}
     return contextlib.closing(stream(cluster.api.list_namespaced_pod, cluster.namespace, **options))
 
 
-def test_a_watch_begins_with_the_present_and_goes_on_to_deletion(cluster: Cluster) -> None:
+def test_a_watch_starts_with_the_existing_objects_and_reports_changes_until_deletion(
+    cluster: Cluster,
+) -> None:
     name = cluster.finished().metadata.name
     with changes(cluster, field_selector=f"metadata.name={name}") as stream:
         assert next(stream)["type"] == "ADDED"
@@ -34,7 +36,7 @@ def test_a_watch_begins_with_the_present_and_goes_on_to_deletion(cluster: Cluste
         assert any(change["type"] == "DELETED" for change in stream)
 
 
-def test_a_watch_from_a_version_replays_what_came_after_it(cluster: Cluster) -> None:
+def test_a_watch_from_a_resource_version_replays_the_changes_after_it(cluster: Cluster) -> None:
     version = cluster.api.list_namespaced_pod(cluster.namespace).metadata.resource_version
     name = cluster.finished().metadata.name
     with changes(cluster, resource_version=version, label_selector=f"name={name}") as stream:
@@ -49,7 +51,7 @@ def test_a_watch_from_a_version_replays_what_came_after_it(cluster: Cluster) -> 
     assert versions[0] > int(version)
 
 
-def test_a_watch_sees_an_object_leave_and_enter_its_selection(cluster: Cluster) -> None:
+def test_a_watch_reports_objects_that_leave_or_enter_its_selector(cluster: Cluster) -> None:
     name = cluster.finished(labels={"seen": "leaving"}).metadata.name
     with changes(cluster, label_selector="seen=leaving") as stream:
         assert next(stream)["type"] == "ADDED"
@@ -75,7 +77,7 @@ def test_a_log_is_followed_line_by_line_to_its_end(cluster: Cluster) -> None:
     assert cluster.until(name, ended).status.phase == "Succeeded"
 
 
-def test_a_log_is_read_in_part(cluster: Cluster) -> None:
+def test_a_log_can_be_read_in_part_by_lines_bytes_and_age(cluster: Cluster) -> None:
     name = cluster.finished("echo one; echo two; printf three").metadata.name
     assert cluster.log(name) == "one\ntwo\nthree"
     assert cluster.log(name, tail_lines=2) == "two\nthree"
@@ -86,7 +88,7 @@ def test_a_log_is_read_in_part(cluster: Cluster) -> None:
     assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z \w+$", line) for line in stamped)
 
 
-def test_a_log_that_cannot_be_is_refused_with_the_reason(cluster: Cluster) -> None:
+def test_a_log_that_does_not_exist_is_refused_with_the_reason(cluster: Cluster) -> None:
     name = cluster.finished().metadata.name
     two = [cluster.container("true", "a"), cluster.container("true", "b")]
     pair = cluster.finished(containers=two).metadata.name
@@ -100,7 +102,7 @@ def test_a_log_that_cannot_be_is_refused_with_the_reason(cluster: Cluster) -> No
         assert error.value.status == 400
 
 
-def test_exec_keeps_the_streams_apart_and_tells_the_exit_code(cluster: Cluster) -> None:
+def test_exec_keeps_stdout_and_stderr_apart_and_reports_the_exit_code(cluster: Cluster) -> None:
     name = cluster.running("sleep 60")
     result = cluster.exec(name, "sh", "-c", "echo out; echo err >&2; exit 3")
     assert (result.stdout, result.stderr) == ("out\n", "err\n")
@@ -112,21 +114,21 @@ def test_exec_keeps_the_streams_apart_and_tells_the_exit_code(cluster: Cluster) 
     cluster.api.delete_namespaced_pod(name, cluster.namespace, grace_period_seconds=0)
 
 
-def test_exec_feeds_stdin(cluster: Cluster) -> None:
+def test_exec_passes_stdin_to_the_command(cluster: Cluster) -> None:
     name = cluster.running("sleep 60")
     result = cluster.exec(name, "sh", "-c", "read word; echo got $word; exit 4", stdin="hello\n")
     assert (result.stdout, result.code) == ("got hello\n", 4)
     cluster.api.delete_namespaced_pod(name, cluster.namespace, grace_period_seconds=0)
 
 
-def test_exec_sees_the_containers_volumes_and_ends_with_the_container(cluster: Cluster) -> None:
+def test_exec_sees_the_container_s_volumes_and_can_end_its_main_process(cluster: Cluster) -> None:
     name = cluster.running(
         "echo kept > /data/file; trap 'exit 0' INT; while true; do sleep 0.1; done",
         container={"volumeMounts": [{"name": "data", "mountPath": "/data"}]},
         volumes=[{"name": "data", "emptyDir": {}}],
     )
     assert cluster.exec(name, "cat", "/data/file").stdout == "kept\n"
-    # How Airflow's pod operator ends its sidecar: everything called sh that there is, and so itself.
+    # How Airflow's pod operator ends its sidecar: every process called sh, itself included.
     find = 'for f in /proc/[0-9]*/comm; do [ -O $f ] && read c < $f && [ "$c" = sh ]'
     script = f"{find} && p=${{f%/comm}} && kill -2 ${{p##*/}}; done"
     cluster.exec(name, "sh", stdin=f"{script}\n")
@@ -149,10 +151,10 @@ def test_kubectl_cp_copies_from_and_to_a_volume(cluster: Cluster, tmp_path: Path
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_finished_container_takes_no_exec(cluster: Cluster) -> None:
+def test_exec_into_a_finished_container_is_refused(cluster: Cluster) -> None:
     name = cluster.finished().metadata.name
     connect = cluster.api.connect_get_namespaced_pod_exec
-    # The client finds no text in the refused handshake and stumbles over that, hence its own error here.
+    # The client expects a text in the refused handshake; without one it raises AttributeError.
     with pytest.raises((ApiException, AttributeError)):
         kubernetes.stream.stream(connect, name, cluster.namespace, command=["true"], stdout=True)
     gc.collect()  # the client leaves the refused connection to the garbage collector, which warns

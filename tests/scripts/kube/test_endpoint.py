@@ -1,4 +1,4 @@
-"""What holds for the stand-in only: who may speak to it, what its containers get, what it leaves behind."""
+"""What holds for the local endpoint only: access, its containers' surroundings, its end and restart."""
 
 from __future__ import annotations
 
@@ -55,18 +55,18 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Images' folders whose program tells what it got: one that is started, one that is forked."""
-    folders = {name: tmp_path_factory.mktemp("image") for name in ("teller", "preloaded-teller")}
+    """Return the folders of images whose program prints what it got: one is started, one is forked."""
+    folders = {name: tmp_path_factory.mktemp("image") for name in ("probe", "preloaded-probe")}
     for folder in folders.values():
-        (folder / "teller").mkdir()
-        (folder / "teller" / "__main__.py").write_text(_PROGRAM)
-    (folders["preloaded-teller"] / "teller" / "preload.py").touch()
+        (folder / "probe").mkdir()
+        (folder / "probe" / "__main__.py").write_text(_PROGRAM)
+    (folders["preloaded-probe"] / "probe" / "preload.py").touch()
     return folders
 
 
 @contextlib.contextmanager
-def speaking(to: Endpoint) -> Iterator[Cluster]:
-    """The default namespace of an endpoint."""
+def connected(to: Endpoint) -> Iterator[Cluster]:
+    """Yield the default namespace of an endpoint."""
     cluster = Cluster.connect(to.kubeconfig, "default", "alpine")
     try:
         yield cluster
@@ -76,7 +76,7 @@ def speaking(to: Endpoint) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory, images: dict[str, Path]) -> Iterator[Endpoint]:
-    """An endpoint for this file's tests, with an image and a variable that must not be seen."""
+    """An endpoint for this file's tests, with the images and a variable that no container must get."""
     state = tmp_path_factory.mktemp("own endpoint")  # a space in its name, on purpose
     options = [option for name, folder in images.items() for option in ("--image", f"{name}={folder}")]
     with endpoint(state, *options, LEAKED="secret") as running:
@@ -86,12 +86,12 @@ def own(tmp_path_factory: pytest.TempPathFactory, images: dict[str, Path]) -> It
 @pytest.fixture(scope="module")
 def local(own: Endpoint) -> Iterator[Cluster]:
     """That endpoint's default namespace."""
-    with speaking(own) as cluster:
+    with connected(own) as cluster:
         yield cluster
 
 
 def server(of: Endpoint) -> tuple[str, ssl.SSLContext, str]:
-    """An endpoint's address, a context that trusts it, and its token."""
+    """Return an endpoint's address, a context that trusts it, and its token."""
     config = yaml.safe_load(of.kubeconfig.read_text())
     context = ssl.create_default_context(cafile=str(of.state / "tls.crt"))
     context.verify_flags |= ssl.VERIFY_X509_STRICT
@@ -99,7 +99,7 @@ def server(of: Endpoint) -> tuple[str, ssl.SSLContext, str]:
 
 
 def get(url: str, context: ssl.SSLContext, token: str | None) -> tuple[int, Any]:
-    """Code and JSON body of a plain request."""
+    """Return the code and the JSON body of the answer to a GET request."""
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})  # noqa: S310
     try:
         with urllib.request.urlopen(request, context=context, timeout=PATIENCE) as answer:  # noqa: S310
@@ -109,7 +109,7 @@ def get(url: str, context: ssl.SSLContext, token: str | None) -> tuple[int, Any]
             return error.code, json.loads(error.read())
 
 
-def test_it_says_that_it_is_a_stand_in_and_trusts_its_token_only(own: Endpoint) -> None:
+def test_the_version_names_the_endpoint_and_only_its_token_is_accepted(own: Endpoint) -> None:
     address, context, token = server(own)
     assert get(f"{address}/version", context, token)[1]["gitVersion"] == "v1.30.0-local-processes"
     assert get(f"{address}/api/v1/pods", context, token)[0] == 200
@@ -118,7 +118,7 @@ def test_it_says_that_it_is_a_stand_in_and_trusts_its_token_only(own: Endpoint) 
         assert (code, status["kind"], status["reason"]) == (401, "Status", "Unauthorized")
 
 
-def test_what_is_not_served_is_refused_with_a_status(own: Endpoint) -> None:
+def test_an_unknown_path_is_refused_with_a_status_object(own: Endpoint) -> None:
     address, context, token = server(own)
     for path in ("/nowhere", "/api/v1/widgets", "/api/v1/namespaces/default/pods/a/portforward"):
         code, status = get(address + path, context, token)
@@ -131,7 +131,7 @@ def test_a_container_s_stdin_is_refused_by_name(local: Cluster) -> None:
     assert error.value.status == 422
 
 
-def test_it_listens_on_loopback_and_keeps_its_files_to_itself(own: Endpoint) -> None:
+def test_the_endpoint_listens_on_loopback_and_only_its_user_can_read_its_files(own: Endpoint) -> None:
     listening = [
         each for each in psutil.Process(own.process.pid).net_connections() if each.status == "LISTEN"
     ]
@@ -140,8 +140,8 @@ def test_it_listens_on_loopback_and_keeps_its_files_to_itself(own: Endpoint) -> 
         assert stat.S_IMODE((own.state / name).stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("name", ["teller", "preloaded-teller"])
-def test_an_image_runs_its_package_in_a_clean_environment(
+@pytest.mark.parametrize("name", ["probe", "preloaded-probe"])
+def test_an_image_s_package_gets_only_the_given_environment_and_descriptors(
     local: Cluster, images: dict[str, Path], name: str
 ) -> None:
     variables = [{"name": "GIVEN", "value": "1"}]
@@ -162,12 +162,12 @@ def test_an_image_runs_its_package_in_a_clean_environment(
     assert told["descriptors"] == [0, 1, 2]
 
 
-@pytest.mark.parametrize("name", ["teller", "preloaded-teller"])
+@pytest.mark.parametrize("name", ["probe", "preloaded-probe"])
 @pytest.mark.parametrize(
     ("args", "code", "says"),
     [(["exit", "0"], 0, "said"), (["exit", "3"], 3, "said"), (["fail"], 1, "on purpose"), (["die"], 143, "")],
 )
-def test_an_image_s_program_ends_as_it_likes(
+def test_the_exit_code_and_log_are_those_of_the_image_s_program(
     local: Cluster, name: str, args: list[str], code: int, says: str
 ) -> None:
     pod = local.finished(containers=[{"name": "main", "image": name, "args": args}])
@@ -175,20 +175,20 @@ def test_an_image_s_program_ends_as_it_likes(
     assert says in local.log(pod.metadata.name)
 
 
-@pytest.mark.parametrize("name", ["teller", "preloaded-teller"])
-def test_a_log_holds_output_and_errors_in_the_order_they_were_written(local: Cluster, name: str) -> None:
+@pytest.mark.parametrize("name", ["probe", "preloaded-probe"])
+def test_a_log_has_stdout_and_stderr_in_the_order_they_were_written(local: Cluster, name: str) -> None:
     pod = local.finished(containers=[{"name": "main", "image": name, "args": ["both"]}])
     said = local.log(pod.metadata.name).splitlines()
     assert said == [f"{number} {word}" for number in range(3) for word in ("aside", "said")]
 
 
-def test_the_log_of_a_cycle_is_a_sentence_and_then_its_result(tmp_path: Path) -> None:
+def test_the_log_of_a_cpu_pod_is_a_sentence_and_then_its_result(tmp_path: Path) -> None:
     arguments = ["store", "--start", "s", "--encoded", ENCODED]
     image = f"cpu={ROOT / 'cpu_image'}:{LIBRARIES}"
     with (
         servers.running() as redis,
         endpoint(tmp_path, "--image", image) as running,
-        speaking(running) as cluster,
+        connected(running) as cluster,
     ):
         values = {"REDIS_URL": redis.url, "RESULT_FILE": "/dev/termination-log"}
         variables = [{"name": name, "value": value} for name, value in values.items()]
@@ -200,23 +200,23 @@ def test_the_log_of_a_cycle_is_a_sentence_and_then_its_result(tmp_path: Path) ->
 
 
 def parent_of(cluster: Cluster, name: str) -> psutil.Process:
-    """The process that the pod's own was forked from."""
+    """Return the process that the pod's process was forked from."""
     follow = kubernetes.watch.Watch().stream
     with contextlib.closing(follow(cluster.api.read_namespaced_pod_log, name, "default")) as lines:
         return psutil.Process(int(next(lines)))
 
 
-def test_a_fork_server_forks_until_its_code_changes_or_it_is_killed(
+def test_a_fork_server_is_replaced_when_its_code_changes_or_it_is_killed(
     local: Cluster, images: dict[str, Path]
 ) -> None:
     def another() -> str:
-        container = {"name": "main", "image": "preloaded-teller", "args": ["parent"]}
+        container = {"name": "main", "image": "preloaded-probe", "args": ["parent"]}
         return str(local.create_pod(containers=[container]).metadata.name)
 
     pods = [another(), another()]
     first = parent_of(local, pods[0])
     assert parent_of(local, pods[1]) == first
-    main = images["preloaded-teller"] / "teller" / "__main__.py"
+    main = images["preloaded-probe"] / "probe" / "__main__.py"
     main.write_text(main.read_text() + "# changed\n")
     pods.append(another())
     second = parent_of(local, pods[2])
@@ -232,7 +232,7 @@ def test_a_fork_server_forks_until_its_code_changes_or_it_is_killed(
     local.api.delete_namespaced_pod(pods[3], "default", grace_period_seconds=0)
 
 
-def test_mount_paths_are_rewritten_where_they_stand_as_paths(local: Cluster) -> None:
+def test_mount_paths_are_rewritten_only_where_they_are_whole_paths(local: Cluster) -> None:
     script = 'echo kept > /data/a; cat "/data"/a; echo /data2 /x/data /database; echo "$WHERE"; pwd'
     container = {
         "volumeMounts": [{"name": "v", "mountPath": "/data"}],
@@ -245,7 +245,7 @@ def test_mount_paths_are_rewritten_where_they_stand_as_paths(local: Cluster) -> 
     assert where == f"file:{folder}/a" or where.endswith("/volumes/v/a")
 
 
-def test_killing_in_an_exec_finds_the_containers_own_processes_only(local: Cluster) -> None:
+def test_pgrep_and_proc_in_an_exec_show_only_the_container_s_processes(local: Cluster) -> None:
     trap = "trap 'exit 0' INT; while true; do sleep 0.1; done"
     with subprocess.Popen(["sh", "-c", trap]) as bystander:
         try:
@@ -262,13 +262,13 @@ def test_killing_in_an_exec_finds_the_containers_own_processes_only(local: Clust
             bystander.terminate()
 
 
-def test_a_containers_children_go_with_it(local: Cluster) -> None:
+def test_the_processes_that_a_container_started_end_with_it(local: Cluster) -> None:
     pod = local.finished("sleep 300 & echo $!")
     with contextlib.suppress(psutil.NoSuchProcess):
         psutil.Process(int(local.log(pod.metadata.name))).wait(timeout=PATIENCE)
 
 
-def test_a_watch_from_a_forgotten_version_is_told_that_it_expired(local: Cluster) -> None:
+def test_a_watch_from_a_forgotten_resource_version_is_refused_as_expired(local: Cluster) -> None:
     stream = kubernetes.watch.Watch().stream
     with pytest.raises(ApiException) as error:
         next(stream(local.api.list_pod_for_all_namespaces, resource_version="1", timeout_seconds=5))
@@ -276,7 +276,7 @@ def test_a_watch_from_a_forgotten_version_is_told_that_it_expired(local: Cluster
     assert "too old resource version" in str(error.value)
 
 
-def test_twenty_pods_at_once_all_succeed(local: Cluster) -> None:
+def test_twenty_pods_at_once_all_succeed_and_leave_no_files_when_deleted(local: Cluster) -> None:
     created = [local.create_pod("echo done", labels={"set": "twenty"}) for _ in range(20)]
     for pod in created:
         assert local.until(pod.metadata.name, ended).status.phase == "Succeeded"
@@ -286,8 +286,8 @@ def test_twenty_pods_at_once_all_succeed(local: Cluster) -> None:
     assert not [pod.metadata.uid for pod in created if (pods / pod.metadata.uid).exists()]
 
 
-def test_starts_beyond_the_limit_wait_as_pending(tmp_path: Path) -> None:
-    with endpoint(tmp_path, "--starting", "1") as own, speaking(own) as cluster:
+def test_containers_beyond_the_starting_limit_wait_as_pending(tmp_path: Path) -> None:
+    with endpoint(tmp_path, "--starting", "1") as own, connected(own) as cluster:
         created = [cluster.create_pod("sleep 60") for _ in range(3)]
         cluster.until(created[0].metadata.name, runs)
         assert cluster.read(created[2].metadata.name).status.phase == "Pending"
@@ -296,8 +296,10 @@ def test_starts_beyond_the_limit_wait_as_pending(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_its_containers_end_with_it_and_a_restart_tells(tmp_path: Path, how: signal.Signals) -> None:
-    with endpoint(tmp_path) as first, speaking(first) as cluster:
+def test_containers_end_with_the_endpoint_and_the_next_one_marks_their_pods_as_failed(
+    tmp_path: Path, how: signal.Signals
+) -> None:
+    with endpoint(tmp_path) as first, connected(first) as cluster:
         cluster.secret(key="kept")
         finished = cluster.finished("echo said").metadata.name
         name = cluster.running("sleep 300 & echo $! $$$$; wait")  # $$ is Kubernetes' own way to write $
@@ -314,7 +316,7 @@ def test_its_containers_end_with_it_and_a_restart_tells(tmp_path: Path, how: sig
         for pid in pids:
             with contextlib.suppress(psutil.NoSuchProcess):
                 psutil.Process(pid).wait(timeout=PATIENCE)
-    with endpoint(tmp_path) as second, speaking(second) as cluster:
+    with endpoint(tmp_path) as second, connected(second) as cluster:
         pod = cluster.read(name)
         assert (pod.status.phase, pod.status.reason) == ("Failed", "EndpointStopped")
         assert cluster.log(finished) == "said\n"
@@ -323,7 +325,7 @@ def test_its_containers_end_with_it_and_a_restart_tells(tmp_path: Path, how: sig
 
 
 def test_a_stopped_endpoint_exits_with_0_and_leaves_no_process(tmp_path: Path) -> None:
-    with endpoint(tmp_path) as own, speaking(own) as cluster:
+    with endpoint(tmp_path) as own, connected(own) as cluster:
         cluster.running("trap '' TERM; sleep 300")
         left = psutil.Process(own.process.pid).children(recursive=True)
         assert left
@@ -332,7 +334,7 @@ def test_a_stopped_endpoint_exits_with_0_and_leaves_no_process(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("taken", ["port", "state"])
-def test_what_is_taken_is_a_clear_error(own: Endpoint, tmp_path: Path, taken: str) -> None:
+def test_a_port_or_state_folder_in_use_is_a_one_line_error(own: Endpoint, tmp_path: Path, taken: str) -> None:
     port = server(own)[0].rsplit(":", 1)[1]
     options = ["--port", port, "--state", str(tmp_path)] if taken == "port" else ["--state", str(own.state)]
     command = [sys.executable, "-m", "scripts.kube", *options]

@@ -1,4 +1,4 @@
-"""What the stand-in waits for inside: nothing is missed that happens just before a wait begins."""
+"""The endpoint's waits miss nothing that happens just before they begin."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scripts.kube.store import Store
 from tests.support.cluster import PATIENCE
 
 
-async def test_a_log_that_is_closed_while_it_is_read_ends_for_its_reader(tmp_path: Path) -> None:
+async def test_following_a_log_ends_if_the_log_is_closed_while_it_is_read(tmp_path: Path) -> None:
     log = Log(tmp_path / "log")
     (tmp_path / "log").write_bytes(b"2026-01-01T00:00:00.000000000Z F said\n")
     async with asyncio.timeout(PATIENCE):
@@ -23,7 +23,7 @@ async def test_a_log_that_is_closed_while_it_is_read_ends_for_its_reader(tmp_pat
             log.close()
 
 
-async def test_a_secret_that_comes_before_the_wait_for_it_begins_is_not_missed(tmp_path: Path) -> None:
+async def test_a_secret_created_just_before_the_wait_for_it_is_not_missed(tmp_path: Path) -> None:
     store = Store(tmp_path / "objects.sqlite")
     change = store.next_change(SECRETS)
     store.create(SECRETS, {"metadata": {"name": "s", "namespace": "default"}})
