@@ -185,12 +185,12 @@ def take_snapshot(client: Client, start: str) -> Snapshot:
     Raises NotKeptError if Redis does not have it, LostError if Redis has lost a part of it.
     """
     keys = Keys(start)
+    now = _time(client, keys.facts)
     pipeline = client.pipeline(transaction=False)
     pipeline.hmget(keys.facts, *FACT_FIELDS)  # first, as the stops and their number only grow
     pipeline.lrange(keys.program, 0, -1)
     pipeline.hgetall(keys.stops)
-    pipeline.time()
-    values, items, entries, now = pipeline.execute()
+    values, items, entries = pipeline.execute()
     if not any((*values, items, entries)):
         raise NotKeptError(f"start run {start} is not kept: it was never stored, or it has expired")
     facts = Facts.decode(start, values, len(items), len(entries))
@@ -212,7 +212,18 @@ def take_snapshot(client: Client, start: str) -> Snapshot:
         if stop.verdict:
             record = records[number]
             verdicts.setdefault(stop.verdict, VerdictRun(number, record.first if record else 0))
-    return Snapshot(start, facts, program, seconds_of(now), cpus, verdicts)
+    return Snapshot(start, facts, program, now, cpus, verdicts)
+
+
+def _time(client: Client, key: str) -> float:
+    """Return the time, in seconds since 1970, of the Redis server that has the key.
+
+    It must be asked for first, in a request of its own. redis-py refuses TIME in a pipeline to a cluster.
+    And a Redis that wants a password says so in reply to a short command, but after a long one it only closes
+    the connection.
+    """
+    node = {"target_nodes": client.get_node_from_key(key)} if hasattr(client, "get_node_from_key") else {}
+    return seconds_of(client.time(**node))
 
 
 def _cpu_snapshot(
