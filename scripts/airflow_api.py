@@ -1,4 +1,4 @@
-"""Airflow's REST API, as far as the stack, its demo and its tests need it."""
+"""A client of Airflow's REST API, with what the stack, its demo and its tests need."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from typing import Any
 import httpx
 
 JSON = dict[str, Any]
-PAGE = 1000
+PAGE = 1000  # objects per request
 
 
 class AirflowError(Exception):
-    """Airflow refused a request; the message is its own."""
+    """Airflow refused a request; the text is its message."""
 
 
 class Api:
-    """A client of one Airflow. Raises AirflowError when it refuses, httpx.TransportError when it is away."""
+    """A client of one Airflow.
+
+    Every request raises AirflowError if Airflow refuses it, and httpx.TransportError if it is unreachable.
+    """
 
     def __init__(self, url: str, user: str, password: str) -> None:
         self._user, self._password = user, password
-        # Loopback is never behind a proxy.
+        # Airflow is on loopback, never behind a proxy.
         self._http = httpx.Client(base_url=url, timeout=60, trust_env=False)
 
     def __enter__(self) -> Api:
@@ -30,69 +33,69 @@ class Api:
         self._http.close()
 
     def log_in(self) -> None:
-        """Take a token; done by itself on the first request and whenever one has expired."""
-        answer = self._http.post("/auth/token", json={"username": self._user, "password": self._password})
-        if answer.is_error:
-            raise AirflowError(f"Airflow refuses user {self._user!r}: {message(answer)}")
-        self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        """Get a token. Every request does that if there is no token yet, or if it has expired."""
+        response = self._http.post("/auth/token", json={"username": self._user, "password": self._password})
+        if response.is_error:
+            raise AirflowError(f"Airflow refuses user {self._user!r}: {_message(response)}")
+        self._http.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
 
     def request(self, method: str, path: str, below: str = "/api/v2", **options: Any) -> JSON:
-        """One request below that path; its JSON answer."""
+        """Send a request to a path below ``below`` and return the JSON of the response."""
         if "Authorization" not in self._http.headers:
             self.log_in()
-        answer = self._http.request(method, f"{below}{path}", **options)
-        if answer.status_code == httpx.codes.UNAUTHORIZED:
+        response = self._http.request(method, f"{below}{path}", **options)
+        if response.status_code == httpx.codes.UNAUTHORIZED:
             self.log_in()
-            answer = self._http.request(method, f"{below}{path}", **options)
-        if answer.is_error:
-            raise AirflowError(f"{method} {path}: {message(answer)}")
-        return dict(answer.json()) if answer.content else {}
+            response = self._http.request(method, f"{below}{path}", **options)
+        if response.is_error:
+            raise AirflowError(f"{method} {path}: {_message(response)}")
+        return dict(response.json()) if response.content else {}
 
     def health(self) -> JSON:
-        """Each of Airflow's processes: ``status`` and its latest heartbeat."""
+        """Return the ``status`` and latest heartbeat of each of Airflow's processes."""
         return self.request("GET", "/monitor/health")
 
     def dags(self) -> list[JSON]:
-        """Every DAG that has been parsed."""
+        """Return every DAG that has been parsed."""
         return self._all("/dags", "dags")
 
     def import_errors(self) -> list[JSON]:
-        """Every DAG file that can't be imported: ``filename``, ``stack_trace``, ``timestamp``."""
+        """Return every DAG file that can't be imported: ``filename``, ``stack_trace``, ``timestamp``."""
         return self._all("/importErrors", "import_errors")
 
     def trigger(self, dag: str, conf: Mapping[str, Any], run: str | None = None) -> JSON:
-        """Start a run now; the run's id is Airflow's choice unless given."""
+        """Start a DAG run now and return it; Airflow chooses its id unless ``run`` is given."""
         body = {"conf": dict(conf), "logical_date": None, **({"dag_run_id": run} if run else {})}
         return self.request("POST", f"/dags/{dag}/dagRuns", json=body)
 
     def run(self, dag: str, run: str) -> JSON:
-        """One run: ``state`` is queued, running, success or failed."""
+        """Return a DAG run; its ``state`` is queued, running, success or failed."""
         return self.request("GET", f"/dags/{dag}/dagRuns/{run}")
 
     def runs(self, dag: str, **filters: Any) -> list[JSON]:
-        """Runs of a DAG; filters are the API's own (``state``, ``run_id_pattern``, ``order_by``...)."""
+        """Return a DAG's runs; ``filters`` are the API's (``state``, ``run_id_pattern``, ``order_by``…)."""
         return self._all(f"/dags/{dag}/dagRuns", "dag_runs", **filters)
 
     def count_runs(self, dag: str, **filters: Any) -> int:
-        """How many runs there are, without fetching them."""
+        """Return the number of a DAG's runs, without fetching them."""
         page = self.request("GET", f"/dags/{dag}/dagRuns", params={"limit": 1, **filters})
         return int(page["total_entries"])
 
     def tasks(self, dag: str, run: str = "~", **filters: Any) -> list[JSON]:
-        """The task instances of a run, or of all runs (``~``)."""
+        """Return the task instances of a DAG run, or of all runs (``~``)."""
         return self._all(f"/dags/{dag}/dagRuns/{run}/taskInstances", "task_instances", **filters)
 
     def xcom(self, dag: str, run: str, task: str, key: str = "return_value") -> Any:
-        """What a task left for others."""
+        """Return an XCom of a task."""
         path = f"/dags/{dag}/dagRuns/{run}/taskInstances/{task}/xcomEntries/{key}"
         return self.request("GET", path, params={"deserialize": True})["value"]
 
     def log(self, dag: str, run: str, task: str, attempt: int, index: int = -1) -> list[str]:
-        """A task's log, as lines."""
+        """Return the lines of a task's log."""
         path = f"/dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{attempt}"
         wanted = {"map_index": index, "full_content": True}
-        answer = self.request("GET", path, params=wanted, headers={"Accept": "application/json"})
-        return [text for line in answer["content"] for text in log_lines(line)]
+        response = self.request("GET", path, params=wanted, headers={"Accept": "application/json"})
+        return [text for line in response["content"] for text in _log_lines(line)]
 
     def _all(self, path: str, key: str, **filters: Any) -> list[JSON]:
         found: list[JSON] = []
@@ -103,23 +106,23 @@ class Api:
                 return found
 
 
-def log_lines(line: str | JSON) -> list[str]:
-    """A line of a task's log, and below it the errors it tells of, without their tracebacks."""
+def _log_lines(line: str | JSON) -> list[str]:
+    """Return the text of a log line, followed by the errors in it, without their tracebacks."""
     if isinstance(line, str):
         return [line]
     errors = [f"{one['exc_type']}: {one['exc_value']}" for one in line.get("error_detail") or []]
     return [str(line.get("event", "")), *errors]
 
 
-def why_not_imported(file: str, trace: str) -> str:
-    """Return one line: the DAG file, and the last line of what Python says."""
+def import_error(file: str, trace: str) -> str:
+    """Return in one line why a DAG file can't be imported: the last line of its traceback."""
     return f"{file} can't be imported: {trace.strip().splitlines()[-1]}"
 
 
-def message(answer: httpx.Response) -> str:
-    """What an error response says, in one line."""
+def _message(response: httpx.Response) -> str:
+    """Return the message of an error response, in one line."""
     try:
-        detail = answer.json().get("detail", answer.text)
+        detail = response.json().get("detail", response.text)
     except ValueError:
-        detail = answer.text
-    return f"{answer.status_code} {detail}"[:500]
+        detail = response.text
+    return f"{response.status_code} {detail}"[:500]

@@ -1,4 +1,4 @@
-"""How every command ends: with its exit code, and without a traceback where that is nobody's fault."""
+"""Run a command line's main function: exit codes, and no traceback for an interruption or a closed pipe."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ FAILED = 1
 INTERRUPTED = 130
 
 
-def ended(main: Callable[[], int | None]) -> int:
-    """Run a command; its exit code: 130 when it was interrupted, 1 when nobody reads its output any more."""
+def run_command(main: Callable[[], int | None]) -> int:
+    """Run ``main`` and return the exit code: its own, 130 if interrupted, 1 if its output was closed."""
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # the terminal may have no →
+        sys.stdout.reconfigure(errors="replace")  # the terminal's encoding may lack →
     try:
         code = main() or 0
         sys.stdout.flush()
@@ -22,7 +22,7 @@ def ended(main: Callable[[], int | None]) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # Python flushes once more at exit, and would complain then.
+        # Python flushes standard output again at exit, which would fail too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     return code

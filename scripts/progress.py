@@ -1,4 +1,4 @@
-"""A live line of what is being waited for; plain lines where there is no terminal."""
+"""Show on standard error what a command is doing: a live line in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Progress:
-    """Shows one thing at a time; how long each took is told when it is over."""
+    """Shows one step at a time, with the seconds since the command's start."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False)
@@ -34,20 +34,20 @@ class Progress:
         self.end()
 
     def end(self) -> None:
-        """Nothing more is waited for."""
+        """Remove the live line."""
         if self._status:
             self._status.stop()
 
-    def say(self, what: str) -> None:
-        """What is being done from now on."""
+    def show(self, step: str) -> None:
+        """Show the step that begins now."""
         seconds = time.monotonic() - self._began
         if self._status:
-            self._status.update(f"{what} [dim]({seconds:.0f} s)[/dim]")
+            self._status.update(f"{step} [dim]({seconds:.0f} s)[/dim]")
         else:
-            self._console.print(f"{seconds:5.1f} s  {what}")
+            self._console.print(f"{seconds:5.1f} s  {step}")
 
 
-def counted(things: Sequence[T], what: str) -> Iterable[T]:
-    """The things one by one, and in a terminal a bar of how many are done."""
+def with_progress_bar(items: Sequence[T], description: str) -> Iterable[T]:
+    """Yield the items; in a terminal, show a bar of how many are done."""
     console = Console(stderr=True)
-    return track(things, what, console=console, transient=True, disable=not console.is_terminal)
+    return track(items, description, console=console, transient=True, disable=not console.is_terminal)

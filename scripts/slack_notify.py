@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Literal, TypedDict
 
-from scripts.command import ended
+from scripts.command import run_command
 from scripts.slack.api import MessageId, attach, find, post
 from scripts.slack.connection import CONNECTION, Bot, Connection, Webhook, destination
 from scripts.slack.errors import SlackError, SlackRefused
@@ -162,4 +162,4 @@ def _why_not_found(mark: Mark, to: Bot) -> str | None:
 
 
 if __name__ == "__main__":
-    sys.exit(ended(main))
+    sys.exit(run_command(main))

@@ -15,7 +15,7 @@ import time
 from itertools import count
 from pathlib import Path
 
-from scripts.command import ended
+from scripts.command import run_command
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ["tests/cpu_image", "tests/dags", "tests/scripts"]
@@ -53,4 +53,4 @@ def one_round(seed: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(ended(main))
+    sys.exit(run_command(main))

@@ -43,7 +43,7 @@ from scripts.bench.runs import Run, pairs, phases, runs_of
 from scripts.bench.stacks import cpu_seconds, temporary_stack, wait_or_exit
 from scripts.bench.turns import DESIGNS, Turn, line, table
 from scripts.bench.watcher import Watcher, watching
-from scripts.command import ended
+from scripts.command import run_command
 from scripts.local.passwords import passwords
 from scripts.local.services.airflow import ADMIN
 from scripts.local.settings import REPOSITORY, Settings
@@ -245,4 +245,4 @@ def dags() -> Iterator[Path]:
 
 
 if __name__ == "__main__":
-    sys.exit(ended(main))
+    sys.exit(run_command(main))

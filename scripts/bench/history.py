@@ -22,12 +22,12 @@ from statistics import median
 
 from scripts.airflow_api import Api
 from scripts.bench.stacks import cpu_seconds, temporary_stack, wait_or_exit
-from scripts.command import ended
+from scripts.command import run_command
 from scripts.local.passwords import passwords
 from scripts.local.services import postgres
 from scripts.local.services.airflow import ADMIN
 from scripts.local.settings import Settings
-from scripts.progress import counted
+from scripts.progress import with_progress_bar
 
 COPIED = ("dag_run", "task_instance", "xcom", "log")
 """The tables that keep rows of a finished run, each after those that it refers to.
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         fill(long, options.runs)
         grown = (database_size(long) - size) / options.runs
         before, after = measure(short, options.cycles), measure(long, options.cycles)
-        for _ in counted(range(options.rounds - 1), "further rounds"):
+        for _ in with_progress_bar(range(options.rounds - 1), "further rounds"):
             before += measure(short, options.cycles)
             after += measure(long, options.cycles)
         print(table(before, after))
@@ -128,7 +128,7 @@ def _measure(settings: Settings, api: Api, cycles: int) -> Cost:
     def begun() -> list[datetime]:
         query = """SELECT created_at FROM dag_run
             WHERE dag_id = 'cpu' AND run_id BETWEEN :'prefix' AND :'prefix' || '~' ORDER BY id"""
-        rows = postgres.ask(settings, query, prefix=f"{start}.cpu-0.")
+        rows = postgres.query(settings, query, prefix=f"{start}.cpu-0.")
         return [datetime.fromisoformat(time) for (time,) in rows]
 
     wait_or_exit(lambda: len(begun()) > WARM_UP, PATIENCE_SECONDS, "the first cycles do not begin")
@@ -149,25 +149,25 @@ def _measure(settings: Settings, api: Api, cycles: int) -> Cost:
 
 def pages_accessed(settings: Settings) -> int:
     """Return how many pages of tables and indexes PostgreSQL has accessed so far, in memory or on disk."""
-    return int(postgres.ask(settings, PAGES)[0][0])
+    return int(postgres.query(settings, PAGES)[0][0])
 
 
 def database_size(settings: Settings) -> int:
     """Return the size in bytes of the copied tables, with their indexes."""
     total = " + ".join(f"pg_total_relation_size('{name}')" for name in COPIED)
-    return int(postgres.ask(settings, f"SELECT {total}")[0][0])
+    return int(postgres.query(settings, f"SELECT {total}")[0][0])
 
 
 def count(settings: Settings) -> int:
     """Return how many runs of ``cpu`` have ended."""
     query = "SELECT count(*) FROM dag_run WHERE dag_id = 'cpu' AND state IN ('success', 'failed')"
-    return int(postgres.ask(settings, query)[0][0])
+    return int(postgres.query(settings, query)[0][0])
 
 
 def fill(settings: Settings, runs: int) -> None:
     """Add finished runs of ``cpu``, and wait until autovacuum has updated the statistics."""
     columns = {
-        name: postgres.ask(
+        name: postgres.query(
             settings,
             "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = :'name'",
             name=name,
@@ -175,13 +175,13 @@ def fill(settings: Settings, runs: int) -> None:
         for name in COPIED
     }
     copies = "".join(copy_statement(name, rows) for name, rows in columns.items())
-    postgres.ask(settings, PATTERNS + copies + SEQUENCE, runs=str(runs))
-    ((filled,),) = postgres.ask(settings, "SELECT clock_timestamp()")
+    postgres.query(settings, PATTERNS + copies + SEQUENCE, runs=str(runs))
+    ((filled,),) = postgres.query(settings, "SELECT clock_timestamp()")
 
     def are_analyzed() -> bool:
         query = """SELECT count(*) FROM pg_stat_user_tables
             WHERE relname = ANY (string_to_array(:'names', ',')) AND last_autoanalyze > :'filled'"""
-        analyzed = postgres.ask(settings, query, names=",".join(COPIED), filled=filled)
+        analyzed = postgres.query(settings, query, names=",".join(COPIED), filled=filled)
         return analyzed == [[str(len(COPIED))]]
 
     wait_or_exit(are_analyzed, PATIENCE_SECONDS, "autovacuum does not analyze the new rows")
@@ -250,4 +250,4 @@ def table(before: Cost, after: Cost) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(ended(main))
+    sys.exit(run_command(main))

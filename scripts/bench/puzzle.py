@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
-from scripts.command import ended
+from scripts.command import run_command
 
 LINES = 611
 SHORTEST, LONGEST = 2, 5
@@ -87,4 +87,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(ended(main))
+    sys.exit(run_command(main))

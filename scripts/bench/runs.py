@@ -37,7 +37,7 @@ def runs_of(settings: Settings, dag: str, start: str) -> list[Run]:
     """Return the runs of a DAG for the cycles of a start run."""
     return [
         Run(cycle_of(run_id), *(float(time or "nan") for time in times))
-        for run_id, *times in postgres.ask(settings, QUERY, dag=dag, start=start)
+        for run_id, *times in postgres.query(settings, QUERY, dag=dag, start=start)
     ]
 
 

@@ -14,9 +14,8 @@ from pathlib import Path
 import psutil
 
 from scripts.local import processes
-from scripts.local import stack as stacks
 from scripts.local.ports import free_ports
-from scripts.local.settings import REPOSITORY, Settings
+from scripts.local.settings import REPOSITORY, Settings, load_or_default
 from scripts.waiting import wait_until
 
 
@@ -29,7 +28,7 @@ def temporary_stack(*options: str) -> Iterator[Settings]:
         ports = [f"--port={port}", f"--redis-port={redis_port}", f"--kube-port={kube_port}"]
         try:
             _run_command(state, "up", *ports, *options)
-            yield stacks.remembered(state)
+            yield load_or_default(state)
         finally:
             _run_command(state, "down", "--purge")
 

@@ -37,11 +37,11 @@ from kubernetes.config.config_exception import ConfigException
 from redis import Redis
 
 from scripts.bench.pods import run_pod
-from scripts.command import ended
+from scripts.command import run_command
 from scripts.local.services.redis import binary
 from scripts.local.settings import write_private
 from scripts.namespaces import temporary_namespace
-from scripts.progress import counted
+from scripts.progress import with_progress_bar
 from scripts.waiting import wait_until
 
 PYTHON = "/usr/local/bin/python"
@@ -97,7 +97,7 @@ def measure(api: Any, namespace: str, url: str, image: str, times: int) -> dict[
     """Run so many pods of each kind; return the seconds of each, by kind."""
     seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
     with Redis.from_url(url, socket_timeout=ANSWER_SECONDS) as redis, redis.monitor() as monitor:
-        for number in counted(range(times), "pods of each kind"):
+        for number in with_progress_bar(range(times), "pods of each kind"):
             for name, command in COMMANDS.items():
                 launched = [PYTHON, "-S", "-c", LAUNCHER, *command]
                 run_pod(api, namespace, f"{name}-{number}", image, launched, url)
@@ -165,4 +165,4 @@ def table(seconds: dict[str, list[float]]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(ended(main))
+    sys.exit(run_command(main))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scripts.airflow_api import Api
-from scripts.command import ended
+from scripts.command import run_command
 from scripts.kind import helm, laptop, passwords
 from scripts.kind.deploy import Commit, deploy
 from scripts.kind.forward import forwarded, wait_for_dags
@@ -111,7 +111,7 @@ def run_deploy(options: argparse.Namespace) -> None:
     with Progress() as progress:
         archive = helm.chart(os.environ.get("AIRFLOW_CHART", ""), CHART_FOLDER, options.source)
         commit = Commit(options.image, options.repository, options.revision, options.url)
-        deploy(Kubectl(options.context), archive, commit, progress.say)
+        deploy(Kubectl(options.context), archive, commit, progress.show)
 
 
 def run_chart(options: argparse.Namespace) -> None:
@@ -124,11 +124,11 @@ def run_up(options: argparse.Namespace) -> None:
         if given is None:
             laptop.require_tools()
         chart = helm.chart(os.environ.get("AIRFLOW_CHART", ""), CHART_FOLDER)
-        kubectl = given or laptop.cluster(progress.say)
-        password = install(kubectl, chart, helm.values(options.values), progress.say)
+        kubectl = given or laptop.cluster(progress.show)
+        password = install(kubectl, chart, helm.values(options.values), progress.show)
         url = f"http://localhost:{options.port}"
         with forwarded(kubectl, options.port) as forward, Api(url, ADMIN, password) as api:
-            wait_for_dags(forward, api, progress.say)
+            wait_for_dags(forward, api, progress.show)
             progress.end()
             print(f"Airflow  {url}  user {ADMIN}  password {password}", flush=True)
             if options.no_forward:
@@ -141,25 +141,25 @@ def run_up(options: argparse.Namespace) -> None:
                 time.sleep(1)
 
 
-def install(kubectl: Kubectl, chart: Path, values: helm.Values, say: Callable[[str], None]) -> str:
+def install(kubectl: Kubectl, chart: Path, values: helm.Values, on_progress: Callable[[str], None]) -> str:
     """Install everything on a cluster and wait until it works; return the password of Airflow's user."""
-    say("applying the namespaces, Redis and PostgreSQL")
+    on_progress("applying the namespaces, Redis and PostgreSQL")
     # The Secrets need their namespaces, and the workloads need the Secrets.
     kubectl("apply", "-f", str(laptop.FOLDER / "namespaces.yaml"))
     kubectl("apply", "-k", str(REPOSITORY / "scripts/cluster"))
     made = passwords.passwords(kubectl)
     kubectl.apply(*passwords.manifests(made))
     kubectl("apply", "-k", str(laptop.FOLDER))
-    wait_for(kubectl, "airflow", "statefulset/postgres", say)
-    say("installing Airflow's chart: pulling its images, creating its database")
+    wait_for(kubectl, "airflow", "statefulset/postgres", on_progress)
+    on_progress("installing Airflow's chart: pulling its images, creating its database")
     helm.install(kubectl, chart, values)
     for namespace, workload in WORKLOADS:
-        wait_for(kubectl, namespace, workload, say)
+        wait_for(kubectl, namespace, workload, on_progress)
     return made["admin"]
 
 
-def wait_for(kubectl: Kubectl, namespace: str, workload: str, say: Callable[[str], None]) -> None:
-    say(f"waiting for {workload} in namespace {namespace}")
+def wait_for(kubectl: Kubectl, namespace: str, workload: str, on_progress: Callable[[str], None]) -> None:
+    on_progress(f"waiting for {workload} in namespace {namespace}")
     kubectl.wait_for(namespace, workload, helm.PATIENCE_SECONDS)
 
 
@@ -167,12 +167,12 @@ def run_down(options: argparse.Namespace) -> None:
     kubectl = given_cluster(options)
     with Progress() as progress:
         if kubectl is None:
-            progress.say("removing the cluster")
+            progress.show("removing the cluster")
             laptop.remove()
             return
-        progress.say("removing Airflow's chart")
+        progress.show("removing Airflow's chart")
         helm.uninstall(kubectl)
-        progress.say("removing the namespaces, Redis and PostgreSQL")
+        progress.show("removing the namespaces, Redis and PostgreSQL")
         kubectl("delete", "--ignore-not-found", "-k", str(laptop.FOLDER))
 
 
@@ -184,4 +184,4 @@ def given_cluster(options: argparse.Namespace) -> Kubectl | None:
 
 
 if __name__ == "__main__":
-    sys.exit(ended(lambda: main(sys.argv[1:])))
+    sys.exit(run_command(lambda: main(sys.argv[1:])))

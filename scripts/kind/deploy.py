@@ -42,12 +42,12 @@ def values_of(commit: Commit) -> helm.Values:
     return helm.merged(values, above)
 
 
-def deploy(kubectl: Kubectl, chart: Path, commit: Commit, say: Callable[[str], None]) -> None:
+def deploy(kubectl: Kubectl, chart: Path, commit: Commit, on_progress: Callable[[str], None]) -> None:
     """Apply the manifests, install or upgrade the chart, and wait until Airflow is up."""
-    say("applying scripts/cluster")
+    on_progress("applying scripts/cluster")
     kubectl("apply", "-k", str(REPOSITORY / "scripts/cluster"))
-    say("installing Airflow's chart")
+    on_progress("installing Airflow's chart")
     helm.install(kubectl, chart, values_of(commit))
     for workload in WORKLOADS:
-        say(f"waiting for {workload}")
+        on_progress(f"waiting for {workload}")
         kubectl.wait_for(helm.NAMESPACE, workload, helm.PATIENCE_SECONDS)

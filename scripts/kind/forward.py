@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 
 import httpx
 
-from scripts.airflow_api import AirflowError, Api, why_not_imported
+from scripts.airflow_api import AirflowError, Api, import_error
 from scripts.kind.kubectl import KindError, Kubectl
 
 DAGS = {"cpu_start", "cpu", "cpu_watch"}
@@ -55,9 +55,9 @@ def forwarded(kubectl: Kubectl, port: int) -> Iterator[Forward]:
         forward.stop()
 
 
-def wait_for_dags(forward: Forward, api: Api, say: Callable[[str], None]) -> None:
+def wait_for_dags(forward: Forward, api: Api, on_progress: Callable[[str], None]) -> None:
     """Wait until Airflow has read the DAGs. Raises KindError if it cannot read one, or takes too long."""
-    say("waiting for the DAGs")
+    on_progress("waiting for the DAGs")
     error_text, deadline = "", time.monotonic() + PATIENCE_SECONDS
     found: set[str] = set()
     while time.monotonic() < deadline:
@@ -65,7 +65,7 @@ def wait_for_dags(forward: Forward, api: Api, say: Callable[[str], None]) -> Non
         forward.keep()
         with suppress(httpx.TransportError, AirflowError):
             for error in api.import_errors():
-                raise KindError(why_not_imported(error["filename"], error["stack_trace"]))
+                raise KindError(import_error(error["filename"], error["stack_trace"]))
             found = {dag["dag_id"] for dag in api.dags()}
             if found >= DAGS:
                 return

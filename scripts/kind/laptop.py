@@ -20,16 +20,16 @@ def require_tools() -> None:
     run("docker", "info")
 
 
-def cluster(say: Callable[[str], None]) -> Kubectl:
+def cluster(on_progress: Callable[[str], None]) -> Kubectl:
     """Create the cluster if it does not exist, load the images of this repository, and return the cluster."""
     if CLUSTER not in run("kind", "get", "clusters").split():
-        say("creating the cluster")
+        on_progress("creating the cluster")
         run("kind", "create", "cluster", "--config", str(FOLDER / "kind.yaml"))
-    say("building the images")
+    on_progress("building the images")
     run("docker", "build", "--tag", CPU_IMAGE, "cpu_image", cwd=REPOSITORY)
     dockerfile = str(FOLDER / "airflow.Dockerfile")
     run("docker", "build", "--tag", AIRFLOW_IMAGE, "--file", dockerfile, ".", cwd=REPOSITORY)
-    say("loading the images")
+    on_progress("loading the images")
     run("kind", "load", "docker-image", "--name", CLUSTER, CPU_IMAGE, AIRFLOW_IMAGE)
     return Kubectl(f"kind-{CLUSTER}")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from scripts.command import ended
+from scripts.command import run_command
 from scripts.local.cli import main
 from scripts.local.settings import REPOSITORY
 
 if __name__ == "__main__":
-    # The demo checks a program with the image's own parser, and knows Redis by its table of keys.
+    # The demo checks a program with the image's own parser, and reads Redis with the image's own keys.
     sys.path.append(str(REPOSITORY / "cpu_image"))
-    sys.exit(ended(lambda: main(sys.argv[1:])))
+    sys.exit(run_command(lambda: main(sys.argv[1:])))

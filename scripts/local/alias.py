@@ -1,7 +1,7 @@
 """A short name in ``/tmp`` for a state folder whose path is too long for unix sockets.
 
-Anybody can write in ``/tmp``. So the name is a link in a folder that only its owner can open, and the folder
-is checked each time before it is used.
+Every user can write to ``/tmp``. So the name is a link in a folder that only its owner can open, and that
+folder is checked each time before it is used.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from pathlib import Path
 
 from scripts.local.errors import StackError
 
-# Not tempfile.gettempdir(): it may differ the next time, and is long on macOS.
 TEMPORARY = Path("/tmp")  # noqa: S108
+"""Not tempfile.gettempdir(), which may differ the next time, and is long on macOS."""
 
 
 def alias_of(state: Path) -> Path:
-    """Return the short name of a state folder, whether it exists or not.
+    """Return the short name of a state folder, even if it has not been created yet.
 
     Raises StackError if the folder that holds the names belongs to another user or is open to others.
     """
     folder = TEMPORARY / f"cluster-cpu-{os.geteuid()}"
     with suppress(FileNotFoundError):
-        check_private(folder)
+        _check_private(folder)
     return folder / hashlib.sha256(str(state).encode()).hexdigest()[:12]
 
 
@@ -34,7 +34,7 @@ def make_alias(state: Path) -> None:
     alias = alias_of(state)
     with suppress(FileExistsError):
         alias.parent.mkdir(mode=0o700)
-    check_private(alias.parent)
+    _check_private(alias.parent)
     with suppress(FileExistsError):
         alias.symlink_to(state)
     if not alias.is_symlink() or alias.readlink() != state:
@@ -50,10 +50,10 @@ def remove_alias(state: Path) -> None:
         alias.parent.rmdir()
 
 
-def check_private(folder: Path) -> None:
-    """Raise StackError unless this is a real folder of ours that nobody else may open.
+def _check_private(folder: Path) -> None:
+    """Raise StackError unless this is a real folder of the current user that nobody else may open.
 
-    Raises FileNotFoundError if there is none.
+    Raises FileNotFoundError if it does not exist.
     """
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode):
@@ -65,6 +65,6 @@ def check_private(folder: Path) -> None:
     else:
         return
     raise StackError(
-        f"{folder}, where the sockets of a stack with a long path are, {fault}: "
+        f"{folder}, which holds the sockets of a stack with a long path, {fault}: "
         "remove it, or choose a shorter --state"
     )

@@ -1,9 +1,9 @@
-"""What a stack has had for long enough goes: finished DAG runs, their tasks' logs, pods that have ended.
+"""Remove what is old: finished DAG runs, their tasks' logs, and pods that have ended.
 
-Nothing goes that a run in progress could need. ``airflow db clean`` chooses by age alone, whatever a run's
-state: a stack that was down for long would lose the very runs that it is to go on with. So nothing is removed
-that is younger than the oldest run in progress. What else is looked for of earlier runs is whether one has
-told its CPU's answer (``dags/cpu_watch.py``), and that no longer than Redis keeps a CPU (CPU_TTL).
+Nothing is removed that a run in progress could need. ``airflow db clean`` chooses by age alone, whatever a
+run's state: a stack that was down for a long time would lose the runs that it has to continue. So nothing is
+removed that is younger than the oldest run in progress. Besides that, ``dags/cpu_watch.py`` asks of finished
+runs whether they have posted their CPU's answer, for as long as Redis keeps the CPU (CPU_TTL).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
@@ -26,51 +25,56 @@ from scripts.local.services import airflow, kubernetes, postgres
 from scripts.local.services.component import environment
 from scripts.local.settings import Settings
 
-# Airflow's tables that grow by themselves, and what it counts their rows' age from. What belongs to a DAG run
-# goes with it; versions of DAGs come only with changes of their files.
 TABLES = {"dag_run": "start_date", "log": "dttm", "job": "latest_heartbeat"}
-ROWS_AT_ONCE = 5_000
-# A run that was marked as failed before it began has no age by which it would go.
-NEVER_BEGUN = """
-UPDATE dag_run SET start_date = end_date
-  WHERE start_date IS NULL AND state IN ('success', 'failed') AND end_date < :'before'
+"""Airflow's tables that grow with use, and the column by which it counts their rows' age.
+
+The rows of other tables that belong to a DAG run are deleted with it. Versions of DAGs grow only with changes
+of their files.
 """
+ROWS_AT_ONCE = 5_000
+SET_MISSING_START = """
+UPDATE dag_run SET start_date = end_date
+  WHERE start_date IS NULL AND state IN ('success', 'failed') AND end_date < :'cutoff'
+"""
+"""A run that was marked as failed before it began has no start, by which it would be removed."""
 DAY = timedelta(days=1)
-REDIS_KEEPS = timedelta(days=7)
-POD_HAS_ENDED = ("Succeeded", "Failed")
+DEFAULT_CPU_TTL = timedelta(days=7)
+ENDED_PHASES = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True)
 class Removed:
-    """What has gone: rows by table, folders of logs, pods."""
+    """How much was removed."""
 
-    before: datetime
+    cutoff: datetime
     rows: dict[str, int]
+    """Rows by table."""
     logs: int
+    """DAG runs whose logs were removed."""
     pods: int
 
     def __str__(self) -> str:
         return (
-            f"removed what is older than {self.before:%Y-%m-%d %H:%M} UTC: {self.rows['dag_run']} DAG runs, "
+            f"removed what is older than {self.cutoff:%Y-%m-%d %H:%M} UTC: {self.rows['dag_run']} DAG runs, "
             f"{self.rows['log']} lines of the audit log, the logs of {self.logs} DAG runs, {self.pods} pods"
         )
 
 
 def clean_up(settings: Settings, now: datetime | None = None) -> Removed:
-    """Remove what is old, and say what that was. Raises StackError where the stack is not up."""
-    with one_at_a_time(settings):
-        before = oldest_to_keep(settings, now or datetime.now(UTC))
+    """Remove what is old and return how much that was. Raises StackError if the stack is not up."""
+    with _lock(settings):
+        cutoff = cutoff_time(settings, now or datetime.now(UTC))
         return Removed(
-            before,
-            rows=remove_rows(settings, before),
-            logs=remove_logs(settings.airflow_home / "logs", before.timestamp()),
-            pods=remove_pods(settings, before),
+            cutoff,
+            rows=_remove_rows(settings, cutoff),
+            logs=remove_logs(settings.airflow_home / "logs", cutoff),
+            pods=remove_pods(settings, cutoff),
         )
 
 
 @contextmanager
-def one_at_a_time(settings: Settings) -> Iterator[None]:
-    """Whoever comes while another one cleans up waits for it."""
+def _lock(settings: Settings) -> Iterator[None]:
+    """Wait until no other process cleans up, and keep others from it during the block."""
     if not postgres.is_ready(settings):
         raise StackError(f"the stack in {settings.state} is not up: run up first")
     with (settings.state / "clean-up.lock").open("w") as lock:
@@ -78,30 +82,33 @@ def one_at_a_time(settings: Settings) -> Iterator[None]:
         yield
 
 
-def oldest_to_keep(settings: Settings, now: datetime) -> datetime:
-    """From when on all is kept."""
-    expiry = airflow.callers(settings).get("CPU_TTL", "")
-    redis_keeps = timedelta(seconds=int(expiry)) if expiry.isdigit() else REDIS_KEEPS
-    kept = max(timedelta(days=settings.keep_days), redis_keeps + DAY)
+def cutoff_time(settings: Settings, now: datetime) -> datetime:
+    """Return the time before which everything may be removed."""
+    ttl = airflow.caller_variables(settings).get("CPU_TTL", "")
+    cpu_ttl = timedelta(seconds=int(ttl)) if ttl.isdigit() else DEFAULT_CPU_TTL
+    kept = max(timedelta(days=settings.keep_days), cpu_ttl + DAY)
     in_progress = "SELECT min(least(created_at, run_after)) FROM dag_run WHERE state IN ('queued', 'running')"
-    ((oldest,),) = postgres.ask(settings, in_progress)
+    ((oldest,),) = postgres.query(settings, in_progress)
     return min([now - kept, *([datetime.fromisoformat(oldest)] if oldest else [])])
 
 
-def remove_rows(settings: Settings, before: datetime) -> dict[str, int]:
-    """Have Airflow clean its tables, where there is something to clean; how many rows of each were due."""
-    drop_leftovers(settings)
-    postgres.ask(settings, NEVER_BEGUN, before=before.isoformat())
-    due = {name: count_old(settings, name, before) for name in TABLES}
-    if any(due.values()):
-        options = ["--skip-archive", "--yes", f"--batch-size={ROWS_AT_ONCE}", "--error-on-cleanup-failure"]
-        chosen = f"--tables={','.join(TABLES)}"
-        clean = airflow.airflow(
+def _remove_rows(settings: Settings, cutoff: datetime) -> dict[str, int]:
+    """Have Airflow delete old rows of its tables; return how many of each table were old."""
+    _drop_leftovers(settings)
+    postgres.query(settings, SET_MISSING_START, cutoff=cutoff.isoformat())
+    old = {name: _count_old(settings, name, cutoff) for name in TABLES}
+    if any(old.values()):
+        clean = airflow.command(
             settings,
             "clean",
-            command=("db", "clean", f"--clean-before-timestamp={before.isoformat()}", chosen, *options),
+            subcommand=["db", "clean"],
+            options=[
+                f"--clean-before-timestamp={cutoff.isoformat()}",
+                f"--tables={','.join(TABLES)}",
+                *("--skip-archive", "--yes", f"--batch-size={ROWS_AT_ONCE}", "--error-on-cleanup-failure"),
+            ],
         )
-        answer = subprocess.run(
+        done = subprocess.run(
             clean.command,
             check=False,
             cwd=clean.folder,
@@ -111,57 +118,59 @@ def remove_rows(settings: Settings, before: datetime) -> dict[str, int]:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        if answer.returncode:
-            raise StackError(f"airflow db clean fails: {answer.stdout.strip()[-2000:]}")
-    return due
+        if done.returncode:
+            raise StackError(f"airflow db clean fails: {done.stdout.strip()[-2000:]}")
+    return old
 
 
-def count_old(settings: Settings, table: str, before: datetime) -> int:
-    """How many rows of a table are due to go."""
-    asked = 'SELECT count(*) FROM :"table" WHERE :"column" < :\'before\''
-    ((number,),) = postgres.ask(settings, asked, table=table, column=TABLES[table], before=before.isoformat())
+def _count_old(settings: Settings, table: str, cutoff: datetime) -> int:
+    """Return how many rows of a table are old."""
+    sql = 'SELECT count(*) FROM :"table" WHERE :"column" < :\'cutoff\''
+    ((number,),) = postgres.query(settings, sql, table=table, column=TABLES[table], cutoff=cutoff.isoformat())
     return int(number)
 
 
-def drop_leftovers(settings: Settings) -> None:
-    """Drop the tables in which an ``airflow db clean`` that was killed had put the rows of a batch."""
-    left = r"SELECT tablename FROM pg_tables WHERE tablename ~ '^_airflow_deleted__.*__b\d+$'"
-    for (table,) in postgres.ask(settings, left):
-        postgres.ask(settings, 'DROP TABLE IF EXISTS :"table"', table=table)
+def _drop_leftovers(settings: Settings) -> None:
+    """Drop the tables into which an ``airflow db clean`` that was killed had moved the rows of a batch."""
+    sql = r"SELECT tablename FROM pg_tables WHERE tablename ~ '^_airflow_deleted__.*__b\d+$'"
+    for (table,) in postgres.query(settings, sql):
+        postgres.query(settings, 'DROP TABLE IF EXISTS :"table"', table=table)
 
 
-def remove_logs(logs: Path, before: float) -> int:
-    """Remove the logs of DAG runs, and of the DAG processor's days, that were not written to since; how many.
+def remove_logs(logs: Path, cutoff: datetime) -> int:
+    """Remove the old logs of DAG runs and of the DAG processor; return the number of DAG runs.
 
-    The folders above them stay, as a task may be about to make its own in there.
+    The folders above them stay, because a task may be about to create its own folder there.
     """
-    runs = [run for run in logs.glob("dag_id=*/run_id=*") if is_old(run, before)]
-    days = [day for day in logs.glob("dag_processor/*") if is_old(day, before) and not day.is_symlink()]
+    runs = [run for run in logs.glob("dag_id=*/run_id=*") if _is_old(run, cutoff)]
+    days = [day for day in logs.glob("dag_processor/*") if not day.is_symlink() and _is_old(day, cutoff)]
     for folder in runs + days:
         shutil.rmtree(folder, ignore_errors=True)
     return len(runs)
 
 
-def is_old(folder: Path, before: float) -> bool:
-    """Whether nothing in the folder, itself included, was changed since."""
-    return folder.lstat().st_mtime < before and all(
-        path.lstat().st_mtime < before for path in folder.rglob("*")
-    )
+def _is_old(folder: Path, cutoff: datetime) -> bool:
+    """Return whether the folder and all that is in it were last changed before the cutoff."""
+    return all(path.lstat().st_mtime < cutoff.timestamp() for path in (folder, *folder.rglob("*")))
 
 
-def remove_pods(settings: Settings, before: datetime) -> int:
-    """Remove the pods of CPUs that have ended and were made before; how many."""
+def remove_pods(settings: Settings, cutoff: datetime) -> int:
+    """Remove the CPUs' pods that have ended and were created before the cutoff; return their number."""
     api = kubernetes.core_api(settings)
     namespace = settings.namespace
     try:
         pods = api.list_namespaced_pod(namespace, label_selector="app=cluster-cpu").items
-        old = [pod for pod in pods if has_had_its_time(pod, before)]
+        old = [
+            pod
+            for pod in pods
+            if pod.status.phase in ENDED_PHASES and pod.metadata.creation_timestamp < cutoff
+        ]
         for pod in old:
             options = {"preconditions": {"uid": pod.metadata.uid}}
             try:
                 api.delete_namespaced_pod(pod.metadata.name, namespace, body=options)
             except ApiException as error:
-                if error.status not in (404, 409):  # gone meanwhile, or another one by now
+                if error.status not in (404, 409):  # deleted meanwhile, or replaced by another pod
                     raise
     except ApiException as error:
         raise StackError(f"pods in namespace {namespace!r} can't be removed: {error.reason}") from error
@@ -170,8 +179,3 @@ def remove_pods(settings: Settings, before: datetime) -> int:
     finally:
         api.api_client.close()
     return len(old)
-
-
-def has_had_its_time(pod: Any, before: datetime) -> bool:
-    """Whether a pod has ended and is older."""
-    return bool(pod.status.phase in POD_HAS_ENDED and pod.metadata.creation_timestamp < before)

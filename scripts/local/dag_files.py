@@ -1,7 +1,7 @@
 """Find the DAGs of a folder by Airflow's own rules: ``python -m scripts.local.dag_files FOLDER OUTPUT``.
 
-Airflow reads the files of subfolders too, but none that .airflowignore excludes. And a file may look as if it
-defined a DAG and define none: only reading it tells.
+Airflow also reads the files of subfolders, except those that .airflowignore excludes. A file that looks as if
+it defined a DAG may define none, so every file must be imported.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class Found(NamedTuple):
-    """What is in a folder of DAGs."""
+    """The content of a folder of DAGs."""
 
     dags: dict[str, str]
     """The file of each DAG, by the DAG's id."""
@@ -22,17 +22,17 @@ class Found(NamedTuple):
 
 
 def main(folder: Path, output: Path) -> None:
-    """Read every DAG file, as Airflow's DAG processor does, and write what was found as JSON."""
+    """Import every DAG file, as Airflow's DAG processor does, and write a Found to the output as JSON."""
     from airflow.dag_processing.dagbag import BundleDagBag
 
     bag = BundleDagBag(folder, bundle_path=folder, bundle_name="dags-folder")
-    dags = {dag: str(one.fileloc) for dag, one in bag.dags.items()}
+    dags = {name: str(dag.fileloc) for name, dag in bag.dags.items()}
     errors = {str(folder / file): trace for file, trace in bag.import_errors.items()}
     output.write_text(json.dumps({"dags": dags, "errors": errors}))
 
 
 def load(output: Path) -> Found:
-    """Read what ``main`` has written."""
+    """Return what ``main`` has written to the output."""
     return Found(**json.loads(output.read_text()))
 
 

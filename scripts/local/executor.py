@@ -1,4 +1,4 @@
-"""Airflow's LocalExecutor, but it gets over a worker that is killed."""
+"""Airflow's LocalExecutor, made to survive a worker that is killed."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from airflow.executors.local_executor import LocalExecutor
 
 
 class SteadyLocalExecutor(LocalExecutor):
-    """Begins anew when a worker is gone, which ends by itself only when all do.
+    """Ends the scheduler when a worker is gone; supervisord then starts a new one, with new workers.
 
-    Idle workers wait for their turn to read the one queue of tasks. One that is killed by the kernel, for
-    memory say, while it is its turn takes the turn with it: no other worker would ever get a task again, and
-    nobody would notice. So the scheduler ends with all its workers, at once; its supervisor starts another,
-    which takes up the tasks that were under way.
+    Idle workers take turns at reading the one queue of tasks, under a lock. A worker that is killed while it
+    holds the lock, for example by the kernel for lack of memory, never releases it: no other worker would get
+    a task again, and LocalExecutor would not notice. The new scheduler adopts the tasks that were running.
     """
 
     def _check_workers(self) -> None:
-        """Called several times a second, and whenever there are tasks to do; forgets workers that are gone.
+        """End this process if a worker is gone.
 
-        Nothing else in LocalExecutor looks: whoever looks before, or after, may not see one any more.
+        LocalExecutor calls this several times a second, and whenever there are tasks to do. It forgets
+        workers that are gone, and they are noticed nowhere else.
         """
         before = set(self.workers)
         super()._check_workers()  # type: ignore[no-untyped-call]
         if gone := before - self.workers.keys():
-            self.log.error("worker processes are gone, beginning anew with all of them: %s", gone)
+            self.log.error("worker processes are gone, restarting the scheduler with new workers: %s", gone)
             for worker in self.workers.values():
                 worker.kill()
-            # Not by an exception: Airflow would wait for what its workers have still to say.
+            # Not by an exception, on which Airflow would wait for its workers' results.
             os._exit(1)

@@ -1,6 +1,6 @@
-"""``python -m scripts.local.housekeeping STATE``: has the stack cleaned up, soon after its start and hourly.
+"""Clean up the stack soon after its start, and then hourly: ``python -m scripts.local.housekeeping STATE``.
 
-It only sleeps: what cleans up is a process of its own, so that in between nothing is in memory.
+This process only sleeps. Another one cleans up, so that little is in memory in between.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import subprocess
 import sys
 import time
 
-FIRST_SECONDS = 300  # a stack that has just come up has other things to do
+FIRST_SECONDS = 300  # a stack that has just come up is busy
 PERIOD_SECONDS = 3600
 LOWEST_PRIORITY = 19
 
 
 def main(state: str) -> None:
-    """Clean up again and again, at the lowest priority, until somebody ends this."""
+    """Clean up periodically, at the lowest priority, until this process is ended."""
     os.nice(LOWEST_PRIORITY)
     time.sleep(FIRST_SECONDS)
     while True:

@@ -1,8 +1,8 @@
-"""Become a component: ``python -m scripts.local.launch STATE NAME``.
+"""Become a component or a one-shot: ``python -m scripts.local.launch STATE NAME``.
 
-What supervisord runs. It keeps secrets, environments and quoting out of supervisord's configuration: this
-process works out the component from the stack's settings, takes on its environment, folder and user, and
-replaces itself by it.
+supervisord runs this program for each component, so that its configuration holds no secret, environment or
+quoting. The program looks the component up in the stack's description, takes on its environment, folder and
+user, and replaces itself by it.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ import stat
 import sys
 from pathlib import Path
 
-from scripts.local.components import components, errands
 from scripts.local.errors import StackError
-from scripts.local.processes import end_group, note_group
+from scripts.local.processes import end_leftovers, record_group
 from scripts.local.services.component import environment
 from scripts.local.settings import load
+from scripts.local.stack import Stack
 
 # From linux/prctl.h, linux/securebits.h and linux/capability.h.
 PR_SET_SECUREBITS = 28
-SECBIT_NO_SETUID_FIXUP = 1 << 2  # or access(2), by which PostgreSQL looks for itself, would not count it
+SECBIT_NO_SETUID_FIXUP = 1 << 2
+"""Without it access(2), by which PostgreSQL finds itself, ignores the capability."""
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 CAPABILITY_VERSION_3 = 0x20080522
@@ -34,28 +35,27 @@ def main(state: Path, name: str) -> None:
     settings = load(state)
     if settings is None:
         raise SystemExit(f"there is no stack in {state}")
-    by_name = {component.name: component for component in [*components(settings), *errands(settings)]}
-    component = by_name[name]
-    surroundings = environment(component, settings)
+    component = Stack.describe(settings).component(name)
+    variables = environment(component, settings)
     os.umask(0o077)
     if component.signal_whole_group:
-        end_group(settings, name)
-    note_group(settings, name)
+        end_leftovers(settings, name)
+    record_group(settings, name)
     os.chdir(component.folder)
     if component.user:
         socket = [Path(component.address)] if component.address else []
-        become(component.user, reaching=[Path(component.command[0]), component.folder, *socket])
-    os.execve(component.command[0], list(component.command), surroundings)  # noqa: S606
+        _become_user(component.user, reaching=[Path(component.command[0]), component.folder, *socket])
+    os.execve(component.command[0], list(component.command), variables)  # noqa: S606
 
 
-def become(user: str, reaching: list[Path]) -> None:
-    """Turn from root into a plain user for good, who can still reach the given paths.
+def _become_user(user: str, reaching: list[Path]) -> None:
+    """Change from root to a plain user for good, who can still reach the given paths.
 
-    A checkout in root's home is closed to everybody else. Rather than open root's folders to all, the user
-    keeps the one capability that passes closed folders.
+    A checkout in root's home is closed to all other users. Rather than open root's folders to everybody, the
+    user keeps the one capability that passes closed folders.
     """
     entry = pwd.getpwnam(user)
-    closed = any(not is_open(folder) for path in reaching for folder in path.parents)
+    closed = any(not _is_open(folder) for path in reaching for folder in path.parents)
     libc = ctypes.CDLL(None, use_errno=True) if closed else None
     if libc:
         libc.prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
@@ -71,13 +71,13 @@ def become(user: str, reaching: list[Path]) -> None:
             PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0
         ):
             raise StackError(
-                f"{user!r}, whom PostgreSQL runs as, can't reach {reaching[0]}: "
-                f"put the checkout where others may pass, or run the stack as a plain user"
+                f"the user {user!r}, who runs PostgreSQL, can't reach {reaching[0]}: "
+                f"move the checkout to a folder that is open to all users, or run the stack as a plain user"
             )
 
 
-def is_open(folder: Path) -> bool:
-    """Whether everybody may pass through the folder."""
+def _is_open(folder: Path) -> bool:
+    """Return whether every user may pass through the folder."""
     return bool(folder.stat().st_mode & stat.S_IXOTH)
 
 

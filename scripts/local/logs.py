@@ -1,10 +1,11 @@
-"""The components' logs, each line under its component's name, without secrets."""
+"""``logs``: the components' logs, each line after its component's name, with secrets starred out."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
@@ -16,26 +17,15 @@ from scripts.local.passwords import passwords
 from scripts.local.settings import Settings
 
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_cyan", "bright_magenta", "bright_green")
-
-
-class Printer:
-    """Prints log lines under their component's name."""
-
-    def __init__(self, settings: Settings, names: list[str], to: TextIO) -> None:
-        self._console = Console(file=to, highlight=False, soft_wrap=True)
-        self._names = names
-        self._width = max((len(name) for name in names), default=0)
-        self._secrets = passwords(settings.state)
-
-    def line(self, name: str, text: str) -> None:
-        """One line of this component's."""
-        colour = COLOURS[self._names.index(name) % len(COLOURS)]
-        prefix = Text(f"{name:{self._width}} | ", style=colour)
-        self._console.print(prefix + Text.from_ansi(self._secrets.hide(text.rstrip("\n"))))
+FOLLOW_SECONDS = 0.2
+"""How often the files are checked for new lines."""
 
 
 def show(settings: Settings, names: list[str], *, lines: int, follow: bool) -> int:
-    """Print the last lines of these components' logs, or of all, and go on as they grow if asked to."""
+    """Print the last lines of these components' logs, or of all, and keep printing new lines if ``follow``.
+
+    Raises StackError for a component without a log.
+    """
     found = {path.stem: path for path in sorted(settings.logs.glob("*.log"))}
     for name in names:
         if name not in found:
@@ -44,42 +34,54 @@ def show(settings: Settings, names: list[str], *, lines: int, follow: bool) -> i
     chosen = {name: path for name, path in found.items() if not names or name in names}
     if not chosen:
         raise StackError(f"there are no logs in {settings.logs}: run up first")
-    printer = Printer(settings, list(chosen), sys.stdout)
+    printer = _Printer(settings, list(chosen), sys.stdout)
     for name, path in chosen.items():
-        for line in tail(path, lines):
-            printer.line(name, line)
+        printer.print(name, tail(path, lines))
     if follow:
-        go_on(printer, chosen)
+        _follow(printer, chosen)
     return 0
 
 
 def print_tail(settings: Settings, name: str, lines: int = 30) -> None:
-    """Print the end of one component's log on stderr, if it has one."""
+    """Print the last lines of one component's log on standard error, if it has a log."""
     path = settings.logs / f"{name}.log"
     if path.exists():
-        printer = Printer(settings, [name], sys.stderr)
-        for line in tail(path, lines):
-            printer.line(name, line)
+        _Printer(settings, [name], sys.stderr).print(name, tail(path, lines))
 
 
 def tail(path: Path, lines: int) -> list[str]:
-    """The last lines of a file."""
+    """Return the last lines of a file."""
     with path.open(errors="replace") as file:
         return list(deque(file, maxlen=max(0, lines)))
 
 
-def go_on(printer: Printer, paths: dict[str, Path]) -> None:
-    """Print what is added to the files, until interrupted; a file started anew is read from its start."""
-    at = {name: path.stat().st_size for name, path in paths.items()}
+class _Printer:
+    """Prints log lines, each after its component's name in a colour of its own."""
+
+    def __init__(self, settings: Settings, names: list[str], to: TextIO) -> None:
+        self._console = Console(file=to, highlight=False, soft_wrap=True)
+        self._names = names
+        self._width = max((len(name) for name in names), default=0)
+        self._secrets = passwords(settings.state)
+
+    def print(self, name: str, lines: Iterable[str]) -> None:
+        colour = COLOURS[self._names.index(name) % len(COLOURS)]
+        prefix = Text(f"{name:{self._width}} | ", style=colour)
+        for line in lines:
+            self._console.print(prefix + Text.from_ansi(self._secrets.hide(line.rstrip("\n"))))
+
+
+def _follow(printer: _Printer, paths: dict[str, Path]) -> None:
+    """Print what is appended to the files until interrupted; a truncated file is read from its beginning."""
+    positions = {name: path.stat().st_size for name, path in paths.items()}
     while True:
         for name, path in paths.items():
             size = path.stat().st_size if path.exists() else 0
-            if size < at[name]:
-                at[name] = 0
-            if size > at[name]:
+            if size < positions[name]:
+                positions[name] = 0
+            if size > positions[name]:
                 with path.open(errors="replace") as file:
-                    file.seek(at[name])
-                    for line in file:
-                        printer.line(name, line)
-                    at[name] = file.tell()
-        time.sleep(0.2)
+                    file.seek(positions[name])
+                    printer.print(name, file)
+                    positions[name] = file.tell()
+        time.sleep(FOLLOW_SECONDS)

@@ -1,4 +1,4 @@
-"""The stack's own secrets: made once, kept in one file that only its owner can read."""
+"""The stack's own secrets, created once and kept in a file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ class Passwords:
 
     admin: str  # Airflow's user ``admin``
     redis: str
-    fernet: str  # encrypts what Airflow keeps of connections and variables
+    fernet: str  # encrypts the connections and variables in Airflow's database
     jwt: str  # signs Airflow's tokens; PyJWT wants 64 bytes for HS512
     session: str  # signs the UI's sessions
 
     def hide(self, text: str) -> str:
-        """The text with every secret starred out."""
+        """Return the text with every secret replaced by ``***``."""
         for secret in asdict(self).values():
             text = text.replace(secret, "***")
         return text
 
 
 def passwords(state: Path) -> Passwords:
-    """The secrets of the stack in this state folder, made if there are none yet."""
+    """Return the secrets of the stack in a state folder; create them if there are none yet."""
     path = state / "passwords.json"
     if not path.exists():
-        made = Passwords(
+        created = Passwords(
             admin=secrets.token_urlsafe(12),
             redis=secrets.token_urlsafe(24),
             fernet=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
             jwt=secrets.token_urlsafe(64),
             session=secrets.token_urlsafe(32),
         )
-        write_private(path, json.dumps(asdict(made), indent=2) + "\n")
+        write_private(path, json.dumps(asdict(created), indent=2) + "\n")
     return Passwords(**json.loads(path.read_text()))

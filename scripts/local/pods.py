@@ -1,4 +1,4 @@
-"""The stack's pods as kubectl tells of them: a line for every change, and what came of them in words."""
+"""``pods``: the stack's pods as kubectl shows them, a line for every change, with each result's sentence."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from dags.describe import happened
 from scripts.local import supervisor
 from scripts.local.errors import StackError
 from scripts.local.settings import REPOSITORY, Settings
@@ -17,16 +16,15 @@ COLUMNS = REPOSITORY / "scripts/kubectl/columns"
 
 
 def show(settings: Settings, start: str | None) -> int:
-    """Print the pods of all start runs, or of one, and every change of them; kubectl's exit code."""
+    """Print the pods of one start run, or of all, and every change of them; return kubectl's exit code."""
     if shutil.which("kubectl") is None:
         raise StackError("kubectl is not on the PATH: install it, and try again")
     if not supervisor.states(settings):
         raise StackError(f"the stack in {settings.state} is not up: run up first")
     print(f"Pods in namespace {settings.namespace}, as they change; Ctrl-C ends this.", file=sys.stderr)
-    command = get_pods(settings, start)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as kubectl:
+    with subprocess.Popen(get_pods(settings, start), stdout=subprocess.PIPE, text=True) as kubectl:
         try:
-            for line in in_words(kubectl.stdout or ()):
+            for line in with_sentences(kubectl.stdout or ()):
                 print(line, flush=True)
         except BaseException:
             kubectl.terminate()
@@ -35,7 +33,7 @@ def show(settings: Settings, start: str | None) -> int:
 
 
 def get_pods(settings: Settings, start: str | None) -> Sequence[str]:
-    """kubectl's command line."""
+    """Return kubectl's command line."""
     labels = ["app=cluster-cpu", *([f"start={start}"] if start else [])]
     return [
         *("kubectl", "--kubeconfig", str(settings.cluster_config)),
@@ -46,13 +44,22 @@ def get_pods(settings: Settings, start: str | None) -> Sequence[str]:
     ]
 
 
-def in_words(lines: Iterator[str] | Sequence[str]) -> Iterator[str]:
-    """The lines of kubectl, without the empty ones that ends of results make, and the results in words."""
+def with_sentences(lines: Iterable[str]) -> Iterator[str]:
+    """Yield kubectl's lines with each result replaced by its sentence, if it has one.
+
+    Empty lines, which come from the newline at the end of a result, are left out.
+    """
     for line in lines:
         before, brace, rest = line.rstrip().partition("{")
-        try:
-            words = happened(json.loads(brace + rest))
-        except (ValueError, RecursionError):  # any pod may leave anything
-            words = ""
         if line.strip():
-            yield before + (words or brace + rest)
+            yield before + (_sentence(brace + rest) or brace + rest)
+
+
+def _sentence(result: str) -> str:
+    """Return the sentence in a result, or "" if there is none: any pod may leave anything."""
+    try:
+        fields = json.loads(result)
+    except (ValueError, RecursionError):
+        return ""
+    sentence = fields.get("sentence") if isinstance(fields, dict) else None
+    return sentence if isinstance(sentence, str) and sentence.isprintable() else ""

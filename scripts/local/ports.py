@@ -1,4 +1,4 @@
-"""The ports a stack listens on: free, or one clear sentence."""
+"""Free ports: check those that a stack listens on, and find others."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ def check_free(settings: Settings) -> None:
 
 
 def require_free(address: str, port: int, option: str) -> None:
-    """Raise StackError when the port can't be listened on."""
+    """Raise StackError if the port can't be listened on; the error names the option that chooses another."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # As the servers do: connections of a stack that has just stopped don't count.
+        # As the servers do, so that connections of a stack that has just stopped do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
             probe.listen(1)
         except PermissionError as error:
-            raise StackError(f"port {port} takes root to listen on: choose another with {option}") from error
+            raise StackError(f"only root may listen on port {port}: choose another with {option}") from error
         except OSError as error:
             if error.errno in {99, 49}:  # EADDRNOTAVAIL on Linux and on macOS
                 raise StackError(
-                    f"{address} is no address of this machine: choose another with --pods-reach-host-at"
+                    f"{address} is not an address of this machine: choose another with --pods-reach-host-at"
                 ) from error
             raise StackError(
-                f"port {port} is taken{by_whom(port)}: stop that, or choose another port with {option}"
+                f"port {port} is taken{_by_whom(port)}: stop that, or choose another port with {option}"
             ) from error
 
 
-def by_whom(port: int) -> str:
-    """`` by NAME (process PID)``, or nothing when it can't be told."""
+def _by_whom(port: int) -> str:
+    """Return `` by NAME (process PID)``, or "" if the process can't be found."""
     with suppress(psutil.Error, OSError):
         for connection in psutil.net_connections("tcp"):
             listens = connection.status == psutil.CONN_LISTEN and connection.laddr[1:2] == (port,)

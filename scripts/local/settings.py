@@ -1,4 +1,4 @@
-"""The settings of one stack, and where it keeps its things. Plain data; every path derives from it."""
+"""The settings of one stack, from which every path and address derives. Plain data."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from scripts.local.alias import alias_of
 from scripts.local.errors import StackError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SECRET = "cpu-redis"  # noqa: S105  (its name; the address it holds is made when the stack is)
-# A unix socket's address holds 108 bytes on Linux and 104 on macOS, its final zero included.
+SECRET = "cpu-redis"  # noqa: S105
+"""The name of the Kubernetes Secret with Redis' URL."""
 LONGEST_SOCKET_PATH = 100
+"""A unix socket's address holds 108 bytes on Linux and 104 on macOS, including its final zero."""
 DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 HOST = re.compile(r"[A-Za-z0-9:][A-Za-z0-9.:-]*")
 BASE_URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~-]+)*/?")
@@ -24,7 +25,10 @@ BASE_URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~-]+)*/?")
 
 @dataclass(frozen=True)
 class Settings:
-    """One stack. Two stacks run side by side when their state folders and ports differ."""
+    """The settings of one stack. Two stacks run side by side if their state folders and ports differ.
+
+    Raises StackError for what can't work; the error names the option and the remedy.
+    """
 
     state: Path
     port: int = 8080
@@ -42,13 +46,12 @@ class Settings:
     base_url: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what can't work, with the option that would put it right."""
         ports = {"--port": self.port, "--redis-port": self.redis_port, "--kube-port": self.kube_port}
         for option, port in ports.items():
             if not 1 <= port <= 65535:
                 raise StackError(f"{option} is {port}: choose a port from 1 to 65535")
         if len(set(ports.values())) < len(ports):
-            raise StackError(f"two of {', '.join(ports)} are the same port: choose three different ones")
+            raise StackError(f"two of {', '.join(ports)} are the same: choose three different ports")
         if not 4 <= self.cpus_at_once <= 400:
             raise StackError(f"--cpus-at-once is {self.cpus_at_once}: choose a number from 4 to 400")
         if not 1 <= self.keep_days <= 3650:
@@ -68,64 +71,64 @@ class Settings:
                 "add --pods-reach-host-at ADDRESS (this machine, as its pods see it) or --redis-url URL"
             )
         if self.context and not self.kubeconfig:
-            raise StackError("--context chooses from a kubeconfig: name that with --kubeconfig PATH")
+            raise StackError("--context names a context of a kubeconfig: give that with --kubeconfig PATH")
         if self.base_url and not BASE_URL.fullmatch(self.base_url):
             raise StackError(
-                f"--base-url is {self.base_url!a}: give the address in full, such as https://example.org/airflow"
+                f"--base-url is {self.base_url!a}: give the full address, such as https://example.org/airflow"
             )
         if self.pods_reach_host_at and self.redis_url:
-            raise StackError("--redis-url is a Redis of your own: leave --pods-reach-host-at out")
+            raise StackError("--redis-url names a Redis of your own: leave --pods-reach-host-at out")
 
     @property
     def logs(self) -> Path:
-        """One log file per component."""
+        """The folder of logs, one file per component."""
         return self.state / "logs"
 
     @property
     def pids(self) -> Path:
-        """Which process each component was started as."""
+        """The folder of process ids, one file per component."""
         return self.state / "pids"
 
     @property
     def airflow_home(self) -> Path:
-        """Airflow's configuration, passwords and task logs."""
+        """The folder of Airflow's configuration, passwords and task logs."""
         return self.state / "airflow"
 
     @property
     def postgres(self) -> Path:
-        """PostgreSQL's data and its socket; belongs to the user PostgreSQL runs as."""
+        """The folder of PostgreSQL's data and socket, owned by the user that PostgreSQL runs as."""
         return self.state / "postgres"
 
     @property
     def redis(self) -> Path:
-        """Redis' configuration and data."""
+        """The folder of Redis' configuration and data."""
         return self.state / "redis"
 
     @property
     def kube(self) -> Path:
-        """What the local Kubernetes endpoint keeps."""
+        """The folder of the local Kubernetes endpoint's data."""
         return self.state / "kube"
 
     @property
     def cluster_config(self) -> Path:
-        """The kubeconfig of the cluster in use: the one given, or the local endpoint's."""
+        """The kubeconfig of the cluster in use: the user's, or else the local endpoint's."""
         return self.kubeconfig or self.kube / "kubeconfig"
 
     @property
     def api_url(self) -> str:
-        """Airflow's UI and REST API, for programs on this machine; without a slash at its end."""
+        """The address of Airflow's UI and REST API for programs on this machine, without a final slash."""
         return f"http://127.0.0.1:{self.port}{urlsplit(self.base_url or '').path.rstrip('/')}"
 
     @property
     def ui_url(self) -> str:
-        """Airflow's UI for people, who may reach it through a reverse proxy; without a slash at its end."""
+        """The address of Airflow's UI for people, perhaps behind a reverse proxy, without a final slash."""
         return (self.base_url or self.api_url).rstrip("/")
 
     @property
     def short_state(self) -> Path:
-        """The state folder by a name short enough for socket paths: itself, or an alias in ``/tmp``.
+        """The state folder under a name short enough for socket paths: its own, or an alias in ``/tmp``.
 
-        Raises StackError if the place of the alias is not safe to use.
+        Raises StackError if the alias's folder is not safe to use.
         """
         return alias_of(self.state) if self.needs_alias else self.state
 
@@ -136,22 +139,22 @@ class Settings:
 
     @property
     def supervisor_socket(self) -> Path:
-        """Where supervisord takes its orders."""
+        """The unix socket that supervisord listens on."""
         return self.short_state / "supervisor.sock"
 
     @property
     def postgres_socket_folder(self) -> Path:
-        """PostgreSQL's ``host``."""
+        """The folder of PostgreSQL's unix socket, which clients give as its ``host``."""
         return self.short_state / "postgres"
 
     def save(self) -> None:
-        """Remember the settings in the state folder (a Redis URL may hold a password: owner only)."""
+        """Save the settings in the state folder, for their owner only: a Redis URL may hold a password."""
         plain = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
         write_private(self.state / "settings.json", json.dumps(plain, indent=2) + "\n")
 
 
 def load(state: Path) -> Settings | None:
-    """The settings ``up`` remembered in this state folder, or None when it never ran there."""
+    """Return the settings that ``up`` saved in a state folder, or None if it never ran there."""
     try:
         plain: dict[str, Any] = json.loads((state / "settings.json").read_text())
     except FileNotFoundError:
@@ -159,12 +162,17 @@ def load(state: Path) -> Settings | None:
     paths = {"state", "kubeconfig", "dags"}
     known = {field.name for field in fields(Settings)} - {"state"}
     given: dict[str, Any] = {k: Path(v) if k in paths and v else v for k, v in plain.items() if k in known}
-    # The folder may have been moved since: where it is now is what counts.
+    # The state folder's path is not among them, because the folder may have been moved since.
     return Settings(state=state, **given)
 
 
+def load_or_default(state: Path) -> Settings:
+    """Return the settings that ``up`` saved in a state folder, or the defaults if it never ran there."""
+    return load(state) or Settings(state)
+
+
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, all at once."""
+    """Write a file that only its owner can read, atomically."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.touch(mode=0o600)
     draft.write_text(text)

@@ -1,84 +1,84 @@
-"""A stack as a whole: bring it up, take it down, one of these at a time."""
+"""The description of a stack: its settings, and the processes that it consists of."""
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import sys
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from scripts.local import supervisor
-from scripts.local.alias import remove_alias
-from scripts.local.components import components
 from scripts.local.errors import StackError
-from scripts.local.settings import Settings, load
-from scripts.local.shutdown import take_down
-from scripts.local.startup import Ascent
-
-Say = Callable[[str], None]
-INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from scripts.local.passwords import Passwords, passwords
+from scripts.local.services import airflow, endpoint, postgres, redis
+from scripts.local.services.component import Component
+from scripts.local.settings import REPOSITORY, Settings, load_or_default
 
 
-def up(settings: Settings, say: Say) -> None:
-    """Start what is not running, wait until all of it works; on failure stop everything and raise."""
-    settings.state.mkdir(mode=0o711, parents=True, exist_ok=True)
-    if settings.state.stat().st_uid != os.geteuid():
-        raise StackError(f"{settings.state} belongs to another user: choose a folder of yours with --state")
-    settings.state.chmod(0o711)  # PostgreSQL's user passes through; every folder inside is closed
-    with only_one(settings):
-        try:
-            Ascent(settings, say).climb()
-        except BaseException:
-            with uninterrupted(), suppress(StackError):
-                take_down(settings, say)
-            raise
+@dataclass(frozen=True)
+class Stack:
+    """A stack as plain data. A command describes its stack once and passes it on."""
 
+    settings: Settings
+    foundations: tuple[Component, ...]
+    """What Airflow needs: PostgreSQL, and unless the settings name others, Redis and Kubernetes."""
+    airflow: tuple[Component, ...]
+    """Airflow's processes."""
+    housekeeping: Component
+    one_shots: tuple[Component, ...]
+    """The programs that are run to their end during startup."""
 
-def down(settings: Settings, say: Say, *, purge: bool = False) -> None:
-    """Stop everything that belongs to the stack; its data stays, unless purged."""
-    if not settings.state.exists():
-        return
-    with only_one(settings):
-        take_down(settings, say)
-        if purge:
-            if settings.needs_alias:
-                remove_alias(settings.state)
-            shutil.rmtree(settings.state)
+    @classmethod
+    def describe(cls, settings: Settings) -> Stack:
+        """Return the description of the stack with these settings.
 
+        Raises StackError if a package is missing, or if the folder of its sockets is not safe to use.
+        """
+        return cls(
+            settings,
+            foundations=(
+                postgres.server(settings),
+                *([] if settings.redis_url else [redis.server(settings)]),
+                *([] if settings.kubeconfig else [endpoint.server(settings)]),
+            ),
+            airflow=tuple(airflow.components(settings)),
+            housekeeping=Component(
+                "housekeeping",
+                [sys.executable, "-m", "scripts.local.housekeeping", str(settings.state)],
+                folder=REPOSITORY,
+            ),
+            one_shots=(postgres.initdb(settings), airflow.migration(settings), airflow.discovery(settings)),
+        )
 
-def is_up(settings: Settings) -> bool:
-    """Whether every component is running."""
-    states = supervisor.states(settings)
-    return all(
-        component.name in states and states[component.name].is_running for component in components(settings)
-    )
+    @classmethod
+    def in_folder(cls, state: Path) -> Stack:
+        """Return the description of the stack in a state folder; with default settings if there is none."""
+        return cls.describe(load_or_default(state))
 
+    @cached_property
+    def passwords(self) -> Passwords:
+        """The stack's secrets, which are created at the first access in the life of the stack."""
+        return passwords(self.settings.state)
 
-def remembered(state: Path) -> Settings:
-    """The settings of the stack in this state folder, or what would be its defaults."""
-    return load(state) or Settings(state)
+    @property
+    def components(self) -> list[Component]:
+        """The long-running processes, in starting order."""
+        return [*self.foundations, *self.airflow, self.housekeeping]
 
+    @property
+    def stopping_stages(self) -> list[list[Component]]:
+        """The components in stopping order: Airflow's all at once, then the foundations one by one."""
+        return [
+            [*self.airflow, self.housekeeping],
+            *([component] for component in reversed(self.foundations)),
+        ]
 
-@contextmanager
-def only_one(settings: Settings) -> Iterator[None]:
-    """One ``up`` or ``down`` of a stack at a time; the system lets go of the lock if we die."""
-    with (settings.state / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StackError(f"another up or down of {settings.state} is under way: wait for it") from error
-        yield
+    def has(self, name: str) -> bool:
+        """Return whether the stack has a component of this name."""
+        return any(component.name == name for component in self.components)
 
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """No second Ctrl-C in the middle of cleaning up after the first."""
-    before = {what: signal.signal(what, signal.SIG_IGN) for what in INTERRUPTIONS}
-    try:
-        yield
-    finally:
-        for what, handler in before.items():
-            signal.signal(what, handler)
+    def component(self, name: str) -> Component:
+        """Return the component or one-shot of this name; raise StackError if there is none."""
+        for component in (*self.components, *self.one_shots):
+            if component.name == name:
+                return component
+        raise StackError(f"the stack in {self.settings.state} has no component {name!r}")

@@ -1,4 +1,4 @@
-"""supervisord, which keeps the components running: its configuration, and talking to it over its socket."""
+"""supervisord, which keeps the components running: its configuration, and a client of its socket."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,16 @@ from scripts.local import processes
 from scripts.local.errors import StackError
 from scripts.local.services.component import Component, environment
 from scripts.local.settings import REPOSITORY, Settings, write_private
+from scripts.local.stack import Stack
 
 LOG_BYTES = "10MB"
-# There is no supervisord, or it is about to go.
-AWAY = (OSError, http.client.HTTPException, Fault)
+UNREACHABLE = (OSError, http.client.HTTPException, Fault)
+"""What a Supervisor raises when there is no supervisord, or when it is shutting down."""
 
 
 @dataclass(frozen=True)
 class State:
-    """What supervisord says of a component."""
+    """The state of a component as supervisord reports it."""
 
     name: str
     state: str  # STOPPED, STARTING, RUNNING, BACKOFF, STOPPING, EXITED, FATAL or UNKNOWN
@@ -36,51 +38,52 @@ class State:
 
     @property
     def is_running(self) -> bool:
-        """Up, and long enough to count."""
+        """Whether it is up, and has been for supervisord's ``startsecs``."""
         return self.state == "RUNNING"
 
     @property
     def has_ended(self) -> bool:
-        """Ended, whether by itself or not; supervisord may be about to start it again."""
+        """Whether it has ended, for any reason; supervisord may be about to restart it."""
         return self.state in {"STOPPED", "BACKOFF", "EXITED", "FATAL", "UNKNOWN"}
 
     @property
     def seconds_up(self) -> int:
-        """How long it has been running."""
+        """For how long it has been running; 0 if it is not."""
         return max(0, int(time.time() - self.started)) if self.is_running else 0
 
 
-def configuration(settings: Settings, components: list[Component]) -> str:
-    """supervisord's configuration: control by a unix socket, one program per component."""
+def configuration(stack: Stack) -> str:
+    """Return supervisord's configuration: control by a unix socket, one program per component."""
+    settings = stack.settings
     lines = [
         "[supervisord]",
-        f"logfile={quoted(settings.logs / 'supervisord.log')}",
+        f"logfile={_escape(settings.logs / 'supervisord.log')}",
         f"logfile_maxbytes={LOG_BYTES}",
         "logfile_backups=2",
-        f"pidfile={quoted(settings.state / 'supervisord.pid')}",
-        f"directory={quoted(REPOSITORY)}",
+        f"pidfile={_escape(settings.state / 'supervisord.pid')}",
+        f"directory={_escape(REPOSITORY)}",
         "umask=077",
         *(["user=root"] if os.geteuid() == 0 else []),
         "[unix_http_server]",
-        f"file={quoted(settings.supervisor_socket)}",
+        f"file={_escape(settings.supervisor_socket)}",
         "chmod=0600",
         "[rpcinterface:supervisor]",
         "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
     ]
-    for component in components:
+    for component in stack.components:
         launch = [sys.executable, "-m", "scripts.local.launch", str(settings.state), component.name]
         group = str(component.signal_whole_group).lower()
         lines += [
             f"[program:{component.name}]",
-            f"command={quoted(shlex.join(launch))}",
-            f"stdout_logfile={quoted(settings.logs / component.name)}.log",
+            f"command={_escape(shlex.join(launch))}",
+            f"stdout_logfile={_escape(settings.logs / component.name)}.log",
             f"stdout_logfile_maxbytes={LOG_BYTES}",
             "stdout_logfile_backups=2",
             "redirect_stderr=true",
             "autostart=false",
             "autorestart=true",
             "startsecs=1",
-            # Whatever it needs may be away for long; the tries come more and more seldom.
+            # What the component needs may be away for long; supervisord waits longer before each retry.
             "startretries=1000",
             f"stopsignal={component.stop_signal}",
             f"stopwaitsecs={component.stop_seconds}",
@@ -90,35 +93,35 @@ def configuration(settings: Settings, components: list[Component]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def quoted(text: str | Path) -> str:
-    """A value as supervisord's configuration reads it, which expands %."""
+def _escape(text: str | Path) -> str:
+    """Escape a value for supervisord's configuration, in which % is special."""
     return str(text).replace("%", "%%")
 
 
-def start(settings: Settings, components: list[Component]) -> None:
+def start(stack: Stack) -> None:
     """Start supervisord in the background, with every component stopped; it listens when this returns."""
+    settings = stack.settings
     path = settings.state / "supervisord.conf"
-    write_private(path, configuration(settings, components))
-    own = Component("supervisord", [sys.executable, "-m", "supervisor.supervisord"], REPOSITORY)
-    surroundings = environment(own, settings)
-    answer = subprocess.run(
-        [*own.command, "-c", str(path)],
+    write_private(path, configuration(stack))
+    supervisord = Component("supervisord", [sys.executable, "-m", "supervisor.supervisord"], REPOSITORY)
+    done = subprocess.run(
+        [*supervisord.command, "-c", str(path)],
         check=False,
-        env=surroundings,
+        env=environment(supervisord, settings),
         cwd=REPOSITORY,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    if answer.returncode:
-        raise StackError(f"supervisord does not start: {answer.stdout.strip()}", "supervisord")
+    if done.returncode:
+        raise StackError(f"supervisord does not start: {done.stdout.strip()}", "supervisord")
     with Supervisor(settings) as supervised:
-        processes.note_session(settings, supervised.pid())
+        processes.record_session(settings, supervised.pid())
 
 
 class Supervisor:
-    """A connection to this stack's supervisord. Raises one of AWAY when there is none."""
+    """A client of the stack's supervisord. Every method may raise one of UNREACHABLE."""
 
     def __init__(self, settings: Settings) -> None:
         self._transport = SupervisorTransport(None, None, f"unix://{settings.supervisor_socket}")
@@ -131,18 +134,18 @@ class Supervisor:
         self._transport.close()
 
     def pid(self) -> int:
-        """supervisord's own process."""
+        """Return supervisord's own process id."""
         return int(self._server.supervisor.getPID())
 
     def states(self) -> dict[str, State]:
-        """Every component's state, by name."""
+        """Return each component's state, by name."""
         return {
             one["name"]: State(one["name"], one["statename"], one["pid"], one["start"])
             for one in self._server.supervisor.getAllProcessInfo()
         }
 
     def start(self, name: str) -> None:
-        """Start a component; returns at once. One that is running stays as it is."""
+        """Start a component without waiting for it; one that is running stays as it is."""
         try:
             self._server.supervisor.startProcess(name, False)
         except Fault as fault:
@@ -150,17 +153,17 @@ class Supervisor:
                 raise StackError(f"{name} does not start: {fault.faultString}", name) from fault
 
     def stop(self, name: str) -> None:
-        """Stop a component; returns at once. One that is not running, or not known, stays as it is."""
+        """Stop a component without waiting for it; ignore one that is not running, or not known."""
         try:
             self._server.supervisor.stopProcess(name, False)
         except Fault as fault:
             if not fault.faultString.startswith(("NOT_RUNNING", "BAD_NAME")):
                 raise StackError(f"{name} does not stop: {fault.faultString}", name) from fault
 
-    def any_alive(self, names: list[str]) -> bool:
-        """Whether any of these components still has a process."""
+    def are_stopped(self, names: Sequence[str]) -> bool:
+        """Return whether none of these components has a process any more."""
         states = self.states()
-        return any(states[name].pid for name in names if name in states)
+        return not any(states[name].pid for name in names if name in states)
 
     def shutdown(self) -> None:
         """End supervisord itself."""
@@ -168,9 +171,9 @@ class Supervisor:
 
 
 def states(settings: Settings) -> dict[str, State]:
-    """Every component's state by name; empty when there is no supervisord."""
+    """Return each component's state, by name; none if there is no supervisord."""
     try:
         with Supervisor(settings) as supervisor:
             return supervisor.states()
-    except AWAY:
+    except UNREACHABLE:
         return {}

@@ -52,7 +52,7 @@ UNION ALL SELECT 'left', count(*) FROM pg_tables WHERE starts_with(tablename, '_
 
 def kept(stack: Stack, start: str) -> dict[str, int]:
     """How many rows there are of a start run, by table."""
-    return {name: int(number) for name, number in postgres.ask(stack.settings, KEPT, start=start)}
+    return {name: int(number) for name, number in postgres.query(stack.settings, KEPT, start=start)}
 
 
 def logs(stack: Stack, start: str) -> list[Path]:
@@ -62,7 +62,7 @@ def logs(stack: Stack, start: str) -> list[Path]:
 
 def age(stack: Stack, start: str) -> None:
     """Have all cycles of a start run happened long ago, as far as Airflow keeps them."""
-    postgres.ask(stack.settings, AGED, start=f"{start}.cpu-", age=AGE)
+    postgres.query(stack.settings, AGED, start=f"{start}.cpu-", age=AGE)
     for folder in logs(stack, start):
         for path in (*folder.rglob("*"), folder):
             then = path.stat().st_mtime - AGE_SECONDS
@@ -98,7 +98,7 @@ def test_what_is_old_goes_while_a_cpu_is_at_work(stack: Stack) -> None:
     run, start = at_work(stack)
     cycles, before = stack.count(old, "success"), kept(stack, f"{young}.cpu-")
     age(stack, old)
-    postgres.ask(stack.settings, NEVER_BEGUN, run=f"{old}.cpu-0.cycle-1")
+    postgres.query(stack.settings, NEVER_BEGUN, run=f"{old}.cpu-0.cycle-1")
     assert min(kept(stack, f"{old}.cpu-").values()) > 0
 
     assert f"{cycles} DAG runs, " in (said := clean_up(stack))
@@ -130,7 +130,7 @@ def at_rest(stack: Stack, start: str) -> Iterator[str]:
             return under_way == []
 
         assert wait_until(is_quiet, PATIENCE_SECONDS)
-        postgres.ask(stack.settings, BEGUN, start=f"{start}.cpu-")
+        postgres.query(stack.settings, BEGUN, start=f"{start}.cpu-")
         # So is that of the cycle before, as long as Airflow has not looked at its end.
         running = [one["dag_run_id"] for one in stack.runs(start) if one["state"] == "running"]
         yield max(running, key=lambda run: int(run.rpartition("-")[2]))

@@ -22,7 +22,7 @@ from scripts.kind import helm
 from scripts.local import clean_up
 from scripts.local.passwords import passwords
 from scripts.local.preload.airflow_local_settings import NEEDED_BY_TASKS
-from scripts.local.services import airflow
+from scripts.local.services import airflow_config
 from scripts.local.settings import Settings
 from tests.support.chart import ROOT, SCHEMA, values
 
@@ -86,7 +86,7 @@ def test_airflow_defines_every_option_that_is_set() -> None:
 
 def test_airflow_has_the_same_options_as_in_the_local_stack(tmp_path: Path) -> None:
     (state := tmp_path / "state").mkdir()
-    local = airflow.configuration(Settings(state), passwords(state))
+    local = airflow_config.configuration(Settings(state), passwords(state))
     shared = {one: value for one, value in options().items() if one not in OF_THE_PLACE}
     assert shared == {
         one: str(local[one[0]][one[1]]) if isinstance(shared[one], str) else local[one[0]][one[1]]

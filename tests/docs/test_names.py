@@ -64,7 +64,7 @@ def test_every_layer_contract_is_explained() -> None:
 
 
 def test_every_setting_of_the_dags_and_of_the_stack_is_documented() -> None:
-    from scripts.local.cli import OPTIONS
+    from scripts.local.options import OPTIONS
 
     operations = (ROOT / "docs/operations.md").read_text()
     for option in OPTIONS:

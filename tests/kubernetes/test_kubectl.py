@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.local.pods import COLUMNS, get_pods, in_words
+from scripts.local.pods import COLUMNS, get_pods, with_sentences
 from scripts.local.settings import Settings
 from tests.support.cluster import PATIENCE, ROOT, Cluster
 from tests.support.processes import running
@@ -51,7 +51,8 @@ def test_get_w_prints_a_line_for_every_change(cluster: Cluster) -> None:
     assert seen[-2:] == ["Running", "Completed"]
 
 
-LEAVE_A_RESULT = """echo '{"status":"stored","instructions":9}' | tr -d '\\n' >/dev/termination-log"""
+RESULT = '{"sentence":"stored 9 instructions","status":"stored"}'
+LEAVE_A_RESULT = f"echo '{RESULT}' | tr -d '\\n' >/dev/termination-log"
 
 
 def test_our_columns_tell_of_cycles_and_go_on_as_they_change(cluster: Cluster) -> None:
@@ -61,7 +62,7 @@ def test_our_columns_tell_of_cycles_and_go_on_as_they_change(cluster: Cluster) -
     columns = f"--output=custom-columns-file={COLUMNS}"
     header, row = cluster.kubectl("get", "pod", first, columns).splitlines()
     assert header.split() == ["START", "CPU", "CYCLE", "COMMAND", "PHASE", "RESULT"]
-    assert row.split() == ["s", "8", "3", "exec", "Succeeded", '{"status":"stored","instructions":9}']
+    assert row.split(maxsplit=5) == ["s", "8", "3", "exec", "Succeeded", RESULT]
     name = cluster.create("sleep 1; exit 3", labels=labels)
     command = cluster.kubectl_command("get", "pods", "-l", f"name={name}", "-w", columns)
     with running(command, stdout=subprocess.PIPE, text=True) as process:
@@ -87,7 +88,7 @@ def test_the_pods_of_a_start_run_are_followed_in_words(cluster: Cluster, tmp_pat
         pods_reach_host_at="127.0.0.1",
     )
     with running(get_pods(settings, "mine"), stdout=subprocess.PIPE, text=True) as process:
-        lines = in_words(process.stdout or ())
+        lines = with_sentences(process.stdout or ())
         assert next(lines).startswith("START")
         assert next(lines).split() == [
             "mine", "<none>", "<none>", "store", "Succeeded", "stored", "9", "instructions",

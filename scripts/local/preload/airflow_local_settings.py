@@ -1,4 +1,4 @@
-"""Read by every Airflow process at its start; does something in the scheduler alone."""
+"""Imported by every Airflow process at its start; acts in the scheduler only."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ import time
 import urllib.error
 import urllib.request
 
-# Airflow takes over what a local settings module defines: nothing.
 __all__: list[str] = []
+"""Airflow adopts the names that a local settings module defines: none."""
 
-# LocalExecutor forks its workers from the scheduler, and a worker forks each task: what the scheduler has
-# imported, no task has to. The Kubernetes provider alone takes a task longer than its work does.
 NEEDED_BY_TASKS = (
     "aiohttp",
     "airflow.dag_processing.bundles.local",
@@ -26,30 +24,36 @@ NEEDED_BY_TASKS = (
     "kubernetes_asyncio.watch",
     "tenacity",
 )
-PATIENCE_SECONDS = 300
+"""Modules that the scheduler imports so that no task has to.
+
+LocalExecutor forks its workers from the scheduler, and a worker forks each task. Importing the Kubernetes
+provider alone would take a task longer than its work.
+"""
+TIMEOUT_SECONDS = 300
 
 
 def import_what_tasks_need() -> None:
-    """Import it once, here."""
+    """Import the modules of NEEDED_BY_TASKS."""
     for module in NEEDED_BY_TASKS:
         importlib.import_module(module)
 
 
-def wait_for_the_api(url: str) -> None:
-    """Wait until tasks can be served: a scheduler whose tasks find the API away does not survive it.
+def wait_for_api(url: str) -> None:
+    """Wait until the API that serves tasks answers: a scheduler does not survive tasks that can't reach it.
 
-    The first request makes the API server build that API, which takes seconds: no task waits for it.
+    The first request makes the API server build that API, which takes seconds; so no task waits for that.
+    Raises SystemExit after TIMEOUT_SECONDS.
     """
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(f"{url}/execution/health", timeout=60):  # noqa: S310
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
-    raise SystemExit(f"Airflow's API at {url} did not come up within {PATIENCE_SECONDS} seconds")
+    raise SystemExit(f"Airflow's API at {url} did not come up within {TIMEOUT_SECONDS} seconds")
 
 
 if os.environ.get("CLUSTER_CPU_COMPONENT") == "scheduler":
     import_what_tasks_need()
-    wait_for_the_api(os.environ["CLUSTER_CPU_API"])
+    wait_for_api(os.environ["CLUSTER_CPU_API"])

@@ -1,4 +1,4 @@
-"""What the stack puts on the cluster, the local endpoint or a real one: a namespace and Redis' address."""
+"""The stack's objects on the cluster, local endpoint or real: a namespace, and a Secret with Redis' URL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scripts.local.settings import SECRET, Settings
 
 
 def core_api(settings: Settings) -> Any:
-    """A client of the cluster's core/v1 API; raises StackError when the kubeconfig does not do."""
+    """Return a client of the cluster's core/v1 API. Raises StackError if the kubeconfig is not valid."""
     try:
         return client.CoreV1Api(
             config.new_client_from_config(
@@ -22,22 +22,27 @@ def core_api(settings: Settings) -> Any:
             )
         )
     except ConfigException as error:
-        raise StackError(f"{settings.cluster_config} is no kubeconfig to use: {error}") from error
+        raise StackError(f"{settings.cluster_config} is not a valid kubeconfig: {error}") from error
 
 
 def is_ready(settings: Settings) -> bool:
-    """Whether the cluster answers."""
+    """Return whether the cluster answers.
+
+    Raises StackError if it never will: the kubeconfig given does not exist or has too few rights.
+    """
     if not settings.cluster_config.exists():
         if settings.kubeconfig:
-            raise StackError(f"there is no kubeconfig {settings.kubeconfig}: give another with --kubeconfig")
+            raise StackError(
+                f"the kubeconfig {settings.kubeconfig} does not exist: give another with --kubeconfig"
+            )
         return False
     try:
         core_api(settings).list_namespace(limit=1, _request_timeout=5)
     except ApiException as error:
         if settings.kubeconfig and error.status in {401, 403}:
             raise StackError(
-                f"{settings.cluster_config} may not list the cluster's namespaces ({error.reason}): "
-                f"use one that is"
+                f"{settings.cluster_config} has no right to list the cluster's namespaces ({error.reason}): "
+                f"use a kubeconfig that has it"
             ) from error
         return False
     except HTTPError:
@@ -46,27 +51,26 @@ def is_ready(settings: Settings) -> bool:
 
 
 def prepare(settings: Settings, redis_url: str) -> None:
-    """Make sure of the namespace, and of the Secret with Redis' address in it."""
+    """Create the namespace if it does not exist, and create or replace the Secret with Redis' URL."""
     api = core_api(settings)
     namespace = client.V1Namespace(metadata=client.V1ObjectMeta(name=settings.namespace))
     secret = client.V1Secret(metadata=client.V1ObjectMeta(name=SECRET), string_data={"url": redis_url})
     try:
-        create_or(lambda: api.create_namespace(namespace), lambda: None)
-        create_or(
-            lambda: api.create_namespaced_secret(settings.namespace, secret),
-            lambda: api.replace_namespaced_secret(SECRET, settings.namespace, secret),
-        )
+        _create(api.create_namespace, namespace)
+        if not _create(api.create_namespaced_secret, settings.namespace, secret):
+            api.replace_namespaced_secret(SECRET, settings.namespace, secret)
     except ApiException as error:
         raise StackError(
             f"the cluster refuses namespace {settings.namespace!r} or Secret {SECRET!r} in it: {error.reason}"
         ) from error
 
 
-def create_or(create: Any, otherwise: Any) -> None:
-    """Create; where it exists already, do the other thing."""
+def _create(create: Any, *arguments: Any) -> bool:
+    """Create an object; return False if it exists already."""
     try:
-        create()
+        create(*arguments)
     except ApiException as error:
         if error.status != 409:
             raise
-        otherwise()
+        return False
+    return True

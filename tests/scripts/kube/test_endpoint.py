@@ -21,7 +21,7 @@ import pytest
 import yaml
 from kubernetes.client.exceptions import ApiException
 
-from scripts.local.components import LIBRARIES
+from scripts.local.services.endpoint import LIBRARIES
 from tests.cpu_image.test_main import ENCODED
 from tests.support import redis_server as servers
 from tests.support.cluster import PATIENCE, ROOT, Cluster, Endpoint, ended, endpoint, runs, terminated

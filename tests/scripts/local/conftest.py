@@ -1,4 +1,4 @@
-"""A stack's settings in a folder and on ports of its own."""
+"""The settings of a stack in a temporary folder and on free ports, and its description."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from scripts.local.ports import free_ports
 from scripts.local.settings import Settings
+from scripts.local.stack import Stack
 
 
 @pytest.fixture
@@ -16,3 +17,8 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(
         state=(tmp_path / "state").resolve(), port=port, redis_port=redis_port, kube_port=kube_port
     )
+
+
+@pytest.fixture
+def described(settings: Settings) -> Stack:
+    return Stack.describe(settings)

@@ -1,4 +1,4 @@
-"""What Airflow is told: its configuration file and its processes' environment."""
+"""Airflow's configuration file and its processes' environment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scripts.local.passwords import passwords
-from scripts.local.services import airflow
+from scripts.local.services import airflow, airflow_config
 from scripts.local.services.component import STACK_MARK, environment
 from scripts.local.settings import Settings
 
@@ -22,11 +22,11 @@ def configured(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "another")
     monkeypatch.setenv("SECRET_OF_MINE", "not for Airflow")
     settings.state.mkdir()
-    airflow.configure(settings, passwords(settings.state))
+    airflow_config.configure(settings, passwords(settings.state))
     return settings
 
 
-def test_only_connections_and_variables_of_the_caller_reach_airflow(configured: Settings) -> None:
+def test_only_the_callers_connections_and_variables_reach_airflow(configured: Settings) -> None:
     found = environment(airflow.components(configured)[0], configured)
     assert found["AIRFLOW_CONN_SLACK"] == "a connection"
     assert found["AIRFLOW_VAR_NAME"] == "a variable"
@@ -34,11 +34,12 @@ def test_only_connections_and_variables_of_the_caller_reach_airflow(configured: 
     assert not {"AIRFLOW__CORE__EXECUTOR", "SECRET_OF_MINE"} & set(found)
 
 
-def test_what_the_caller_gave_is_still_there_when_the_caller_is_gone(
+def test_the_callers_connections_are_kept_for_restarts_without_the_caller(
     configured: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_SLACK")
-    assert airflow.environment(configured)["AIRFLOW_CONN_SLACK"] == "a connection"
+    for component in airflow.components(configured):
+        assert environment(component, configured)["AIRFLOW_CONN_SLACK"] == "a connection"
 
 
 def test_the_kubernetes_connection_names_the_cluster_in_use(configured: Settings) -> None:
@@ -49,7 +50,7 @@ def test_the_kubernetes_connection_names_the_cluster_in_use(configured: Settings
     assert extra == {"in_cluster": False, "kube_config_path": "/k", "cluster_context": "kind"}
 
 
-def test_secrets_are_in_files_of_their_owner_only(configured: Settings) -> None:
+def test_files_with_secrets_are_readable_by_their_owner_only(configured: Settings) -> None:
     for name in ("airflow.cfg", "passwords.json", "environment.json"):
         assert (configured.airflow_home / name).stat().st_mode & 0o077 == 0
 
@@ -57,15 +58,15 @@ def test_secrets_are_in_files_of_their_owner_only(configured: Settings) -> None:
 def test_a_percent_sign_in_the_path_survives_airflows_reader(tmp_path: Path) -> None:
     settings = Settings((tmp_path / "50%").resolve())
     settings.state.mkdir()
-    airflow.configure(settings, passwords(settings.state))
+    airflow_config.configure(settings, passwords(settings.state))
     read = configparser.ConfigParser()
     read.read(settings.airflow_home / "airflow.cfg")
     assert read["logging"]["base_log_folder"] == str(settings.airflow_home / "logs")
 
 
-def test_secrets_are_made_once(settings: Settings) -> None:
+def test_secrets_are_created_once(settings: Settings) -> None:
     settings.state.mkdir()
-    made = passwords(settings.state)
-    assert passwords(settings.state) == made
-    assert len(made.jwt.encode()) >= 64
-    assert made.hide(f"redis://:{made.redis}@host") == "redis://:***@host"
+    created = passwords(settings.state)
+    assert passwords(settings.state) == created
+    assert len(created.jwt.encode()) >= 64
+    assert created.hide(f"redis://:{created.redis}@host") == "redis://:***@host"

@@ -1,4 +1,4 @@
-"""The short name in /tmp of a long state folder: nobody else can put something else in its place."""
+"""The short name in /tmp of a long state folder, which no other user can replace."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from scripts.local import alias, stack
+from scripts.local import alias, lifecycle
 from scripts.local.alias import alias_of, make_alias, remove_alias
 from scripts.local.errors import StackError
 from scripts.local.settings import Settings
+from scripts.local.stack import Stack
 
 NOBODY = 65534
 
@@ -26,7 +27,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def names(temporary: Path) -> Path:
-    """Where the short names of this user are."""
+    """The folder of this user's short names."""
     return temporary / f"cluster-cpu-{os.geteuid()}"
 
 
@@ -45,7 +46,7 @@ def test_the_alias_is_a_link_in_a_folder_that_only_its_owner_can_open(names: Pat
     assert names.lstat().st_mode & 0o777 == 0o700
 
 
-def test_removing_the_alias_leaves_nothing_and_keeps_the_names_of_others(
+def test_removing_an_alias_keeps_other_aliases_and_removes_the_empty_folder(
     names: Path, state: Path, tmp_path: Path
 ) -> None:
     (other := tmp_path / "other").mkdir()
@@ -57,14 +58,16 @@ def test_removing_the_alias_leaves_nothing_and_keeps_the_names_of_others(
     assert not names.exists()
 
 
-def test_a_folder_that_is_open_to_others_is_refused(names: Path, state: Path) -> None:
+def test_a_folder_of_aliases_that_is_open_to_others_is_refused(names: Path, state: Path) -> None:
     names.mkdir()
     names.chmod(0o755)
     with pytest.raises(StackError, match=r"open to other users \(mode 0755, not 0700\): remove it"):
         make_alias(state)
 
 
-def test_a_link_in_the_folder_s_place_is_refused(names: Path, state: Path, tmp_path: Path) -> None:
+def test_a_link_in_place_of_the_folder_of_aliases_is_refused(
+    names: Path, state: Path, tmp_path: Path
+) -> None:
     (trap := tmp_path / "trap").mkdir(mode=0o700)
     names.symlink_to(trap)
     with pytest.raises(StackError, match="is not a folder"):
@@ -73,21 +76,23 @@ def test_a_link_in_the_folder_s_place_is_refused(names: Path, state: Path, tmp_p
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
-def test_a_folder_of_another_user_is_refused(names: Path, state: Path) -> None:
+def test_a_folder_of_aliases_of_another_user_is_refused(names: Path, state: Path) -> None:
     names.mkdir(mode=0o700)
     os.chown(names, NOBODY, NOBODY)
     with pytest.raises(StackError, match=f"belongs to the user with id {NOBODY}"):
         make_alias(state)
 
 
-def test_another_link_in_the_alias_s_place_is_refused(names: Path, state: Path, tmp_path: Path) -> None:
+def test_a_link_to_elsewhere_in_place_of_the_alias_is_refused(
+    names: Path, state: Path, tmp_path: Path
+) -> None:
     names.mkdir(mode=0o700)
     alias_of(state).symlink_to(tmp_path)
     with pytest.raises(StackError, match=f"does not lead to {state}"):
         make_alias(state)
 
 
-def test_no_command_uses_a_socket_in_a_folder_that_is_open_to_others(names: Path, tmp_path: Path) -> None:
+def test_no_socket_is_used_in_a_folder_of_aliases_that_is_open_to_others(names: Path, tmp_path: Path) -> None:
     settings = Settings(tmp_path / ("long" * 25))
     names.mkdir()
     names.chmod(0o777)
@@ -102,5 +107,5 @@ def test_a_state_folder_of_another_user_is_refused(tmp_path: Path) -> None:
     (folder := tmp_path / "state").mkdir()
     os.chown(folder, NOBODY, NOBODY)
     with pytest.raises(StackError, match="belongs to another user: choose a folder of yours with --state"):
-        stack.up(Settings(folder), print)
+        lifecycle.up(Stack.describe(Settings(folder)), print)
     assert list(folder.iterdir()) == []

@@ -1,4 +1,4 @@
-"""What holds for every command: help with its exit codes, Ctrl-C, and output that nobody reads."""
+"""What holds for every command: help with exit codes, Ctrl-C, closed output; and what `demo` prints."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from typing import Any
 import pytest
 
 from scripts.local import cli
-from scripts.local.demo import describe, wall_url
-from scripts.local.pods import in_words
+from scripts.local.demo import wall_url
+from scripts.local.demo_progress import describe
+from scripts.local.pods import with_sentences
 from scripts.local.settings import REPOSITORY, Settings
 from scripts.snapshot import CpuSnapshot, Snapshot, State
 from tests.support.processes import running
@@ -62,7 +63,7 @@ def start(
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_tells_the_exit_codes(command: list[str]) -> None:
+def test_help_lists_the_exit_codes(command: list[str]) -> None:
     with start(*command, "--help") as process:
         out, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")
@@ -71,7 +72,7 @@ def test_help_tells_the_exit_codes(command: list[str]) -> None:
 
 
 @pytest.mark.parametrize("command", [["status"], ["status", "--json"], ["logs", "--lines", "9999"]])
-def test_output_that_nobody_reads_is_no_error_of_ours(settings: Settings, command: list[str]) -> None:
+def test_closed_output_ends_a_command_without_a_traceback(settings: Settings, command: list[str]) -> None:
     settings.logs.mkdir(parents=True)
     (settings.logs / "redis.log").write_text("line\n" * 9999)
     reader, writer = os.pipe()
@@ -82,7 +83,7 @@ def test_output_that_nobody_reads_is_no_error_of_ours(settings: Settings, comman
         assert process.returncode == 1
 
 
-def test_a_program_that_is_read_in_part_is_no_error_of_ours() -> None:
+def test_output_closed_after_the_first_line_ends_a_command_without_a_traceback() -> None:
     with start("scripts.bench.puzzle", "--lines", "100000") as process:
         assert process.stdout
         assert process.stdout.readline().startswith(("acc", "nop", "jmp"))
@@ -93,45 +94,45 @@ def test_a_program_that_is_read_in_part_is_no_error_of_ours() -> None:
 
 
 @pytest.fixture(params=["in the foreground", "in the background"])
-def _wherever_the_tests_run(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Under nohup, in a script's background and in many CI runners, the tests' own process ignores SIGINT."""
+def _with_or_without_sigint(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Ignore SIGINT in the tests' own process, as in a script's background and in many CI runners, or not."""
     ignored = request.param == "in the background"
     before = signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.usefixtures("_wherever_the_tests_run")
-def test_logs_are_followed_until_ctrl_c(settings: Settings) -> None:
+@pytest.mark.usefixtures("_with_or_without_sigint")
+def test_logs_follows_until_ctrl_c(settings: Settings) -> None:
     settings.logs.mkdir(parents=True)
-    (settings.logs / "redis.log").write_text("begun\n")
+    (settings.logs / "redis.log").write_text("started\n")
     with start(
         "scripts.local", "logs", "--follow", "--state", settings.state, PYTHONUNBUFFERED="1"
     ) as process:
         assert process.stdout
         assert process.stderr
-        assert process.stdout.readline() == "redis | begun\n"
+        assert process.stdout.readline() == "redis | started\n"
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
         assert process.stderr.read() == "interrupted\n"
 
 
-def test_a_closed_terminal_ends_a_command_but_under_nohup(settings: Settings) -> None:
-    before = [signal.getsignal(what) for what in (signal.SIGHUP, signal.SIGTERM)]
+def test_a_closed_terminal_ends_a_command_except_under_nohup(settings: Settings) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)]
     try:
-        for set_by_caller, kept in (
+        for set_by_caller, expected in (
             (signal.SIG_DFL, signal.default_int_handler),
             (signal.SIG_IGN, signal.SIG_IGN),
         ):
             signal.signal(signal.SIGHUP, set_by_caller)
             assert cli.main(["down", "--state", str(settings.state)]) == 0
-            assert signal.getsignal(signal.SIGHUP) is kept
+            assert signal.getsignal(signal.SIGHUP) is expected
     finally:
         signal.signal(signal.SIGHUP, before[0])
         signal.signal(signal.SIGTERM, before[1])
 
 
-def test_a_try_of_slack_is_interrupted_without_a_traceback() -> None:
+def test_slack_notify_is_interrupted_without_a_traceback() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         variables: dict[str, Any] = {
             "SLACK_TOKEN": "xoxb-made-up",
@@ -147,16 +148,16 @@ def test_a_try_of_slack_is_interrupted_without_a_traceback() -> None:
             assert process.stderr.read() == "interrupted\n"
 
 
-def test_pods_without_kubectl_or_a_stack_say_what_to_do(settings: Settings, tmp_path: Path) -> None:
-    def complaint() -> str:
+def test_pods_without_kubectl_or_without_a_stack_says_what_to_do(settings: Settings, tmp_path: Path) -> None:
+    def error() -> str:
         with start("scripts.local", "pods", "--state", settings.state, PATH=str(tmp_path)) as process:
             out, errors = process.communicate(timeout=60)
         assert (process.returncode, out) == (1, "")
         return errors
 
-    assert complaint() == "error: kubectl is not on the PATH: install it, and try again\n"
+    assert error() == "error: kubectl is not on the PATH: install it, and try again\n"
     (tmp_path / "kubectl").symlink_to(shutil.which("true") or "/bin/true")
-    assert complaint() == f"error: the stack in {settings.state} is not up: run up first\n"
+    assert error() == f"error: the stack in {settings.state} is not up: run up first\n"
 
 
 def test_demo_refuses_a_program_that_is_not_utf_8_before_it_starts_anything(
@@ -170,20 +171,22 @@ def test_demo_refuses_a_program_that_is_not_utf_8_before_it_starts_anything(
     assert errors.startswith(f"error: {file}: the program is encoded in UTF-16: save it as UTF-8 (in ")
 
 
-def test_results_are_put_in_words_and_the_rest_stays_as_it_is() -> None:
+def test_pods_replaces_results_by_their_sentences_and_keeps_all_else() -> None:
     lines = [
         "START  RESULT\n",
-        's      {"status":"stored","instructions":9}\n',
+        's      {"sentence":"stored 9 instructions","status":"stored"}\n',
         "\n",
         's      {"left":1}\n',
+        's      {"sentence":1}\n',
         "s      {cut off\n",
         's      {"left":' + "[" * 4000 + "\n",
         "s      <none>\n",
     ]
-    assert list(in_words(lines)) == [
+    assert list(with_sentences(lines)) == [
         "START  RESULT",
         "s      stored 9 instructions",
         's      {"left":1}',
+        's      {"sentence":1}',
         "s      {cut off",
         's      {"left":' + "[" * 4000,
         "s      <none>",
@@ -197,45 +200,42 @@ def test_results_are_put_in_words_and_the_rest_stays_as_it_is() -> None:
         ("https://h/air/flow", "https://h/air/flow/plugin/cpu-wall/air/flow/cpu-wall/?run=a%2Fb"),
     ],
 )
-def test_the_wall_s_address_holds_airflow_s_path_twice(airflow: str, url: str) -> None:
+def test_the_walls_address_has_airflows_path_twice(airflow: str, url: str) -> None:
     assert wall_url(airflow, "a/b") == url
 
 
-def board(stderr: int, columns: int = 150) -> AbstractContextManager[subprocess.Popen[bytes]]:
-    """A process that shows how far a start run is, and then ends."""
+def progress(stderr: int, columns: int = 150) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """Start a process that shows the progress of a start run three times."""
     code = f"""
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
-from scripts.local.demo import Board
 from cpu.records import Facts
+from scripts.local.demo_progress import DemoProgress
 from scripts.snapshot import CpuSnapshot, Snapshot
-from tests.support.processes import running
-with Board() as board:
+with DemoProgress() as progress:
     for _ in range(3):
-        board.count({VIEW!r}, " · trouble [red]")
+        progress.update({VIEW!r}, " · note [red]")
 """
     path = f"{REPOSITORY}:{REPOSITORY / 'cpu_image'}"
     environment = {"PYTHONPATH": path, "TERM": "xterm", "COLUMNS": str(columns)}
     return running([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=stderr)
 
 
-def test_how_far_it_is_is_told_in_a_line_now_and_then_where_there_is_no_terminal() -> None:
+def test_progress_without_a_terminal_is_one_line_in_ten_seconds() -> None:
     assert describe(VIEW, 0.0) == SHOWN
-    with board(subprocess.PIPE) as process:
+    with progress(subprocess.PIPE) as process:
         out, errors = process.communicate(timeout=60)
-    assert (out, errors.decode()) == (b"", f"    0 s  {SHOWN} · trouble [red]\n")
+    assert (out, errors.decode()) == (b"", f"    0 s  {SHOWN} · note [red]\n")
 
 
 @pytest.mark.parametrize("columns", [70, 150])
-def test_how_far_it_is_is_a_bar_in_a_terminal(columns: int) -> None:
+def test_progress_in_a_terminal_is_a_bar(columns: int) -> None:
     master, terminal = pty.openpty()
     shown = b""
-    with board(terminal, columns) as process:
+    with progress(terminal, columns) as process:
         os.close(terminal)
         try:
             while data := os.read(master, 65_536):
                 shown += data
-        except OSError:  # which is how a terminal ends
+        except OSError:  # raised when a terminal is closed
             pass
         finally:
             os.close(master)
@@ -243,10 +243,10 @@ def test_how_far_it_is_is_a_bar_in_a_terminal(columns: int) -> None:
     assert (process.returncode, out) == (0, b"")
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
     assert re.search(r"0:00:\d\d [━╸╺]{24} 2 of 5 CPUs stopped", plain)
-    assert f"{SHOWN} · trouble [red]" in " ".join(plain.split())
+    assert f"{SHOWN} · note [red]" in " ".join(plain.split())
 
 
-def test_the_status_is_one_json_object(settings: Settings) -> None:
+def test_status_with_json_prints_one_json_object(settings: Settings) -> None:
     with start("scripts.local", "status", "--json", "--state", settings.state) as process:
         out, errors = process.communicate(timeout=60)
     assert (process.returncode, errors, json.loads(out)["up"]) == (3, "", False)

@@ -1,4 +1,4 @@
-"""The commands as they are typed, where they need no Airflow."""
+"""The commands as a user runs them, as far as they need no Airflow."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def test_help_names_every_command_and_variable() -> None:
     assert all(name in shown for name in ("STACK_DIR", "STACK_PORT", "CPUS_AT_ONCE", "--pods-reach-host-at"))
 
 
-def test_down_of_what_never_was_up_is_fine(settings: Settings) -> None:
+def test_down_of_a_stack_that_was_never_up_does_nothing(settings: Settings) -> None:
     assert command("down", "--state", settings.state).returncode == 0
     assert not settings.state.exists()
 
 
-def test_status_of_what_never_was_up_says_stopped(settings: Settings) -> None:
+def test_status_of_a_stack_that_was_never_up_shows_stopped_components(settings: Settings) -> None:
     shown = command("status", "--json", "--state", settings.state)
     assert shown.returncode == 3
     found = json.loads(shown.stdout)
@@ -46,7 +46,7 @@ def test_status_of_what_never_was_up_says_stopped(settings: Settings) -> None:
     assert not settings.state.exists()
 
 
-def test_up_on_a_taken_port_fails_in_one_line(settings: Settings) -> None:
+def test_up_on_a_taken_port_fails_with_one_line(settings: Settings) -> None:
     with socket.create_server(("127.0.0.1", settings.port)):
         failed = command("up", "--state", settings.state, "--port", str(settings.port))
     assert failed.returncode == 1
@@ -54,20 +54,20 @@ def test_up_on_a_taken_port_fails_in_one_line(settings: Settings) -> None:
     assert len(failed.stderr.splitlines()) == 1
 
 
-def test_purge_leaves_nothing(settings: Settings) -> None:
+def test_down_with_purge_removes_the_state_folder(settings: Settings) -> None:
     (settings.state / "redis").mkdir(parents=True)
     assert command("down", "--purge", "--state", settings.state).returncode == 0
     assert not settings.state.exists()
 
 
-def test_logs_of_nothing_say_what_to_do(settings: Settings) -> None:
+def test_logs_without_a_log_say_what_to_do(settings: Settings) -> None:
     failed = command("logs", "--state", settings.state)
     assert failed.returncode == 1
     assert "run up first" in failed.stderr
     assert not settings.state.exists()
 
 
-def test_logs_are_the_last_lines_under_their_names_without_secrets(settings: Settings) -> None:
+def test_logs_prints_last_lines_after_component_names_without_secrets(settings: Settings) -> None:
     settings.logs.mkdir(parents=True)
     secret = passwords(settings.state).redis
     (settings.logs / "redis.log").write_text(f"one\ntwo\nthree {secret}\n")
@@ -78,6 +78,6 @@ def test_logs_are_the_last_lines_under_their_names_without_secrets(settings: Set
     assert "there are: redis, scheduler" in command("logs", "reddis", "--state", settings.state).stderr
 
 
-def test_a_tail_of_nothing_is_empty(tmp_path: Path) -> None:
+def test_a_tail_of_no_lines_is_empty(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("one\n")
     assert logs.tail(tmp_path / "log", 0) == []

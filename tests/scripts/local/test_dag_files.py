@@ -1,4 +1,4 @@
-"""Which DAGs a folder holds, as Airflow itself finds them."""
+"""Which DAGs a folder has, as Airflow itself finds them, and how ``up`` waits for them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any, cast
 import pytest
 
 from scripts.airflow_api import Api
-from scripts.local import dag_files, startup
+from scripts.local import dag_files, starter
+from scripts.local.airflow_startup import wait_for_dags
 from scripts.local.errors import StackError
 from scripts.local.settings import REPOSITORY, Settings
-from scripts.local.startup import Ascent
+from scripts.local.starter import Starter
 
 EMPTY = "from airflow.sdk import DAG\nwith DAG({!r}):\n    pass\n"
 FILES = {
@@ -30,7 +31,7 @@ FILES = {
 }
 
 
-def test_airflow_s_own_rules_tell_the_dags_of_a_folder_and_which_files_are_broken(tmp_path: Path) -> None:
+def test_dags_and_broken_files_of_a_folder_are_found_by_airflows_own_rules(tmp_path: Path) -> None:
     folder = tmp_path / "my dags"
     for name, text in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +53,7 @@ def test_airflow_s_own_rules_tell_the_dags_of_a_folder_and_which_files_are_broke
 
 
 class FakeApi:
-    """Airflow's API that has read some DAGs."""
+    """Airflow's API after the DAG processor has parsed these DAGs and failed on these files."""
 
     def __init__(self, dags: list[str], errors: list[str] | None = None) -> None:
         self._dags, self._errors = dags, errors or []
@@ -72,34 +73,34 @@ def later() -> str:
 
 
 @pytest.fixture
-def way_up(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Ascent:
-    """An ascent without patience, whose DAG processor has just started."""
-    way_up = Ascent(settings, lambda _: None)
-    monkeypatch.setattr(way_up, "started", lambda _: datetime.now(UTC))
-    monkeypatch.setattr(startup, "PATIENCE_SECONDS", 0)
-    return way_up
+def impatient(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Starter:
+    """A starter that checks only once, and whose DAG processor has just started."""
+    impatient = Starter(settings, lambda _: None)
+    monkeypatch.setattr(impatient, "started_at", lambda _: datetime.now(UTC))
+    monkeypatch.setattr(starter, "TIMEOUT_SECONDS", 0)
+    return impatient
 
 
-def wait(way_up: Ascent, api: FakeApi, files: dict[str, str]) -> None:
-    way_up.wait_for_dags(cast("Api", api), files)
+def wait(starter: Starter, api: FakeApi, files: dict[str, str]) -> None:
+    wait_for_dags(cast("Api", api), starter, files)
 
 
-def test_up_goes_on_once_every_dag_is_read(way_up: Ascent) -> None:
-    wait(way_up, FakeApi(["one", "another stack's"]), {"one": "/dags/one.py"})
-    wait(way_up, FakeApi([]), {})
+def test_up_waits_until_every_dag_of_its_folder_is_parsed(impatient: Starter) -> None:
+    wait(impatient, FakeApi(["one", "another stack's"]), {"one": "/dags/one.py"})
+    wait(impatient, FakeApi([]), {})
 
 
-def test_up_names_the_file_that_the_dag_processor_cannot_import(way_up: Ascent) -> None:
+def test_up_names_the_file_that_the_dag_processor_cannot_import(impatient: Starter) -> None:
     with pytest.raises(StackError, match=r"^/dags/a\.py can't be imported: ValueError: no good$"):
-        wait(way_up, FakeApi([], ["/dags/a.py"]), {"a": "/dags/a.py"})
+        wait(impatient, FakeApi([], ["/dags/a.py"]), {"a": "/dags/a.py"})
 
 
-def test_up_names_the_dags_that_were_not_read_in_time(way_up: Ascent) -> None:
+def test_up_names_the_dags_that_were_not_parsed_in_time(impatient: Starter) -> None:
     with pytest.raises(StackError, match=r"^the DAGs did not .*: two of /dags/two\.py$"):
-        wait(way_up, FakeApi(["one"]), {"one": "/dags/one.py", "two": "/dags/two.py"})
+        wait(impatient, FakeApi(["one"]), {"one": "/dags/one.py", "two": "/dags/two.py"})
 
 
-def test_up_refuses_a_folder_of_dags_that_is_not_there(settings: Settings, tmp_path: Path) -> None:
+def test_up_refuses_a_folder_of_dags_that_does_not_exist(settings: Settings, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "scripts.local", "up", "--state", settings.state, "--dags", tmp_path / "no"],
         cwd=REPOSITORY,
@@ -109,5 +110,6 @@ def test_up_refuses_a_folder_of_dags_that_is_not_there(settings: Settings, tmp_p
     )
     assert (done.returncode, settings.state.exists()) == (1, False)
     assert (
-        done.stderr == f"error: the folder of DAGs {tmp_path / 'no'} is not there: name another with --dags\n"
+        done.stderr
+        == f"error: the folder of DAGs {tmp_path / 'no'} does not exist: name another with --dags\n"
     )

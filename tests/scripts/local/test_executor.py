@@ -1,4 +1,4 @@
-"""The executor of the stack on one machine: a worker that is killed takes nothing with it."""
+"""The stack's executor survives a worker that is killed."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if sys.argv[1] != "nobody":
         executor._process_workloads([])
     executor.heartbeat()
 executor.end()
-print("went on")
+print("ended as usual")
 """
 
 
-@pytest.mark.parametrize("killed", ["as tasks are queued", "between two looks", "nobody"])
-def test_it_begins_anew_with_all_workers_when_one_is_gone(tmp_path: Path, killed: str) -> None:
+@pytest.mark.parametrize("killed", ["as tasks are queued", "between two heartbeats", "nobody"])
+def test_the_scheduler_ends_with_all_its_workers_when_one_is_killed(tmp_path: Path, killed: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, killed],
         cwd=REPOSITORY,
@@ -43,13 +43,13 @@ def test_it_begins_anew_with_all_workers_when_one_is_gone(tmp_path: Path, killed
         check=False,
         timeout=60,
     )
-    [told] = [line for line in done.stdout.splitlines() if line.startswith("workers ")]
-    workers = [int(pid) for pid in told.split()[1:]]
+    [started] = [line for line in done.stdout.splitlines() if line.startswith("workers ")]
+    workers = [int(pid) for pid in started.split()[1:]]
     assert len(workers) == 3
     assert wait_until(lambda: not any(map(psutil.pid_exists, workers)), seconds=10)
     if killed == "nobody":
-        assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "went on")
+        assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "ended as usual")
     else:
         assert done.returncode == 1
-        assert "beginning anew" in done.stdout + done.stderr
-        assert "went on" not in done.stdout
+        assert "restarting the scheduler with new workers" in done.stdout + done.stderr
+        assert "ended as usual" not in done.stdout

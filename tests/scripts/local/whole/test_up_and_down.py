@@ -1,4 +1,4 @@
-"""A whole stack with a small DAG of its own: up, up again, crashed, down, up again, interrupted."""
+"""A whole stack with a small DAG: up, up again, after a crash, down, interrupted, with a broken DAG."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ import os
 from airflow.sdk import dag, task
 
 @dag(schedule=None)
-def told():
+def report():
     @task
-    def tell():
+    def variables():
         import sys
         names = ("CPU_NAMESPACE", "CPU_IMAGE", "CPU_SECRET", "CPUS_AT_ONCE")
         preloaded = "airflow.providers.cncf.kubernetes.hooks.kubernetes" in sys.modules
         return {"preloaded": preloaded, **{name: os.environ[name] for name in names}}
-    tell()
+    variables()
 
-told()
+report()
 """
 
 
-class Stack:
+class CommandLine:
     """The command line on one state folder."""
 
     def __init__(self, settings: Settings, dags: Path) -> None:
@@ -67,39 +67,39 @@ class Stack:
         rows = json.loads(shown.stdout)["components"]
         return shown.returncode, {row["component"]: row["state"] for row in rows}
 
-    def ask(self) -> dict[str, str]:
-        """Run the DAG; what its task was told."""
+    def run_dag(self) -> dict[str, str]:
+        """Run the DAG and return the XCom of its task."""
         with Api(self.settings.api_url, ADMIN, passwords(self.settings.state).admin) as api:
-            run = api.trigger("told", {})["dag_run_id"]
-            assert wait_until(lambda: api.run("told", run)["state"] == "success", 120)
-            told: dict[str, str] = api.xcom("told", run, "tell")
-            return told
+            run = api.trigger("report", {})["dag_run_id"]
+            assert wait_until(lambda: api.run("report", run)["state"] == "success", 120)
+            found: dict[str, str] = api.xcom("report", run, "variables")
+            return found
 
 
 @pytest.fixture
-def stack(settings: Settings, tmp_path: Path) -> Iterator[Stack]:
+def stack(settings: Settings, tmp_path: Path) -> Iterator[CommandLine]:
     dags = tmp_path / "dags"
     dags.mkdir()
-    (dags / "told.py").write_text(DAG)
+    (dags / "report.py").write_text(DAG)
     (dags / "never_called.py").write_text(
         "from airflow.sdk import dag\n@dag\ndef never_called():\n    pass\n"
     )
     (dags / "ignored.py").write_text("from airflow.sdk import DAG\nraise ValueError\n")
     (dags / ".airflowignore").write_text("ignored.py\n")
-    made = Stack(settings, dags)
+    stack = CommandLine(settings, dags)
     try:
-        yield made
+        yield stack
     finally:
-        down = made.run("down")
+        down = stack.run("down")
         assert down.returncode == 0, down.stderr
         assert not processes.members(settings)
 
 
-def test_a_stack_lives_through_a_crash_and_keeps_its_data(stack: Stack) -> None:
+def test_a_stack_comes_up_again_after_a_crash_with_its_data(stack: CommandLine) -> None:
     first = stack.up()
     assert first.returncode == 0, first.stderr
     assert passwords(stack.settings.state).admin in first.stdout
-    assert stack.ask() == {
+    assert stack.run_dag() == {
         "preloaded": True,
         "CPU_NAMESPACE": "cpu-jobs",
         "CPU_IMAGE": "cpu:dev",
@@ -111,9 +111,9 @@ def test_a_stack_lives_through_a_crash_and_keeps_its_data(stack: Stack) -> None:
 
     again = stack.up()
     assert (again.returncode, again.stdout.splitlines()[0]) == (0, "already up")
-    told = stack.run("up", "--json", *stack.options)
-    assert told.returncode == 0, told.stderr
-    assert json.loads(told.stdout) == {
+    as_json = stack.run("up", "--json", *stack.options)
+    assert as_json.returncode == 0, as_json.stderr
+    assert json.loads(as_json.stdout) == {
         "url": stack.settings.api_url,
         "user": ADMIN,
         "password": passwords(stack.settings.state).admin,
@@ -133,14 +133,14 @@ def test_a_stack_lives_through_a_crash_and_keeps_its_data(stack: Stack) -> None:
     back = stack.up()
     assert back.returncode == 0, back.stderr
     with Api(stack.settings.api_url, ADMIN, passwords(stack.settings.state).admin) as api:
-        assert api.count_runs("told") == 1
+        assert api.count_runs("report") == 1
 
     assert stack.run("down").returncode == 0
     assert not processes.members(stack.settings)
     assert stack.status() == (3, dict.fromkeys(states, "stopped"))
 
 
-def test_an_interrupted_up_leaves_nothing_running(stack: Stack) -> None:
+def test_an_interrupted_up_leaves_nothing_running(stack: CommandLine) -> None:
     with running(
         stack.command("up", *stack.options), cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
     ) as up:
@@ -154,7 +154,9 @@ def test_an_interrupted_up_leaves_nothing_running(stack: Stack) -> None:
     assert not processes.members(stack.settings)
 
 
-def test_a_dag_that_cannot_be_imported_is_named_and_everything_stops(stack: Stack, tmp_path: Path) -> None:
+def test_up_names_a_dag_file_that_cannot_be_imported_and_stops_everything(
+    stack: CommandLine, tmp_path: Path
+) -> None:
     (tmp_path / "dags" / "broken.py").write_text(
         'from airflow.sdk import DAG\nwith DAG("x"):\n    raise ValueError("no good")\n'
     )

@@ -1,0 +1,125 @@
+"""Airflow's configuration: ``airflow.cfg``, and the files with passwords and environment variables."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+from collections.abc import Mapping
+from io import StringIO
+from urllib.parse import quote
+
+from scripts.local.passwords import Passwords
+from scripts.local.services.airflow import ADMIN, caller_file, caller_variables, wall_file
+from scripts.local.services.redis import url_for_pods
+from scripts.local.settings import Settings, write_private
+
+CALLER_PREFIXES = ("AIRFLOW_CONN_", "AIRFLOW_VAR_")
+CALLER_NAMES = ("CPU_DEFERRED", "CPU_TTL", "CPU_WATCH")
+"""With CALLER_PREFIXES, the caller's environment variables that Airflow's processes get."""
+
+
+def configure(settings: Settings, passwords: Passwords) -> None:
+    """Write Airflow's configuration, its user's password and the environment of its processes."""
+    settings.airflow_home.mkdir(mode=0o700, exist_ok=True)
+    save_caller_variables(settings, os.environ)
+    redis = {"AIRFLOW_CONN_REDIS_CPU": url_for_pods(settings, passwords)}
+    write_private(wall_file(settings), json.dumps(redis) + "\n")
+    write_private(settings.airflow_home / "passwords.json", json.dumps({ADMIN: passwords.admin}) + "\n")
+    parser = configparser.RawConfigParser()
+    # Airflow expands % in values; a path may contain one.
+    for section, options in configuration(settings, passwords).items():
+        parser[section] = {name: str(value).replace("%", "%%") for name, value in options.items()}
+    text = StringIO()
+    parser.write(text)
+    write_private(settings.airflow_home / "airflow.cfg", text.getvalue())
+
+
+def save_caller_variables(settings: Settings, caller: Mapping[str, str]) -> None:
+    """Save the caller's connections, variables and CPU_… settings for Airflow's processes."""
+    wanted = {
+        name: value
+        for name, value in caller.items()
+        if name.startswith(CALLER_PREFIXES) or name in CALLER_NAMES
+    }
+    write_private(caller_file(settings), json.dumps(wanted, indent=2) + "\n")
+
+
+def configuration(settings: Settings, passwords: Passwords) -> dict[str, dict[str, object]]:
+    """Return the content of ``airflow.cfg`` by section: what differs from Airflow's defaults, and why."""
+    database = f"@/postgres?host={quote(str(settings.postgres_socket_folder))}"
+    # If workers wait for pods, each pod in flight holds a worker, and each cycle needs short tasks besides.
+    # If the triggerer waits, 400 CPUs share the same few workers.
+    workers_wait = caller_variables(settings).get("CPU_DEFERRED", "").lower() == "false"
+    workers = (settings.cpus_at_once if workers_wait else min(settings.cpus_at_once, 16)) + 4
+    return {
+        "core": {
+            "executor": "scripts.local.executor.SteadyLocalExecutor",
+            "parallelism": workers,
+            # CPUS_AT_ONCE limits the DAGs; Airflow's own limits (default 16) must not be lower.
+            "max_active_runs_per_dag": 400,
+            "max_active_tasks_per_dag": 400,
+            "default_pool_task_slot_count": 1000,
+            "auth_manager": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
+            "simple_auth_manager_users": f"{ADMIN}:admin",
+            "simple_auth_manager_passwords_file": settings.airflow_home / "passwords.json",
+            "dags_folder": settings.dags,
+            "dags_are_paused_at_creation": False,
+            "load_examples": False,
+            "plugins_folder": settings.airflow_home / "plugins",
+            "fernet_key": passwords.fernet,
+            # The default has port 8080 whatever the API's port is; with another port no task could run.
+            "execution_api_server_url": f"{settings.api_url}/execution/",
+            # The default asks the name service, which may be slow or unreachable on a laptop.
+            "hostname_callable": "socket.gethostname",
+            # LocalExecutor's workers share their parent's imports only when they are forked, which is no
+            # longer the default in Python 3.14.
+            "mp_start_method": "fork",
+        },
+        "database": {
+            "sql_alchemy_conn": f"postgresql+psycopg2://postgres{database}",
+            "sql_alchemy_conn_async": f"postgresql+asyncpg://postgres{database}",
+            # `up` has migrated already: another check costs every process a second.
+            "check_migrations": False,
+            # The API server answers 40 requests at once, some of which need a second connection while they
+            # hold one: with the default of 15 they wait for one another for half a minute, and then fail.
+            "sql_alchemy_pool_size": 10,
+            "sql_alchemy_max_overflow": 60,
+        },
+        "api": {
+            "host": "127.0.0.1",
+            "port": settings.port,
+            "base_url": settings.ui_url,
+            "workers": 1,
+            "secret_key": passwords.session,
+            "expose_config": False,
+            # The demo reads the states of hundreds of runs in one request (default 100).
+            "maximum_page_limit": 1000,
+        },
+        "api_auth": {"jwt_secret": passwords.jwt},
+        "scheduler": {
+            # A cycle is a chain of short tasks: an idle second between two of them would be most of its time.
+            "scheduler_idle_sleep_time": 0.1,
+            # 0 means as many as there are workers (default 16).
+            "max_tis_per_query": 0,
+            "max_dagruns_per_loop_to_schedule": 50,
+            # After a crash, the scheduler adopts orphaned tasks within this time (default 5 minutes).
+            "orphaned_tasks_check_interval": 30,
+            "task_instance_heartbeat_timeout": 60,
+        },
+        "triggerer": {"capacity": 1000},
+        # A small busy machine may take longer to answer a task than the default of 5 seconds.
+        "workers": {"execution_api_timeout": 30},
+        "dag_processor": {
+            "parsing_processes": 1,
+            # DAG files change rarely; parsing takes CPU time from tasks.
+            "min_file_process_interval": 60,
+            "refresh_interval": 30,
+        },
+        "logging": {
+            "base_log_folder": settings.airflow_home / "logs",
+            "dag_processor_child_process_log_directory": settings.airflow_home / "logs" / "dag_processor",
+            "colored_console_log": False,
+        },
+        "usage_data_collection": {"enabled": False},
+    }
