@@ -1,4 +1,4 @@
-"""Who gets in: nobody from elsewhere, nobody without the password, and nothing that makes no sense."""
+"""Access control: only from this machine, only with the password, and only valid parameters."""
 
 from __future__ import annotations
 
@@ -22,31 +22,30 @@ from tests.support.untrusted import MARKUP
 
 SPECIFICATIONS = Path(openapi.__file__).parent
 METHODS = {"get", "post", "put", "patch", "delete"}
-# Whether it is up, which version it is, and the ways to its own login page.
-OPEN_TO_ALL = {"/api/v2/monitor/health", "/api/v2/version", "/api/v2/auth/login", "/api/v2/auth/logout"}
+OPEN_PATHS = {"/api/v2/monitor/health", "/api/v2/version", "/api/v2/auth/login", "/api/v2/auth/logout"}
+"""The paths that need no token: the health, the version, and the redirections to the login page."""
 
 
-def test_nothing_listens_but_on_loopback(stack: Stack) -> None:
+def test_the_stack_listens_on_loopback_only(stack: Stack) -> None:
     listening = set()
     for process in processes.members(stack.settings):
         with suppress(psutil.NoSuchProcess):
-            connections = process.net_connections("inet")
-            listening |= {
-                (one.laddr.ip, one.laddr.port) for one in connections if one.status == psutil.CONN_LISTEN
-            }
+            for connection in process.net_connections("inet"):
+                if connection.status == psutil.CONN_LISTEN:
+                    listening.add((connection.laddr.ip, connection.laddr.port))
     settings = stack.settings
-    ours = {("127.0.0.1", settings.port), ("127.0.0.1", settings.redis_port)}
+    expected = {("127.0.0.1", settings.port), ("127.0.0.1", settings.redis_port)}
     if settings.pods_reach_host_at:
-        ours |= {(settings.pods_reach_host_at, settings.redis_port)}
+        expected |= {(settings.pods_reach_host_at, settings.redis_port)}
     if not settings.kubeconfig:
-        ours |= {("127.0.0.1", settings.kube_port)}
-    assert ours <= listening
-    assert {address for address in listening - ours if address[0] not in ("127.0.0.1", "::1")} == set()
+        expected |= {("127.0.0.1", settings.kube_port)}
+    assert expected <= listening
+    assert {address for address in listening - expected if address[0] not in ("127.0.0.1", "::1")} == set()
 
 
 @pytest.mark.parametrize("authorization", [None, "Bearer wrong", "Basic YWRtaW46YWRtaW4="])
 @pytest.mark.parametrize("specification", ["v2-rest-api-generated.yaml", "_private_ui.yaml"])
-def test_nothing_of_airflow_s_api_and_ui_is_answered_without_a_token(
+def test_airflows_api_and_ui_refuse_requests_without_a_valid_token(
     stack: Stack, specification: str, authorization: str | None
 ) -> None:
     headers = {"Authorization": authorization} if authorization else {}
@@ -59,7 +58,7 @@ def test_nothing_of_airflow_s_api_and_ui_is_answered_without_a_token(
             for path, method in operations
             if client.request(method, re.sub("[{}]", "", path), headers=headers).status_code not in (401, 403)
         }
-    assert answered <= OPEN_TO_ALL
+    assert answered <= OPEN_PATHS
 
 
 def client_of(stack: Stack) -> httpx.Client:
@@ -67,7 +66,7 @@ def client_of(stack: Stack) -> httpx.Client:
 
 
 @pytest.mark.parametrize(("user", "password"), [(ADMIN, "wrong"), (ADMIN, ""), (ADMIN, ADMIN), ("", "")])
-def test_a_wrong_password_lets_nobody_in(stack: Stack, user: str, password: str) -> None:
+def test_a_wrong_user_or_password_is_refused(stack: Stack, user: str, password: str) -> None:
     with (
         Api(stack.settings.api_url, user, password) as api,
         pytest.raises(AirflowError, match="refuses user"),
@@ -75,7 +74,7 @@ def test_a_wrong_password_lets_nobody_in(stack: Stack, user: str, password: str)
         api.log_in()
 
 
-def test_nobody_gets_in_without_saying_who_they_are(stack: Stack) -> None:
+def test_a_login_without_credentials_gets_no_token(stack: Stack) -> None:
     with closing(client_of(stack)) as client:
         for method, path in (("GET", "/auth/token"), ("GET", "/auth/token/login"), ("POST", "/auth/token")):
             answer = client.request(method, path)
@@ -99,7 +98,7 @@ def test_nobody_gets_in_without_saying_who_they_are(stack: Stack) -> None:
         ("cpu_start", {"program": ["acc +1"]}),
     ],
 )
-def test_parameters_that_make_no_sense_start_nothing(stack: Stack, dag: str, conf: dict[str, Any]) -> None:
+def test_invalid_parameters_start_no_dag_run(stack: Stack, dag: str, conf: dict[str, Any]) -> None:
     before = stack.api.count_runs(dag)
     with pytest.raises(AirflowError, match=r": 4\d\d "):
         stack.api.trigger(dag, conf)
@@ -107,7 +106,7 @@ def test_parameters_that_make_no_sense_start_nothing(stack: Stack, dag: str, con
 
 
 @pytest.mark.parametrize(
-    ("dag", "task", "conf", "said"),
+    ("dag", "task", "conf", "message"),
     [
         ("cpu_start", "store", {"Program": "nop +0"}, "'Program' (did you mean 'program'?)"),
         ("cpu_start", "store", {"params": {"program": "nop +0"}}, "'params' (give what is in it directly)"),
@@ -116,23 +115,23 @@ def test_parameters_that_make_no_sense_start_nothing(stack: Stack, dag: str, con
         ("cpu_cancel", "cancel", {"start": "s", "force": True}, "'force'; its parameters are start"),
     ],
 )
-def test_a_key_that_is_no_parameter_is_refused_at_once_in_the_log_and_in_the_note(
-    stack: Stack, dag: str, task: str, conf: dict[str, Any], said: str
+def test_an_unknown_parameter_fails_the_run_and_is_named_in_its_log_and_note(
+    stack: Stack, dag: str, task: str, conf: dict[str, Any], message: str
 ) -> None:
     run = stack.api.trigger(dag, conf)["dag_run_id"]
     assert wait_until(lambda: stack.api.run(dag, run)["state"] == "failed", PATIENCE_SECONDS)
-    said = f"DAG {dag} has no parameter {said}"
-    assert said in stack.api.run(dag, run)["note"]
-    assert said in "\n".join(stack.api.log(dag, run, task, 1))
+    message = f"DAG {dag} has no parameter {message}"
+    assert message in stack.api.run(dag, run)["note"]
+    assert message in "\n".join(stack.api.log(dag, run, task, 1))
 
 
 @pytest.mark.parametrize("name", ["{{ 7 * 7 }}", "../../etc", "a b", "<script>", "a\nb", "$(id)"])
-def test_a_run_s_name_with_a_meaning_elsewhere_is_refused(stack: Stack, name: str) -> None:
+def test_a_run_id_with_markup_paths_or_spaces_is_refused(stack: Stack, name: str) -> None:
     with pytest.raises(AirflowError, match=r": 4\d\d "):
         stack.api.trigger("cpu_start", {}, run=name)
 
 
-def test_a_hostile_program_is_refused_literally_and_a_note_kept_so(stack: Stack) -> None:
+def test_a_hostile_program_is_quoted_literally_and_a_hostile_note_is_kept_literally(stack: Stack) -> None:
     shown = [one for one in MARKUP if one.isprintable() and one.isascii() and "'" not in one]
     program = "nop +0\n" + " ".join(shown)[:50]
     run = stack.start(program=program)

@@ -1,4 +1,4 @@
-"""Nothing secret is told: a job is run, and what the stack said and showed of it is searched."""
+"""No secret is shown: all that the stack logs and shows while programs run is searched for secrets."""
 
 from __future__ import annotations
 
@@ -24,58 +24,57 @@ from scripts.local.settings import REPOSITORY
 from tests.support.slack.server import TOKEN
 from tests.support.stack import Stack
 
-IN_A_KUBECONFIG = ("token", "password", "client-key-data")
-HOLD_SECRETS = {
+KUBECONFIG_SECRETS = ("token", "password", "client-key-data")
+FILES_WITH_SECRETS = {
     *("passwords.json", "airflow/passwords.json", "airflow/airflow.cfg", "airflow/environment.json"),
     *("airflow/wall.json", "redis/redis.conf", "kube/token", "kube/kubeconfig"),
 }
 
 
 def secrets(stack: Stack) -> dict[str, str]:
-    """Every secret there is in a stack, by its name."""
+    """Return every secret of a stack, by its name."""
     config = yaml.safe_load(stack.settings.cluster_config.read_text())
-    of_users = [{**one["user"], "whose": one["name"]} for one in config["users"]]
-    of_cluster = {
-        f"{kind} of {user['whose']}": user[kind]
-        for user in of_users
-        for kind in IN_A_KUBECONFIG
-        if kind in user
+    in_kubeconfig = {
+        f"{kind} of {entry['name']}": entry["user"][kind]
+        for entry in config["users"]
+        for kind in KUBECONFIG_SECRETS
+        if kind in entry["user"]
     }
-    assert of_cluster
-    return {**asdict(passwords(stack.settings.state)), "Slack's token": TOKEN, **of_cluster}
+    assert in_kubeconfig
+    return {**asdict(passwords(stack.settings.state)), "Slack's token": TOKEN, **in_kubeconfig}
 
 
 @contextmanager
 def commands_seen() -> Iterator[set[str]]:
-    """The command lines of all processes of this machine, as of any moment of the block."""
+    """Collect the command lines of all processes of this machine during the block."""
     seen: set[str] = set()
-    over = threading.Event()
+    ended = threading.Event()
 
-    def look() -> None:
-        while not over.wait(0.1):
+    def collect() -> None:
+        while not ended.wait(0.1):
             for process in psutil.process_iter():
                 with suppress(psutil.Error):
                     seen.add(" ".join(process.cmdline()))
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=collect)
     thread.start()
     try:
         yield seen
     finally:
-        over.set()
+        ended.set()
         thread.join()
 
 
-class Told(NamedTuple):
-    """What can be seen at one place, and something that must be there if it is what it should be."""
+class Shown(NamedTuple):
+    """What is shown in one place, and a text in it that proves that it is the right place."""
 
     text: str
-    surely: str
+    expected: str
 
 
 @pytest.fixture(scope="module")
-def told(stack: Stack) -> dict[str, Told]:
-    """What is seen of a job that comes to its answers and of one that is refused, by where it is seen."""
+def shown(stack: Stack) -> dict[str, Shown]:
+    """What is shown, by place, of a program that is answered and of one that is refused."""
     core, namespace = kubernetes.core_api(stack.settings), stack.settings.namespace
     before = core.list_namespaced_pod(namespace).metadata.resource_version
     with commands_seen() as commands:
@@ -91,24 +90,24 @@ def told(stack: Stack) -> dict[str, Told]:
     events = core.api_client.sanitize_for_serialization(core.list_namespaced_event(namespace))
     logs = [path.read_text(errors="replace") for path in stack.settings.logs.iterdir()]
     return {
-        "task logs": Told(json.dumps([log(stack, dag, task) for dag, task in tasks]), f"'{start} +1'"),
-        "XComs": Told(json.dumps([xcoms(stack, dag, task) for dag, task in tasks]), start),
-        "rendered fields": Told(json.dumps([task["rendered_fields"] for _, task in tasks]), start),
-        "DAG runs": Told(json.dumps(runs), start),
-        "pods": Told(json.dumps([change["raw_object"] for change in changes]), start),
-        "events": Told(json.dumps(events), start),
-        "command lines": Told("\n".join(commands), "supervisor.supervisord"),
-        "component logs": Told("\n".join(logs), "api-server"),
-        "make logs": Told(make_logs(stack), "api-server"),
-        "Slack": Told("\n".join(post.shown for post in list(stack.slack.posts)), start),
+        "task logs": Shown(json.dumps([log(stack, dag, task) for dag, task in tasks]), f"'{start} +1'"),
+        "XComs": Shown(json.dumps([xcoms(stack, dag, task) for dag, task in tasks]), start),
+        "rendered fields": Shown(json.dumps([task["rendered_fields"] for _, task in tasks]), start),
+        "DAG runs": Shown(json.dumps(runs), start),
+        "pods": Shown(json.dumps([change["raw_object"] for change in changes]), start),
+        "events": Shown(json.dumps(events), start),
+        "command lines": Shown("\n".join(commands), "supervisor.supervisord"),
+        "component logs": Shown("\n".join(logs), "api-server"),
+        "make logs": Shown(make_logs(stack), "api-server"),
+        "Slack": Shown("\n".join(post.shown for post in list(stack.slack.posts)), start),
     }
 
 
 def log(stack: Stack, dag: str, task: JSON) -> list[JSON]:
-    """A task's logs, whole: also what the UI folds away."""
-    how: JSON = {"params": {"full_content": True}, "headers": {"Accept": "application/json"}}
+    """Return the logs of all tries of a task, including what the UI folds."""
+    options: JSON = {"params": {"full_content": True}, "headers": {"Accept": "application/json"}}
     tries = range(1, task["try_number"] + 1)
-    return [stack.api.request("GET", f"{path_of(dag, task)}/logs/{one}", **how) for one in tries]
+    return [stack.api.request("GET", f"{path_of(dag, task)}/logs/{one}", **options) for one in tries]
 
 
 def xcoms(stack: Stack, dag: str, task: JSON) -> list[JSON]:
@@ -135,26 +134,28 @@ def make_logs(stack: Stack) -> str:
         *("component logs", "make logs", "Slack"),
     ],
 )
-def test_no_secret_is_told(stack: Stack, told: dict[str, Told], where: str) -> None:
-    text, surely = told[where]
-    assert surely in text
+def test_no_secret_is_shown(stack: Stack, shown: dict[str, Shown], where: str) -> None:
+    text, expected = shown[where]
+    assert expected in text
     assert [name for name, secret in secrets(stack).items() if secret in text] == []
 
 
 @pytest.mark.parametrize(
     "where", ["task logs", "XComs", "rendered fields", "pods", "component logs", "make logs"]
 )
-def test_no_token_that_airflow_made_out_is_told(told: dict[str, Told], where: str) -> None:
+def test_no_token_issued_by_airflow_is_shown(shown: dict[str, Shown], where: str) -> None:
     signed_json = r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}"
-    assert re.findall(signed_json, told[where].text) == []
+    assert re.findall(signed_json, shown[where].text) == []
 
 
-def test_only_files_that_are_their_owner_s_alone_hold_a_secret(stack: Stack, told: dict[str, Told]) -> None:
+def test_only_files_readable_by_their_owner_alone_hold_a_secret(
+    stack: Stack, shown: dict[str, Shown]
+) -> None:
     hidden = [secret.encode() for secret in secrets(stack).values()]
     found = set()
     for path in stack.settings.state.rglob("*"):
-        with suppress(FileNotFoundError):  # a server's passing file
+        with suppress(FileNotFoundError):  # a server's temporary file
             if path.is_file() and any(secret in path.read_bytes() for secret in hidden):
                 found.add(str(path.relative_to(stack.settings.state)))
                 assert path.stat().st_mode & 0o077 == 0
-    assert {"passwords.json", "airflow/airflow.cfg", "redis/redis.conf"} <= found <= HOLD_SECRETS
+    assert {"passwords.json", "airflow/airflow.cfg", "redis/redis.conf"} <= found <= FILES_WITH_SECRETS

@@ -1,4 +1,4 @@
-"""The clean-up's pods: which of them go."""
+"""Which pods the clean-up removes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scripts.local.errors import StackError
 from scripts.local.settings import Settings
 from tests.support.cluster import Cluster
 
-OURS = {"app": "cluster-cpu"}
+CPU_LABELS = {"app": "cluster-cpu"}
 
 
 def settings_of(cluster: Cluster, state: Path) -> Settings:
@@ -25,24 +25,24 @@ def settings_of(cluster: Cluster, state: Path) -> Settings:
     )
 
 
-def test_pods_of_cpus_that_have_ended_go_when_they_are_old(cluster: Cluster, tmp_path: Path) -> None:
+def test_old_pods_of_cpus_are_removed_once_they_have_ended(cluster: Cluster, tmp_path: Path) -> None:
     settings = settings_of(cluster, tmp_path)
-    failed = cluster.finished("exit 1", labels=OURS)
-    done = cluster.finished(labels=OURS)
-    somebodys = cluster.finished().metadata.name
-    at_work = cluster.running("sleep 60", labels=OURS)
+    failed = cluster.finished("exit 1", labels=CPU_LABELS)
+    done = cluster.finished(labels=CPU_LABELS)
+    other = cluster.finished().metadata.name
+    running = cluster.running("sleep 60", labels=CPU_LABELS)
 
-    made = failed.metadata.creation_timestamp
-    assert remove_pods(settings, made) == 0
-    assert remove_pods(settings, made + timedelta(hours=1)) == 2
+    created = failed.metadata.creation_timestamp
+    assert remove_pods(settings, created) == 0
+    assert remove_pods(settings, created + timedelta(hours=1)) == 2
     for pod in (failed, done):
         cluster.until_gone(pod.metadata.name)
-    assert cluster.read(somebodys).status.phase == "Succeeded"
-    assert cluster.read(at_work).status.phase == "Running"
-    assert remove_pods(settings, made + timedelta(hours=1)) == 0
+    assert cluster.read(other).status.phase == "Succeeded"
+    assert cluster.read(running).status.phase == "Running"
+    assert remove_pods(settings, created + timedelta(hours=1)) == 0
 
 
-def test_a_cluster_that_is_away_is_named(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_cluster_that_does_not_answer_is_named_in_the_error(cluster: Cluster, tmp_path: Path) -> None:
     config = tmp_path / "kubeconfig"
     address = cluster.api.api_client.configuration.host
     config.write_text(cluster.kubeconfig.read_text().replace(address, "https://127.0.0.1:1"))

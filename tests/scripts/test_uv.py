@@ -1,4 +1,4 @@
-"""The set-up asks the package index that pip is configured for, by pip's own settings."""
+"""uv uses the package index that pip is configured for, with all of pip's settings."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ DEFAULTS: dict[str, object] = {
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Serves files to those who know the password."""
+    """Serves files to clients that give the password."""
 
     def do_GET(self) -> None:
         expected = base64.b64encode(":".join(LOGIN).encode()).decode()
@@ -55,12 +55,12 @@ class Handler(SimpleHTTPRequestHandler):
             self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def https(folder: Path, certificate: Path) -> Iterator[str]:
-    """Serve the folder with TLS, on loopback; yield the address."""
+    """Serve the folder with TLS on loopback; yield the address."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder))) as server:
@@ -75,7 +75,7 @@ def https(folder: Path, certificate: Path) -> Iterator[str]:
 
 
 def certificates(folder: Path) -> tuple[Path, Path]:
-    """Make an authority, and a certificate of it for 127.0.0.1 with its key; return their files."""
+    """Create a certificate authority, and its certificate and key for 127.0.0.1; return their files."""
     authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     authority_name, name = (
         x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)]) for text in ("authority", "127.0.0.1")
@@ -108,7 +108,7 @@ def certificates(folder: Path) -> tuple[Path, Path]:
 
 
 def wheel(folder: Path, name: str) -> str:
-    """Put a wheel of one empty module into the folder; return its line of a requirements file."""
+    """Put a wheel with an empty module into the folder; return its line for a requirements file."""
     folder.mkdir(parents=True)
     file = folder / f"{name}-1-py3-none-any.whl"
     info = f"{name}-1.dist-info"
@@ -123,11 +123,19 @@ def wheel(folder: Path, name: str) -> str:
 
 
 def install(home: Path, requirements: str, pip: str) -> set[str]:
-    """Install with nothing known but what a pip.conf says; return the modules that are there then."""
+    """Install requirements with no settings but those of a pip.conf; return the installed modules."""
     for name, text in {"requirements.txt": requirements, "pip.conf": f"[global]\n{pip}"}.items():
         (home / name).write_text(text)
     environment = {"HOME": str(home), "PIP_CONFIG_FILE": str(home / "pip.conf")}
-    command = ["pip", "install", "--no-cache", "--python", sys.executable, "--target", str(home / "there")]
+    command = [
+        "pip",
+        "install",
+        "--no-cache",
+        "--python",
+        sys.executable,
+        "--target",
+        str(home / "installed"),
+    ]
     done = subprocess.run(
         [*UV, *command, "--require-hashes", "--requirement", str(home / "requirements.txt")],
         cwd=REPOSITORY,
@@ -137,10 +145,10 @@ def install(home: Path, requirements: str, pip: str) -> set[str]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return {path.stem for path in (home / "there").glob("*.py")}
+    return {path.stem for path in (home / "installed").glob("*.py")}
 
 
-def test_indexes_behind_an_authority_and_a_password_that_only_pip_knows_are_used(tmp_path: Path) -> None:
+def test_indexes_with_pips_certificate_authority_and_password_are_used(tmp_path: Path) -> None:
     lines = wheel(tmp_path / "indexes/first/alpha", "alpha") + wheel(tmp_path / "indexes/more/beta", "beta")
     authority, certificate = certificates(tmp_path)
     netrc = tmp_path / ".netrc"
@@ -151,7 +159,7 @@ def test_indexes_behind_an_authority_and_a_password_that_only_pip_knows_are_used
         assert install(tmp_path, lines, settings) == {"alpha", "beta"}
 
 
-def test_a_folder_of_wheels_and_no_index_is_enough(tmp_path: Path) -> None:
+def test_a_folder_of_wheels_without_an_index_is_used(tmp_path: Path) -> None:
     line = wheel(tmp_path / "wheels", "alpha")
     assert install(tmp_path, line, f"no-index = true\nfind-links = {tmp_path / 'wheels'}\n") == {"alpha"}
 
@@ -181,7 +189,7 @@ def test_a_folder_of_wheels_and_no_index_is_enough(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_each_setting_of_pip_becomes_uv_s(
+def test_pips_settings_become_uvs_variables(
     options: dict[str, object], environment: dict[str, str], expected: dict[str, str]
 ) -> None:
     found = variables(SimpleNamespace(**{**DEFAULTS, **options}), environment)
@@ -190,7 +198,7 @@ def test_each_setting_of_pip_becomes_uv_s(
     assert found == {**always, **expected}
 
 
-def test_make_runs_uv_in_no_other_way() -> None:
+def test_the_makefile_runs_uv_only_by_this_script() -> None:
     makefile = (REPOSITORY / "Makefile").read_text()
     assert "UV := .venv/uv/bin/python scripts/uv.py\n" in makefile
     assert "bin/uv " not in makefile
