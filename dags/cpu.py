@@ -1,6 +1,6 @@
-"""DAG ``cpu``: one run is one clock cycle of one CPU.
+"""DAG ``cpu``: one DAG run is one clock cycle of one CPU.
 
-execute (a pod; the first time: load, another pod) → next_cycle | halt | read (a pod) → notify
+execute (a pod; in cycle 0: load, another pod) → next_cycle | halt | read (a pod) → notify
 """
 
 from __future__ import annotations
@@ -11,59 +11,35 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Label, Param, TriggerRule, get_current_context, task
 
 from dags import settings
-from dags.dag_runs import START_PATTERN, Cycle, go_on, is_triggered
+from dags.dag_runs import START_PATTERN, already_triggered, follow_status
 from dags.notifications import RETRIES, SlackRetryPolicy, post_answer
 from dags.pods import PodOperator
 
 DOC = """
-### One run is one clock cycle of one CPU
+### One run of this DAG is one clock cycle of one CPU
+
+A CPU runs a small program. Its memory is in Redis, and each of its clock cycles is a pod.
 
 | task | what it does |
 |---|---|
-| `execute` | a pod fetches, decodes, executes and writes back; then the branch on its status |
-| `load` | instead, in cycle 0: a pod makes the CPU: registers zero, its one instruction swapped |
-| `next_cycle` | `ok`: the run of this CPU's next cycle has been triggered |
-| `halt` | the CPU has stopped, and there is nothing to tell |
+| `execute` | a pod reads the CPU's registers, executes its next instruction and writes the registers back |
+| `load` | in cycle 0, instead of `execute`: a pod creates the CPU: registers zero, one instruction swapped |
+| `next_cycle` | the CPU has a next cycle, whose run was triggered |
+| `halt` | the CPU has stopped without an answer |
 | `read` | the CPU has stopped with an answer: a pod reads its registers |
-| `notify` | tells it in Slack, or in this task's log |
+| `notify` | posts the answer to Slack, or writes it to its log if there is no connection to Slack |
 
-`cpu_start` triggers the first cycle of every CPU. A run's id says which CPU and which cycle, a pod's
-labels say it too: `kubectl get pods -l start=…,cpu=…`. Clearing any task is safe: a cycle happens once.
+Start a program with DAG [cpu_start](dags/cpu_start), which triggers the first cycle of every CPU. A run's id
+names its start run, CPU and cycle, and so do its pods' labels: `kubectl get pods -l start=…,cpu=…`. You can
+clear any task: a cycle happens only once.
 
-The branch, and triggering the next run, belong to the pod's task: every task that a worker has to do costs a
-cycle as much as the pod.
+The task of the pod also decides what follows and triggers the next run. A task of its own would cost a cycle
+as much time as the pod does.
 """
 
 
-def after(result: dict[str, Any]) -> str:
-    """The branch on a pod's result: go on with the next cycle, tell the news, or halt."""
-    if result["status"] == "ok":
-        trigger_next(result)
-        return "next_cycle"
-    return "read" if "verdict" in result else "halt"
-
-
-def trigger_next(result: dict[str, Any]) -> None:
-    """Trigger the run of this CPU's next cycle, unless an earlier try has."""
-    go_on(cycle_of_this_cpu(result["cycle"] + 1), get_current_context()["dag_run"].run_after)
-
-
-def gone_on() -> str:
-    """Where this CPU's next run is there: an earlier try has triggered it before it was killed, and the pod
-    refuses this cycle if the next one has happened since.
-    """
-    params = get_current_context()["params"]
-    return "next_cycle" if is_triggered(cycle_of_this_cpu(params["cycle"] + params["cycles"])) else ""
-
-
-def cycle_of_this_cpu(number: int) -> Cycle:
-    """Another cycle of this run's CPU."""
-    params = get_current_context()["params"]
-    return Cycle(start=params["start"], cpu=params["cpu"], cycle=number, cycles=params["cycles"])
-
-
-def pod(command: str, *flags: str, **kwargs: Any) -> PodOperator:
-    """The pod that runs one command of the image on this run's CPU."""
+def cpu_pod(command: str, *flags: str, **kwargs: Any) -> PodOperator:
+    """Return a task whose pod runs a command of the image on the CPU of this DAG run."""
     return PodOperator(
         name=f"cpu-{{{{ params.start }}}}-{{{{ params.cpu }}}}-{{{{ params.cycle }}}}-{command}",
         arguments=[command, "--start", "{{ params.start }}", "--cpu", "{{ params.cpu }}", *flags],
@@ -85,20 +61,45 @@ with DAG(
     dag_id="cpu",
     description="One run is one clock cycle of one CPU. Triggered by cpu_start, not by hand.",
     doc_md=DOC,
-    **settings.TRIGGERED,
+    **settings.DAG_DEFAULTS,
     max_active_runs=settings.CPUS_AT_ONCE,
     max_active_tasks=settings.CPUS_AT_ONCE,
-    # All with a default: without one, the triggerer could not render what the scheduler hands over to it.
+    # Each has a default: without one, the triggerer cannot render the templates of a pod.
     params={
-        "start": Param("none", type="string", pattern=START_PATTERN, description="The start run"),
-        "cpu": Param(
-            0, type="integer", minimum=0, maximum=10_000, description="0, or the instruction swapped"
+        "start": Param(
+            "none",
+            type="string",
+            pattern=START_PATTERN,
+            title="Start run",
+            description="The name of the start run that the CPU belongs to.",
         ),
-        "cycle": Param(0, type="integer", minimum=0, maximum=10**12, description="0 loads, 1 and up execute"),
-        "cycles": Param(1, type="integer", minimum=1, maximum=10_000, description="Cycles per pod"),
+        "cpu": Param(
+            0,
+            type="integer",
+            minimum=0,
+            maximum=10_000,
+            title="CPU",
+            description="0 runs the program as written, N runs it with its Nth instruction swapped.",
+        ),
+        "cycle": Param(
+            0,
+            type="integer",
+            minimum=0,
+            maximum=10**12,
+            title="Cycle",
+            description="The number of the clock cycle: 0 loads the CPU, 1 and up execute an instruction.",
+        ),
+        "cycles": Param(
+            1,
+            type="integer",
+            minimum=1,
+            maximum=10_000,
+            title="Cycles per pod",
+            description="How many cycles the pod executes, one after the other.",
+        ),
     },
 ) as dag:
-    execute = pod(
+    execute = cpu_pod(
         "exec",
         "--cycle",
         "{{ params.cycle }}",
@@ -106,18 +107,18 @@ with DAG(
         "{{ params.cycles }}",
         task_id="execute",
         skip_to="{{ 'load' if params.cycle == 0 else '' }}",
-        branch=after,
-        on_refusal=gone_on,
+        branch=follow_status,
+        on_refusal=already_triggered,
     )
-    load = pod("load", "--once", task_id="load", branch=after)
+    load = cpu_pod("load", "--once", task_id="load", branch=follow_status)
 
     next_cycle = EmptyOperator(task_id="next_cycle", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
     halt = EmptyOperator(task_id="halt", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
-    read = pod("read", task_id="read", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
+    read = cpu_pod("read", task_id="read", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
 
     @task(retries=RETRIES, retry_policy=SlackRetryPolicy())
     def notify() -> dict[str, Any]:
-        """Tell people the answer."""
+        """Post the answer to Slack; the XCom says where it was posted."""
         context = get_current_context()
         return post_answer(context["ti"].xcom_pull(task_ids="read"), context)
 

@@ -1,4 +1,4 @@
-"""DAG ``cpu_cancel``: by hand, the end of a start run.
+"""DAG ``cpu_cancel``: end a start run, by hand.
 
 cancel (a pod) → delete_pods
 """
@@ -18,21 +18,28 @@ DOC = """
 
 | task | what it does |
 |---|---|
-| `cancel` | a pod has every CPU stop at its next cycle; none tells an answer any more |
-| `delete_pods` | deletes the pods of that start run that have failed or still wait to begin |
+| `cancel` | a pod marks the start run as cancelled: each CPU stops at its next cycle, and posts no answer |
+| `delete_pods` | deletes the start run's pods that have failed or have not begun to run |
 
-The runs of `cpu` that are in progress end by themselves, each with its next pod. What Redis holds of the
+The runs of DAG `cpu` that are in progress end by themselves, each with its next pod. What Redis holds of the
 start run expires as always.
 """
 
 
 with DAG(
     dag_id="cpu_cancel",
-    description="Stop all CPUs of a start run. Triggered by hand.",
+    description="Stop all CPUs of a start run. Trigger it by hand.",
     doc_md=DOC,
-    **settings.TRIGGERED,
+    **settings.DAG_DEFAULTS,
     max_active_runs=16,
-    params={"start": Param(type="string", pattern=START_PATTERN, description="The start run")},
+    params={
+        "start": Param(
+            type="string",
+            pattern=START_PATTERN,
+            title="Start run",
+            description="Its name, such as 20261122-084725-a1b2c3. The ids of its runs of cpu begin with it.",
+        )
+    },
 ) as dag:
     cancel = PodOperator(
         task_id="cancel",
@@ -45,7 +52,7 @@ with DAG(
 
     @task
     def delete_pods() -> list[str]:
-        """Delete the pods that are not at work; their names are the XCom."""
+        """Delete the pods that have failed or have not begun to run; the XCom lists their names."""
         start = get_current_context()["params"]["start"]
         labels = {"app": "cluster-cpu", "start": start}
         return asyncio.run(delete_all("kubernetes_default", settings.POD["namespace"], labels))

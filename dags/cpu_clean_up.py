@@ -1,4 +1,4 @@
-"""DAG ``cpu_clean_up``: once a day, the end of pods that ended days ago."""
+"""DAG ``cpu_clean_up``: once a day, delete pods that ended days ago."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from dags import settings
 from dags.pods import delete_all, ended_before
 
 DOC = """
-### Delete the pods of CPUs that ended days ago
+### Delete pods that ended days ago
 
-A pod whose result is taken is deleted at once. One that failed stays, for you to look at, and so does one
-whose task was killed. This deletes them once a day, when they are older than eight days: no run goes on with
-a CPU after that time, as Redis no longer holds it. Trigger it by hand to delete them now, or younger ones.
+A pod is deleted as soon as its result is taken. A failed pod stays, so that you can look at it, and so does a
+pod whose task was killed. This DAG deletes them once a day when they are older than eight days: by then Redis
+no longer holds their CPUs, so that no run needs them. Trigger it by hand to delete them now, or younger ones.
 """
 
 
 with DAG(
     dag_id="cpu_clean_up",
-    description="Deletes pods that ended days ago. Runs once a day, or by hand.",
+    description="Delete pods that ended days ago. Runs once a day, or by hand.",
     doc_md=DOC,
-    **{**settings.TRIGGERED, "schedule": "0 4 * * *"},
+    **{**settings.DAG_DEFAULTS, "schedule": "0 4 * * *"},
     max_active_runs=1,
     params={
         "days": Param(
@@ -31,14 +31,15 @@ with DAG(
             type="integer",
             minimum=1,
             maximum=3650,
-            description="Pods made longer ago than this many days go",
+            title="Days",
+            description="Delete the pods that have ended and were created more than this many days ago.",
         ),
     },
 ) as dag:
 
     @task
     def delete_old_pods() -> list[str]:
-        """Delete the pods that have ended and are old; their names are the XCom."""
+        """Delete the pods that have ended and are old; the XCom lists their names."""
         before = datetime.now(UTC) - timedelta(days=get_current_context()["params"]["days"])
         labels = {"app": "cluster-cpu"}
         namespace = settings.POD["namespace"]

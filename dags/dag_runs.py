@@ -1,150 +1,185 @@
-"""How a task triggers DAG runs: one for the next cycle, hundreds of CPUs at once, or the watch over them."""
+"""Trigger DAG runs from a task: a CPU's next cycle, hundreds of CPUs at once, the watchdog's next survey."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
+from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException
 
 from dags import settings
 
-# To Python, "$" is also before a final line end.
+# To Python, "$" also matches before a final line end.
 START_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$(?!\n)"
-
-AGAIN = 5
-"""How many more runs a cycle has, one per look of the watchdog, before people are told that it is stuck."""
-SLOWLY = 16
-"""How many more after those, each after twice the pause: enough for as long as Redis keeps a start run."""
-
-
-class GivenUp(AirflowFailException):
-    """These cycles are due, and so many of their runs have failed that people must look at them."""
-
-    def __str__(self) -> str:
-        return (
-            f"these cycles' runs came to nothing, {AGAIN + 1} or more of each: {', '.join(self.args)} "
-            "(see what their logs say; once that is put right, clear their failed tasks, or wait: they are "
-            "tried again, ever less often)"
-        )
+MAX_RESUMES = 5
+"""How many further DAG runs a cycle gets, one per survey of the watchdog, before it is reported as stuck."""
+MAX_SLOW_RESUMES = 16
+"""How many a stuck cycle gets, each after twice the pause: enough for as long as Redis keeps a start run."""
 
 
 class Cycle(TypedDict):
-    """The conf of one run of ``cpu``: a few dozen bytes, never the program."""
+    """The conf of a DAG run of ``cpu``, whose pod executes one or more cycles of one CPU.
 
-    start: str  # the start run
-    cpu: int  # 0 runs the program as written, N runs it with its Nth instruction swapped
-    cycle: int  # 0 loads; 1 and up execute
-    cycles: int  # executed per pod
+    A few dozen bytes: the program is in Redis.
+    """
+
+    start: str
+    """The start run."""
+    cpu: int
+    """0 runs the program as written, N runs it with its Nth instruction swapped."""
+    cycle: int
+    """The first cycle that the pod executes; 0 loads the CPU."""
+    cycles: int
+    """How many cycles the pod executes."""
+
+
+class CyclesStuck(AirflowFailException):
+    """All DAG runs of these cycles failed, so that a person must act. The arguments are run ids."""
+
+    def __str__(self) -> str:
+        return (
+            f"all DAG runs of these cycles failed, {MAX_RESUMES + 1} or more of each: {', '.join(self.args)} "
+            "(read the logs of their failed tasks and correct the cause; then clear these tasks, or wait: "
+            "they are tried again at ever longer intervals)"
+        )
 
 
 def run_id(cycle: Cycle) -> str:
-    """The one id a cycle's run can have, so that a second trigger finds the first one's run."""
+    """Return the id of a cycle's first DAG run, the same in every try, so that it is triggered only once."""
     return f"{cycle['start']}.cpu-{cycle['cpu']}.cycle-{cycle['cycle']}"
 
 
-def runs_of(cycle: Cycle) -> list[str]:
-    """The ids of every run that a cycle can have: its own, and those that go on after it was given up."""
-    own = run_id(cycle)
-    return [own, *(f"{own}.again-{number}" for number in range(1, AGAIN + SLOWLY + 1))]
+def run_ids(cycle: Cycle) -> list[str]:
+    """Return the ids of all DAG runs that a cycle may get, in order: its first, then those that resume it."""
+    first = run_id(cycle)
+    return [first, *(f"{first}.again-{number}" for number in range(1, MAX_RESUMES + MAX_SLOW_RESUMES + 1))]
 
 
-def slow_runs_of(cycle: Cycle) -> list[str]:
-    """Return the ids of those runs that a cycle has only after people were told that it is stuck."""
-    return runs_of(cycle)[AGAIN + 1 :]
+def slow_run_ids(cycle: Cycle) -> list[str]:
+    """Return the ids of the DAG runs that a cycle gets only after it was reported as stuck."""
+    return run_ids(cycle)[MAX_RESUMES + 1 :]
 
 
-def pause_before(number: int) -> timedelta:
-    """Return how long the run before must have ended before this one is triggered, beyond the first few."""
-    return (
-        timedelta(seconds=settings.WATCH_SECONDS * 2 ** (number - AGAIN)) if number > AGAIN else timedelta()
-    )
+def cycle_of_this_cpu(number: int) -> Cycle:
+    """Return another cycle of the CPU whose DAG run this task belongs to."""
+    params = get_current_context()["params"]
+    return Cycle(start=params["start"], cpu=params["cpu"], cycle=number, cycles=params["cycles"])
 
 
-def trigger(cycle: Cycle, run_after: datetime | None = None, run: str = "") -> bool:
-    """Trigger the cycle's run of ``cpu``, to start now or later. Returns False if the run already exists.
+def follow_status(result: dict[str, Any]) -> str:
+    """Return the task that follows a cycle's pod. If the CPU has a next cycle, trigger its DAG run."""
+    if result["status"] == "ok":
+        trigger_next_cycle(result)
+        return "next_cycle"
+    return "read" if "verdict" in result else "halt"
 
-    ``run`` is the run's id, if it is not the cycle's first run.
+
+def trigger_next_cycle(result: dict[str, Any]) -> None:
+    """Trigger the DAG run of this CPU's next cycle, unless an earlier try has triggered it."""
+    resume_cycle(cycle_of_this_cpu(result["cycle"] + 1), get_current_context()["dag_run"].run_after)
+
+
+def already_triggered() -> str:
+    """Return ``next_cycle`` if an earlier try has triggered this CPU's next cycle, otherwise "".
+
+    That try was killed later. If the next cycle has happened since, the pod refuses this cycle.
+    """
+    params = get_current_context()["params"]
+    return "next_cycle" if is_triggered(cycle_of_this_cpu(params["cycle"] + params["cycles"])) else ""
+
+
+def trigger_cycle(cycle: Cycle, run_after: datetime | None = None, run: str = "") -> bool:
+    """Trigger a cycle's DAG run, to start now or later. Return False if the run already exists.
+
+    ``run``: the run's id, if it is not the cycle's first run.
     """
     return trigger_run("cpu", run or run_id(cycle), dict(cycle), run_after)
 
 
-def go_on(cycle: Cycle, since: datetime) -> str:
-    """Trigger a run of a cycle that is due since then; return its id, or "" if another run is at it already.
+def resume_cycle(cycle: Cycle, since: datetime) -> str:
+    """Trigger a DAG run of a cycle that is due since then; return its id, or "" if another run handles it.
 
-    A run that ended before then did not execute the cycle: it failed, somebody marked it as a success, or
-    Redis has lost the cycle since. Then the next run in the list is triggered. Raises GivenUp when that run
-    follows only after a pause, and the pause is not over.
+    A run that ended before that time did not execute the cycle: it failed, a person marked it as a success,
+    or Redis has lost the cycle since. Then the next run in the list is triggered. Raises CyclesStuck if that
+    one must wait for a pause, or if the list is exhausted.
 
-    Both times are Airflow's own. A run taken for an earlier one all the same does no harm: its pod finds the
-    cycle's kept result, or is refused.
+    Both times are Airflow's. Mistaking a run for an earlier one does no harm: its pod finds the cycle's kept
+    result, or is refused.
     """
-    runs = runs_of(cycle)
+    runs = run_ids(cycle)
     for number, run in enumerate(runs):
-        pause = pause_before(number)
+        pause = _pause_before(number)
         if pause and not has_ended(runs[number - 1], since - pause):
-            raise GivenUp(run_id(cycle))
-        if trigger(cycle, run=run):
+            raise CyclesStuck(run_id(cycle))
+        if trigger_cycle(cycle, run=run):
             return run
         if not has_ended(run, since):
             return ""
-    raise GivenUp(run_id(cycle))
+    raise CyclesStuck(run_id(cycle))
 
 
-def has_ended(run: str, before: datetime) -> bool:
-    """Whether a run of ``cpu`` ended before that time, and was not cleared since."""
-    from airflow.sdk.execution_time import task_runner
-    from airflow.sdk.execution_time.comms import DagRunResult, GetDagRun
-
-    answer = task_runner.SUPERVISOR_COMMS.send(GetDagRun(dag_id="cpu", run_id=run))
-    if not isinstance(answer, DagRunResult):
-        raise RuntimeError(f"Airflow does not tell of run {run} of DAG cpu: {answer}")
-    is_over = answer.state in ("success", "failed")
-    return is_over and answer.end_date is not None and answer.end_date < before
+def _pause_before(number: int) -> timedelta:
+    """Return how long ago the previous run must have ended; no time for the first few runs."""
+    exponent = number - MAX_RESUMES
+    return timedelta(seconds=settings.WATCH_SECONDS * 2**exponent) if exponent > 0 else timedelta()
 
 
-def is_triggered(cycle: Cycle) -> bool:
-    """Whether the cycle's run of ``cpu`` is there."""
-    from airflow.sdk.execution_time import task_runner
-    from airflow.sdk.execution_time.comms import DRCount, GetDRCount
+def trigger_survey(start: str, now: datetime, cpu: int = 0, **params: Any) -> str:
+    """Trigger a run of the watchdog for a start run; return its id.
 
-    run = run_id(cycle)
-    answer = task_runner.SUPERVISOR_COMMS.send(GetDRCount(dag_id="cpu", run_ids=[run]))
-    if not isinstance(answer, DRCount):
-        raise RuntimeError(f"Airflow does not tell whether there is run {run} of DAG cpu: {answer}")
-    return answer.count > 0
-
-
-def watch(start: str, now: datetime, cpu: int = 0, **more: Any) -> str:
-    """Trigger the next look at a start run's CPUs, or the rest of this one from `cpu` on; return its run id.
-
-    Looks are at fixed times, so that a second try finds the first one's, and a look by hand goes on with
-    those that are coming anyway. `more` are further parameters of the look.
+    ``cpu``: 0 for the next round, at the next of the fixed times; otherwise the first CPU of the rest of this
+    round, now. Times are fixed so that a second try finds the run of the first, and so that a run by hand is
+    followed by the one that is planned anyway. ``params``: further parameters of the run.
     """
     period = settings.WATCH_SECONDS
     slot = now - timedelta(seconds=now.timestamp() % period)
     if cpu == 0:
         slot += timedelta(seconds=period)
     run = f"{start}.watch-{slot:%Y%m%d-%H%M%S}" + (f".cpu-{cpu}" if cpu else "")
-    trigger_run("cpu_watch", run, {"start": start, "cpu": cpu, **more}, slot)
+    trigger_run("cpu_watch", run, {"start": start, "cpu": cpu, **params}, slot)
     return run
 
 
-def trigger_run(dag: str, run: str, conf: dict[str, Any], run_after: datetime | None = None) -> bool:
-    """Trigger a DAG run, to start now or later; False when it exists already.
+# ------------------------------------------------------------------------ what a task asks of Airflow
+# By the task's own channel to its supervisor, as TriggerDagRunOperator does. That operator triggers only one
+# run per task, and imports the models of the metadata database.
 
-    Goes the way TriggerDagRunOperator goes, which can trigger only one run per task and imports the
-    metadata database's models: the task's own channel to its supervisor.
-    """
+
+def trigger_run(dag: str, run: str, conf: dict[str, Any], run_after: datetime | None = None) -> bool:
+    """Trigger a DAG run, to start now or later. Return False if it already exists."""
     from airflow.sdk.exceptions import ErrorType
     from airflow.sdk.execution_time import task_runner
     from airflow.sdk.execution_time.comms import ErrorResponse, TriggerDagRun
 
-    answer = task_runner.SUPERVISOR_COMMS.send(
-        TriggerDagRun(dag_id=dag, run_id=run, conf=conf, run_after=run_after)
-    )
+    request = TriggerDagRun(dag_id=dag, run_id=run, conf=conf, run_after=run_after)
+    answer = task_runner.SUPERVISOR_COMMS.send(request)
     if isinstance(answer, ErrorResponse):
         if answer.error == ErrorType.DAGRUN_ALREADY_EXISTS:
             return False
         raise RuntimeError(f"run {run} of DAG {dag} could not be triggered: {answer}")
     return True
+
+
+def has_ended(run: str, before: datetime) -> bool:
+    """Return whether a run of ``cpu`` ended before that time and was not cleared since."""
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import DagRunResult, GetDagRun
+
+    answer = task_runner.SUPERVISOR_COMMS.send(GetDagRun(dag_id="cpu", run_id=run))
+    if not isinstance(answer, DagRunResult):
+        raise RuntimeError(f"Airflow does not give the state of run {run} of DAG cpu: {answer}")
+    is_over = answer.state in ("success", "failed")
+    return is_over and answer.end_date is not None and answer.end_date < before
+
+
+def is_triggered(cycle: Cycle) -> bool:
+    """Return whether the cycle's first DAG run exists."""
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import DRCount, GetDRCount
+
+    run = run_id(cycle)
+    answer = task_runner.SUPERVISOR_COMMS.send(GetDRCount(dag_id="cpu", run_ids=[run]))
+    if not isinstance(answer, DRCount):
+        raise RuntimeError(f"Airflow does not say whether run {run} of DAG cpu exists: {answer}")
+    return answer.count > 0

@@ -9,7 +9,7 @@ import pytest
 
 from cpu import program as programs
 from cpu import reference as solver
-from dags.cpu_start import EXAMPLE
+from dags.start_form import EXAMPLE
 from tests.support.programs import thirty_lines_with_faulting_swaps
 from tests.support.stack import Stack, reference
 

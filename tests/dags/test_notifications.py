@@ -12,8 +12,8 @@ import pytest
 from airflow.sdk import RetryDecision
 from airflow.serialization.serialized_objects import DagSerialization
 
-from dags import cpu, cpu_start, cpu_watch, notifications
-from dags.dag_runs import GivenUp
+from dags import cpu, cpu_start, cpu_watch, notifications, start_form
+from dags.dag_runs import CyclesStuck
 from dags.notifications import RETRIES, post_answer, post_start, start_time
 from scripts.slack.errors import SlackUnavailable
 from tests.support.slack.server import TOKEN, SlackServer
@@ -40,7 +40,7 @@ def test_tasks_that_post_have_more_retries_than_others(dag: Any, task: str) -> N
 
 def test_start_time_is_in_the_start_run_s_name_or_else_the_default() -> None:
     began, later = datetime(2026, 11, 22, 8, 47, 25, tzinfo=UTC), datetime(2026, 11, 23, tzinfo=UTC)
-    start = cpu_start.start_id({"dag_run": SimpleNamespace(run_id="manual__1", run_after=began)})
+    start = start_form.start_id({"dag_run": SimpleNamespace(run_id="manual__1", run_after=began)})
     assert start_time(start, later) == began
     assert start_time("by-hand", later) == later
 
@@ -106,8 +106,8 @@ def test_answer_that_no_swap_ends_the_program_has_a_picture(
 @pytest.mark.parametrize("task", ["store", "start_cpus"])
 def test_failure_is_posted_to_the_thread_with_its_cause_and_a_remedy(slack: SlackServer, task: str) -> None:
     dag = cpu_start.dag
-    failed = context(dag.dag_id, task, exception=GivenUp("cpu-8.cycle-3", "cpu-1.cycle-2"))
-    start = cpu_start.start_id(failed)
+    failed = context(dag.dag_id, task, exception=CyclesStuck("cpu-8.cycle-3", "cpu-1.cycle-2"))
+    start = start_form.start_id(failed)
     root = post_start(start, "nop +0\n", 1, 2, 1, context("cpu_start", "announce"))
     for _ in range(2):
         fail(dag, task, failed)
@@ -115,7 +115,7 @@ def test_failure_is_posted_to_the_thread_with_its_cause_and_a_remedy(slack: Slac
     headline, cause, remedy, about, link = post.shown.splitlines()
     assert headline == f"Failed: task {task} of DAG {dag.dag_id}"
     assert cause.startswith(
-        "these cycles' runs came to nothing, 6 or more of each: cpu-8.cycle-3, cpu-1.cycle-2 (see"
+        "all DAG runs of these cycles failed, 6 or more of each: cpu-8.cycle-3, cpu-1.cycle-2 (read"
     )
     assert remedy == "Correct the cause, then clear the task, or start the program again"
     assert about == f"Start run {start}"

@@ -1,4 +1,4 @@
-"""The watchdog outlasts any trouble, and people are told once when it begins and once when it is over."""
+"""The watchdog survives outages, and posts one message when an outage begins and one when it is over."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dags import cpu_watch, dag_runs, settings
+from dags import cpu_watch, dag_runs, settings, watchdog
 from dags.outage import Outage
 from scripts.slack.errors import SlackUnavailable
 from tests.support.slack.server import TOKEN, Fault, SlackServer
@@ -23,30 +23,29 @@ RUNNING = {"status": "running", "start": START, "cycles": 1, "due": [], "answers
 OVER = {**RUNNING, "status": "over"}
 GONE: dict[str, Any] = {"status": "over", "start": START, "due": [], "answers": [], "more": None}
 AWAY = {"survey": {"reason": "pod survey-1 in namespace cpu-jobs failed: redis is away"}}
-GIVEN_UP = "these cycles' runs came to nothing: cpu-8.cycle-4"
 
 
 def surveyed(found: dict[str, Any] = RUNNING) -> dict[str, Any]:
     return {"survey": {"return_value": found}, "resume": {"return_value": []}}
 
 
-def given_up(*cycles: str, **found: Any) -> dict[str, Any]:
-    resume = {"reason": f"these came to nothing: {cycles}", "given_up": list(cycles)}
+def stuck(*cycles: str, **found: Any) -> dict[str, Any]:
+    resume = {"reason": f"these came to nothing: {cycles}", "stuck": list(cycles)}
     return {"survey": {"return_value": {**RUNNING, **found}}, "resume": resume}
 
 
 @dataclass
-class Watchdog:
-    """A chain of looks: the conf, run id and time of each that was triggered."""
+class Chain:
+    """Runs of the watchdog, each of which triggers the next: their run id, conf and time."""
 
     slack: SlackServer
-    chain: list[tuple[str, dict[str, Any], datetime]] = field(
+    runs: list[tuple[str, dict[str, Any], datetime]] = field(
         default_factory=lambda: [("first", {"start": START}, BEGIN)]
     )
 
-    def look(self, xcoms: dict[str, dict[str, Any]]) -> bool:
-        """The latest look, whose tasks leave these XComs; whether there is another one now."""
-        run_id, conf, at = self.chain[-1]
+    def run(self, xcoms: dict[str, dict[str, Any]]) -> bool:
+        """Run the latest one, whose tasks leave these XComs; return whether it triggered another one."""
+        run_id, conf, at = self.runs[-1]
 
         def xcom_pull(task_ids: str, key: str = "return_value", **_: Any) -> Any:
             return xcoms.get(task_ids, {}).get(key)
@@ -56,13 +55,13 @@ class Watchdog:
             "ti": SimpleNamespace(xcom_pull=xcom_pull, dag_id="cpu_watch", task_id="look_again"),
             "params": {"start": START, "cpu": 0, "cycles": None, "outage": {}, **conf},
         }
-        before = len(self.chain)
-        is_more = bool(cpu_watch.next_look(context))  # type: ignore[arg-type]
-        assert len(self.chain) == before + is_more
+        before = len(self.runs)
+        is_more = bool(watchdog.trigger_next_survey(context))  # type: ignore[arg-type]
+        assert len(self.runs) == before + is_more
         return is_more
 
-    def told(self) -> list[str]:
-        """The headlines in Slack."""
+    def headlines(self) -> list[str]:
+        """Return the first lines of the messages in Slack."""
         return [post.shown.splitlines()[0] for post in self.slack.posts]
 
 
@@ -72,7 +71,7 @@ STUCK = "Failing: task resume of DAG cpu_watch"
 
 @pytest.fixture
 def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlackServer]:
-    """The Slack that Airflow's connection leads to by a bot."""
+    """A stand-in for Slack that Airflow's connection leads to by a bot."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with SlackServer() as server:
         connect(monkeypatch, TOKEN, {"channel": "C0CPU", "base_url": server.api})
@@ -85,176 +84,176 @@ def connect(monkeypatch: pytest.MonkeyPatch, password: str, extra: dict[str, str
 
 
 @pytest.fixture
-def watchdog(slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> Watchdog:
-    watchdog = Watchdog(slack)
+def chain(slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> Chain:
+    chain = Chain(slack)
 
     def trigger_run(dag: str, run: str, conf: dict[str, Any], run_after: datetime) -> bool:
         json.dumps(conf)
-        watchdog.chain.append((run, conf, run_after))
+        chain.runs.append((run, conf, run_after))
         return True
 
     monkeypatch.setattr(dag_runs, "trigger_run", trigger_run)
-    return watchdog
+    return chain
 
 
 @pytest.fixture(params=["bot", "webhook"])
 def _by_bot_and_by_webhook(
     request: pytest.FixtureRequest, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A webhook cannot be asked what it has posted: there only the looks themselves know."""
+    """A webhook cannot be searched: then only the runs of the watchdog know what was posted."""
     if request.param == "webhook":
         connect(monkeypatch, WEBHOOK, {"base_url": slack.url})
 
 
 @pytest.mark.usefixtures("_by_bot_and_by_webhook")
-def test_an_outage_of_many_looks_is_told_when_it_begins_and_when_it_is_over(watchdog: Watchdog) -> None:
+def test_outage_of_many_runs_is_posted_when_it_begins_and_when_it_is_over(chain: Chain) -> None:
     for number in range(50):
         away = {"survey": {"reason": f"pod survey-{number} in namespace cpu-jobs failed: redis is away"}}
-        assert watchdog.look(away)
-    assert watchdog.told() == [FAILING]
-    assert "pod survey-0 in namespace cpu-jobs failed: redis is away" in watchdog.slack.posts[0].shown
+        assert chain.run(away)
+    assert chain.headlines() == [FAILING]
+    assert "pod survey-0 in namespace cpu-jobs failed: redis is away" in chain.slack.posts[0].shown
     for _ in range(3):
-        assert watchdog.look(surveyed())
-    assert watchdog.told() == [FAILING, WORKS]
-    assert watchdog.chain[-1][1] == {"start": START, "cpu": 0}
-    watchdog.look(AWAY)
-    watchdog.look(surveyed())
-    assert watchdog.told() == [FAILING, WORKS] * 2
+        assert chain.run(surveyed())
+    assert chain.headlines() == [FAILING, WORKS]
+    assert chain.runs[-1][1] == {"start": START, "cpu": 0}
+    chain.run(AWAY)
+    chain.run(surveyed())
+    assert chain.headlines() == [FAILING, WORKS] * 2
 
 
-def test_where_all_is_well_nothing_is_told_and_looks_go_on_until_the_start_run_is_over(
-    watchdog: Watchdog,
+def test_watchdog_that_works_posts_nothing_and_ends_with_the_start_run(
+    chain: Chain,
 ) -> None:
-    assert watchdog.look(surveyed())
-    assert not watchdog.look(surveyed(OVER))
-    assert watchdog.told() == []
+    assert chain.run(surveyed())
+    assert not chain.run(surveyed(OVER))
+    assert chain.headlines() == []
 
 
 @pytest.mark.usefixtures("_by_bot_and_by_webhook")
-def test_while_slack_is_away_too_looks_go_on_and_people_are_told_later(watchdog: Watchdog) -> None:
-    faults = watchdog.slack.faults
+def test_messages_are_posted_later_if_slack_is_unavailable_too(chain: Chain) -> None:
+    faults = chain.slack.faults
     for _ in range(2):
         faults.put(Fault(503))
-        assert watchdog.look(AWAY)
-    assert watchdog.told() == []
-    assert watchdog.look(AWAY)
-    assert watchdog.told() == [FAILING]
+        assert chain.run(AWAY)
+    assert chain.headlines() == []
+    assert chain.run(AWAY)
+    assert chain.headlines() == [FAILING]
     faults.put(Fault(503))
-    assert watchdog.look(surveyed())
-    assert watchdog.told() == [FAILING]
-    assert watchdog.look(surveyed())
-    assert watchdog.told() == [FAILING, WORKS]
+    assert chain.run(surveyed())
+    assert chain.headlines() == [FAILING]
+    assert chain.run(surveyed())
+    assert chain.headlines() == [FAILING, WORKS]
 
 
-def test_a_connection_that_slack_refuses_holds_no_look_up(
-    watchdog: Watchdog, monkeypatch: pytest.MonkeyPatch
+def test_unusable_slack_connection_does_not_stop_the_watchdog(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect(monkeypatch, "no token", {})
-    assert watchdog.look(AWAY)
+    assert chain.run(AWAY)
 
 
 @pytest.mark.usefixtures("_by_bot_and_by_webhook")
-def test_cycles_that_are_given_up_are_told_once_and_again_when_they_are_others(watchdog: Watchdog) -> None:
+def test_stuck_cycles_are_posted_once_and_again_if_they_are_others(chain: Chain) -> None:
     for _ in range(3):
-        assert watchdog.look(given_up("cpu-8.cycle-4"))
+        assert chain.run(stuck("cpu-8.cycle-4"))
     for _ in range(3):
-        assert watchdog.look(given_up("cpu-8.cycle-4", "cpu-9.cycle-1"))
-    watchdog.look(AWAY)
-    watchdog.look(given_up("cpu-8.cycle-4"))
-    assert watchdog.told() == [STUCK, STUCK, FAILING]
-    watchdog.look(surveyed())
-    assert watchdog.told() == [STUCK, STUCK, FAILING, WORKS]
+        assert chain.run(stuck("cpu-8.cycle-4", "cpu-9.cycle-1"))
+    chain.run(AWAY)
+    chain.run(stuck("cpu-8.cycle-4"))
+    assert chain.headlines() == [STUCK, STUCK, FAILING]
+    chain.run(surveyed())
+    assert chain.headlines() == [STUCK, STUCK, FAILING, WORKS]
 
 
 @pytest.mark.usefixtures("_by_bot_and_by_webhook")
-def test_trouble_in_one_part_of_each_look_is_one_outage_and_the_other_parts_are_looked_at(
-    watchdog: Watchdog,
+def test_failure_in_one_part_of_each_round_is_one_outage_and_the_other_parts_are_surveyed(
+    chain: Chain,
 ) -> None:
     first = surveyed({**RUNNING, "more": 151})
     for _ in range(3):
-        assert watchdog.look(first)
-        assert watchdog.chain[-1][1]["cpu"] == 151
-        assert watchdog.look(given_up("cpu-200.cycle-1", more=301))
-        assert watchdog.chain[-1][1]["cpu"] == 301
-        assert watchdog.look(surveyed())
-        assert watchdog.chain[-1][1]["cpu"] == 0
-    assert watchdog.told() == [STUCK]
+        assert chain.run(first)
+        assert chain.runs[-1][1]["cpu"] == 151
+        assert chain.run(stuck("cpu-200.cycle-1", more=301))
+        assert chain.runs[-1][1]["cpu"] == 301
+        assert chain.run(surveyed())
+        assert chain.runs[-1][1]["cpu"] == 0
+    assert chain.headlines() == [STUCK]
     for part in (first, surveyed()):
-        watchdog.look(part)
-    assert watchdog.told() == [STUCK, WORKS]
+        chain.run(part)
+    assert chain.headlines() == [STUCK, WORKS]
 
 
-def test_a_process_that_is_gone_without_a_word_is_trouble_too(watchdog: Watchdog) -> None:
-    assert watchdog.look({})
-    assert watchdog.look({"survey": {"return_value": RUNNING}})
-    assert watchdog.told() == [FAILING, STUCK]
-    assert all("it left no reason: see its log" in post.shown for post in watchdog.slack.posts)
+def test_task_that_left_no_cause_is_a_problem_too(chain: Chain) -> None:
+    assert chain.run({})
+    assert chain.run({"survey": {"return_value": RUNNING}})
+    assert chain.headlines() == [FAILING, STUCK]
+    assert all("it left no cause: see its log" in post.shown for post in chain.slack.posts)
 
 
-def test_the_look_after_one_that_took_long_is_not_due_in_the_past(watchdog: Watchdog) -> None:
-    """Or, after an outage, one would follow the other until they have caught up."""
+def test_survey_after_a_long_run_is_not_due_in_the_past(chain: Chain) -> None:
+    """Otherwise, after an outage, surveys would follow each other until they have caught up."""
     now = datetime.now(UTC)
-    watchdog.chain = [("late", {"start": START}, now - timedelta(hours=3))]
-    watchdog.look(AWAY)
-    assert now < watchdog.chain[-1][2] <= datetime.now(UTC) + timedelta(seconds=settings.WATCH_SECONDS)
+    chain.runs = [("late", {"start": START}, now - timedelta(hours=3))]
+    chain.run(AWAY)
+    assert now < chain.runs[-1][2] <= datetime.now(UTC) + timedelta(seconds=settings.WATCH_SECONDS)
 
 
-def test_a_memory_that_must_have_expired_during_an_outage_ends_the_looks(watchdog: Watchdog) -> None:
-    """Redis keeps what nobody uses for CPU_TTL, whether anybody can ask it or not."""
+def test_watchdog_ends_when_the_start_run_must_have_expired_during_an_outage(chain: Chain) -> None:
+    """Redis keeps what is not used for CPU_TTL, whether it can be reached or not."""
     began = datetime.now(UTC) - timedelta(seconds=settings.TTL_SECONDS)
-    for seconds, goes_on in ((60, True), (-60, False)):
-        outage = Outage().fails("r", began + timedelta(seconds=seconds), surveyed=False)
-        watchdog.chain.append(("r", {"start": START, **outage.conf()}, datetime.now(UTC)))
-        assert watchdog.look(AWAY) is goes_on
+    for seconds, is_more in ((60, True), (-60, False)):
+        outage = Outage().after_failure("r", began + timedelta(seconds=seconds), surveyed=False)
+        chain.runs.append(("r", {"start": START, **outage.to_conf()}, datetime.now(UTC)))
+        assert chain.run(AWAY) is is_more
 
 
-def test_a_survey_that_succeeds_in_between_shows_that_the_memory_lives() -> None:
-    outage = Outage().fails("r", BEGIN, surveyed=False).fails("r", BEGIN, surveyed=True)
+def test_survey_that_works_in_between_shows_that_the_start_run_is_kept() -> None:
+    outage = Outage().after_failure("r", BEGIN, surveyed=False).after_failure("r", BEGIN, surveyed=True)
     later = BEGIN + timedelta(days=9)
-    assert not outage.outlasts(7 * 86_400, later)
-    assert not outage.fails("r", later, surveyed=False).outlasts(7 * 86_400, later)
+    assert not outage.is_blind_for(7 * 86_400, later)
+    assert not outage.after_failure("r", later, surveyed=False).is_blind_for(7 * 86_400, later)
 
 
-@pytest.mark.parametrize(("found", "words"), [(OVER, "failed for"), (GONE, "Redis no longer holds it")])
-def test_the_last_look_is_tried_again_until_people_know_that_the_outage_is_over(
-    watchdog: Watchdog, found: dict[str, Any], words: str
+@pytest.mark.parametrize(("found", "text"), [(OVER, "failed for"), (GONE, "Redis no longer holds it")])
+def test_last_run_is_retried_until_the_end_of_the_outage_is_posted(
+    chain: Chain, found: dict[str, Any], text: str
 ) -> None:
-    watchdog.look(AWAY)
-    watchdog.slack.faults.put(Fault(503))
+    chain.run(AWAY)
+    chain.slack.faults.put(Fault(503))
     with pytest.raises(SlackUnavailable):
-        watchdog.look(surveyed(found))
-    assert not watchdog.look(surveyed(found))
-    assert watchdog.told() == [FAILING, WORKS]
-    assert words in watchdog.slack.posts[-1].shown
+        chain.run(surveyed(found))
+    assert not chain.run(surveyed(found))
+    assert chain.headlines() == [FAILING, WORKS]
+    assert text in chain.slack.posts[-1].shown
 
 
-def test_a_start_run_that_is_over_with_trouble_is_not_told_to_work_again(watchdog: Watchdog) -> None:
-    """Its last news are lost, say."""
-    assert not watchdog.look(given_up("cpu-8", status="over"))
-    assert watchdog.told() == [STUCK]
+def test_start_run_that_ends_with_a_problem_is_not_reported_as_working_again(chain: Chain) -> None:
+    """For example, because its last answer is lost."""
+    assert not chain.run(stuck("cpu-8", status="over"))
+    assert chain.headlines() == [STUCK]
 
 
-def test_a_look_begins_and_ends_in_the_start_run_s_thread(watchdog: Watchdog) -> None:
+def test_messages_about_an_outage_are_in_the_start_run_s_thread(chain: Chain) -> None:
     metadata = {"event_type": "cluster_cpu", "event_payload": {"start": START, "news": "started"}}
-    root = watchdog.slack.accept("chat.postMessage", "C0CPU", {"text": "begun", "metadata": metadata})
-    watchdog.look(AWAY)
-    watchdog.look(surveyed())
-    assert [post.thread for post in watchdog.slack.posts[1:]] == [root.ts, root.ts]
+    root = chain.slack.accept("chat.postMessage", "C0CPU", {"text": "begun", "metadata": metadata})
+    chain.run(AWAY)
+    chain.run(surveyed())
+    assert [post.thread for post in chain.slack.posts[1:]] == [root.ts, root.ts]
 
 
-def test_the_next_look_is_triggered_whatever_has_failed_and_a_look_that_failed_is_a_failed_run() -> None:
-    """By Airflow's rules for a teardown."""
+def test_next_survey_is_triggered_whatever_failed_and_the_run_is_failed_anyway() -> None:
+    """As Airflow treats a teardown."""
     task: Any = cpu_watch.dag.get_task("look_again")
     assert (task.is_teardown, task.on_failure_fail_dagrun) == (True, False)
 
 
-def test_triggering_the_next_look_is_tried_for_as_long_as_redis_keeps_the_start_run() -> None:
+def test_triggering_the_next_survey_is_retried_for_as_long_as_redis_keeps_the_start_run() -> None:
     task: Any = cpu_watch.dag.get_task("look_again")
     assert task.retries * task.max_retry_delay.total_seconds() >= settings.TTL_SECONDS
 
 
-def test_a_look_that_cannot_trigger_the_next_one_is_told_once(
-    watchdog: Watchdog, monkeypatch: pytest.MonkeyPatch
+def test_failure_to_trigger_the_next_survey_is_posted_once(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> bool:
         raise RuntimeError("run r of DAG cpu_watch could not be triggered: no such DAG")
@@ -274,4 +273,4 @@ def test_a_look_that_cannot_trigger_the_next_one_is_told_once(
         monkeypatch.setattr(cpu_watch, "get_current_context", lambda context=context: context)
         with pytest.raises(RuntimeError, match="no such DAG"):
             task.python_callable()
-    assert watchdog.told() == ["Failed: task look_again of DAG cpu_watch"]
+    assert chain.headlines() == ["Failed: task look_again of DAG cpu_watch"]

@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import TaskDeferred
 from airflow.triggers.base import TriggerEvent
 from structlog.testing import capture_logs
 
-from dags import cpu
+from dags.dag_runs import follow_status
 from dags.pods import REASON_KEY, PodOperator, PodRefused, PodTrigger
 from dags.pods import operator as operator_module
 from dags.pods import trigger as trigger_module
@@ -260,5 +260,5 @@ def test_a_result_that_the_branch_can_t_use_is_refused(
 ) -> None:
     context: Any = {"ti": SimpleNamespace(xcom_push=lambda **_: None)}
     with pytest.raises(PodRefused, match="the pod's result lacks what the task needs: ") as raised:
-        in_worker(PARAMS, branch=cpu.after).resume(context, {"result": result})
+        in_worker(PARAMS, branch=follow_status).resume(context, {"result": result})
     assert str(result)[1:-1] in str(raised.value)

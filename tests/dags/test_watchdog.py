@@ -1,4 +1,4 @@
-"""Who is looked after, and when it is looked again."""
+"""Which CPUs the watchdog resumes, and when it surveys again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from airflow.sdk.execution_time.comms import (
     TriggerDagRun,
 )
 
-from dags import cpu_watch, dag_runs, settings
+from dags import cpu_watch, dag_runs, settings, watchdog
 from dags.dag_runs import Cycle
 from dags.outage import Outage
 
@@ -33,56 +33,56 @@ def cycle(number: int) -> Cycle:
     return Cycle(start="s", cpu=8, cycle=number, cycles=1)
 
 
-def looked_after(**states: str) -> bool:
-    """Whether CPU 8 is, whose latest pod was asked for cycle 3; by the states of its runs."""
+def in_progress(**states: str) -> bool:
+    """Return whether CPU 8, whose cycle 4 is due, is in progress if its runs have these states."""
     kept = {name.replace("_", "-"): state for name, state in states.items()}
 
     def count(run_ids: Sequence[str], wanted: Sequence[str]) -> int:
         names = {run.removeprefix("s.cpu-8.").replace(".", "-") for run in run_ids}
         return sum(1 for name, state in kept.items() if name in names and state in wanted)
 
-    return cpu_watch.is_looked_after(count, cycle(3), cycle(4))
+    return watchdog.is_in_progress(count, cycle(3), cycle(4))
 
 
 @pytest.mark.parametrize("state", ["queued", "running"])
-def test_a_cpu_whose_due_cycle_has_a_run_is_looked_after(state: str) -> None:
-    assert looked_after(cycle_3="success", cycle_4=state)
+def test_cpu_is_in_progress_if_its_due_cycle_has_a_run_in_progress(state: str) -> None:
+    assert in_progress(cycle_3="success", cycle_4=state)
 
 
 @pytest.mark.parametrize("state", ["queued", "running"])
-def test_so_is_one_whose_last_cycle_s_run_is_still_in_progress(state: str) -> None:
-    assert looked_after(cycle_3=state)
+def test_cpu_is_in_progress_if_its_last_cycle_s_run_has_not_ended(state: str) -> None:
+    assert in_progress(cycle_3=state)
 
 
 @pytest.mark.parametrize("state", ["queued", "running"])
-def test_so_is_one_that_is_gone_on_with_already(state: str) -> None:
-    assert looked_after(cycle_3="success", cycle_4="failed", cycle_4_again_1="failed", cycle_4_again_2=state)
+def test_cpu_is_in_progress_if_its_due_cycle_was_resumed(state: str) -> None:
+    assert in_progress(cycle_3="success", cycle_4="failed", cycle_4_again_1="failed", cycle_4_again_2=state)
 
 
 @pytest.mark.parametrize("state", ["failed", "success"])
-def test_one_whose_run_has_ended_is_not(state: str) -> None:
-    assert not looked_after(cycle_3="success", cycle_4=state)
-    assert not looked_after(cycle_3=state)
+def test_cpu_is_not_in_progress_if_its_runs_have_ended(state: str) -> None:
+    assert not in_progress(cycle_3="success", cycle_4=state)
+    assert not in_progress(cycle_3=state)
 
 
-def test_nor_is_one_whose_runs_are_gone() -> None:
-    assert not looked_after()
-    assert not looked_after(cycle_3="success")
+def test_cpu_is_not_in_progress_if_its_runs_were_deleted() -> None:
+    assert not in_progress()
+    assert not in_progress(cycle_3="success")
 
 
-def test_a_run_that_ends_between_two_looks_has_triggered_the_next() -> None:
-    looks: list[Sequence[str]] = []
+def test_run_that_ends_while_counting_has_triggered_the_next() -> None:
+    counted: list[Sequence[str]] = []
 
     def count(run_ids: Sequence[str], wanted: Sequence[str]) -> int:
-        looks.append(run_ids)
-        return int(len(looks) == 3)
+        counted.append(run_ids)
+        return int(len(counted) == 3)
 
-    assert cpu_watch.is_looked_after(count, cycle(3), cycle(4))
+    assert watchdog.is_in_progress(count, cycle(3), cycle(4))
 
 
 @dataclass
 class Airflow:
-    """Runs of ``cpu`` by their id: their state, and when they ended."""
+    """A stand-in for Airflow: runs of ``cpu`` by their id, with their state and end."""
 
     runs: dict[str, tuple[str, datetime | None]] = field(default_factory=dict)
 
@@ -101,62 +101,62 @@ class Airflow:
 
 @pytest.fixture
 def airflow(monkeypatch: pytest.MonkeyPatch) -> Airflow:
-    pretended = Airflow()
-    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", pretended, raising=False)
-    return pretended
+    stand_in = Airflow()
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", stand_in, raising=False)
+    return stand_in
 
 
-OWN = "s.cpu-8.cycle-4"
+FIRST = "s.cpu-8.cycle-4"
 BEFORE, AFTER = NOW - timedelta(seconds=1), NOW + timedelta(seconds=1)
 
 
-def test_a_due_cycle_has_its_own_run_first(airflow: Airflow) -> None:
-    assert dag_runs.go_on(cycle(4), NOW) == OWN
-    assert list(airflow.runs) == [OWN]
+def test_due_cycle_without_runs_gets_its_first_run(airflow: Airflow) -> None:
+    assert dag_runs.resume_cycle(cycle(4), NOW) == FIRST
+    assert list(airflow.runs) == [FIRST]
 
 
 @pytest.mark.parametrize("state", ["failed", "success"])
-def test_a_run_that_ended_before_the_cycle_was_due_is_followed_by_another(
-    airflow: Airflow, state: str
-) -> None:
-    airflow.runs[OWN] = (state, BEFORE)
-    assert dag_runs.go_on(cycle(4), NOW) == f"{OWN}.again-1"
-    airflow.runs[f"{OWN}.again-1"] = (state, BEFORE)
-    assert dag_runs.go_on(cycle(4), NOW) == f"{OWN}.again-2"
+def test_cycle_whose_run_ended_before_it_was_due_gets_another_run(airflow: Airflow, state: str) -> None:
+    airflow.runs[FIRST] = (state, BEFORE)
+    assert dag_runs.resume_cycle(cycle(4), NOW) == f"{FIRST}.again-1"
+    airflow.runs[f"{FIRST}.again-1"] = (state, BEFORE)
+    assert dag_runs.resume_cycle(cycle(4), NOW) == f"{FIRST}.again-2"
 
 
 @pytest.mark.parametrize(
     "latest", [("success", AFTER), ("failed", AFTER), ("queued", None), ("running", BEFORE)]
 )
-def test_one_in_progress_or_that_ended_later_sees_to_the_cycle(
+def test_cycle_whose_run_is_in_progress_or_ended_later_gets_no_further_run(
     airflow: Airflow, latest: tuple[str, datetime | None]
 ) -> None:
-    airflow.runs = {OWN: ("failed", BEFORE), f"{OWN}.again-1": latest}
-    assert dag_runs.go_on(cycle(4), NOW) == ""
+    airflow.runs = {FIRST: ("failed", BEFORE), f"{FIRST}.again-1": latest}
+    assert dag_runs.resume_cycle(cycle(4), NOW) == ""
     assert len(airflow.runs) == 2
 
 
-def test_a_cycle_whose_every_run_came_to_nothing_is_given_up_and_named(airflow: Airflow) -> None:
-    for _ in range(dag_runs.AGAIN + 1):
-        airflow.runs[dag_runs.go_on(cycle(4), NOW)] = ("failed", BEFORE)
-    with pytest.raises(dag_runs.GivenUp, match=rf"6 or more of each: {OWN} \(see what their logs say"):
-        dag_runs.go_on(cycle(4), NOW)
+def test_cycle_whose_runs_have_all_failed_is_stuck_and_named(airflow: Airflow) -> None:
+    for _ in range(dag_runs.MAX_RESUMES + 1):
+        airflow.runs[dag_runs.resume_cycle(cycle(4), NOW)] = ("failed", BEFORE)
+    with pytest.raises(
+        dag_runs.CyclesStuck, match=rf"6 or more of each: {FIRST} \(read the logs of their failed tasks"
+    ):
+        dag_runs.resume_cycle(cycle(4), NOW)
 
 
-def test_a_cycle_that_was_given_up_is_tried_again_ever_less_often_for_as_long_as_redis_keeps_it(
+def test_stuck_cycle_is_tried_again_at_ever_longer_intervals_for_as_long_as_redis_keeps_it(
     airflow: Airflow,
 ) -> None:
     now, triggered = NOW, []
     while now < NOW + timedelta(seconds=settings.TTL_SECONDS):
-        with suppress(dag_runs.GivenUp):
-            run = dag_runs.go_on(cycle(4), now)
+        with suppress(dag_runs.CyclesStuck):
+            run = dag_runs.resume_cycle(cycle(4), now)
             airflow.runs[run] = ("failed", now)
             triggered.append(now)
         now += timedelta(seconds=settings.WATCH_SECONDS)
-    pauses = [(b - a).total_seconds() for a, b in pairwise(triggered[dag_runs.AGAIN :])]
+    pauses = [(b - a).total_seconds() for a, b in pairwise(triggered[dag_runs.MAX_RESUMES :])]
     assert len(triggered) < 20
     assert all(later > earlier for earlier, later in pairwise(pauses))
-    assert 2 * sum(pauses) > settings.TTL_SECONDS - settings.WATCH_SECONDS * dag_runs.AGAIN
+    assert 2 * sum(pauses) > settings.TTL_SECONDS - settings.WATCH_SECONDS * dag_runs.MAX_RESUMES
 
 
 def resume(
@@ -167,7 +167,7 @@ def resume(
     lost: Sequence[int] = (),
     **params: Any,
 ) -> tuple[list[str], list[str]]:
-    """One look at CPU 8 whose cycle is due: what it has resumed, or its error; and what it has given up."""
+    """Run task `resume` for CPU 8; return the resumed runs, or its error and what is stuck."""
     xcoms: dict[str, Any] = {}
 
     def get_dr_count(dag_id: str, run_ids: Sequence[str], states: Sequence[str] | None = None) -> int:
@@ -188,95 +188,95 @@ def resume(
     try:
         return task.python_callable(), []
     except AirflowFailException as error:
-        return [str(error)], xcoms["given_up"]
+        return [str(error)], xcoms["stuck"]
 
 
-def test_a_cycle_that_was_given_up_is_well_again_only_when_its_cpu_has_come_on(
+def test_stuck_cycle_stays_stuck_until_its_cpu_has_executed_it(
     airflow: Airflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not while one more run is tried, or people would be told again and again."""
-    for run in dag_runs.runs_of(cycle(4))[: dag_runs.AGAIN + 1]:
+    """Not only until it is tried once more: each time, people would get a message."""
+    for run in dag_runs.run_ids(cycle(4))[: dag_runs.MAX_RESUMES + 1]:
         airflow.runs[run] = ("failed", BEFORE)
-    outage = Outage().fails("r", NOW, surveyed=True).conf()
-    assert resume(airflow, monkeypatch, NOW, 4)[1] == [OWN]
+    outage = Outage().after_failure("r", NOW, surveyed=True).to_conf()
+    assert resume(airflow, monkeypatch, NOW, 4)[1] == [FIRST]
     later = NOW + timedelta(days=1)
-    assert resume(airflow, monkeypatch, later, 4, **outage)[1] == [OWN]
+    assert resume(airflow, monkeypatch, later, 4, **outage)[1] == [FIRST]
     [*_, latest] = airflow.runs
-    assert (latest, airflow.runs[latest][0]) == (dag_runs.slow_runs_of(cycle(4))[0], "queued")
-    assert resume(airflow, monkeypatch, later, 4, **outage)[1] == [OWN]
+    assert (latest, airflow.runs[latest][0]) == (dag_runs.slow_run_ids(cycle(4))[0], "queued")
+    assert resume(airflow, monkeypatch, later, 4, **outage)[1] == [FIRST]
     airflow.runs |= {latest: ("success", later), "s.cpu-8.cycle-5": ("running", None)}
     assert resume(airflow, monkeypatch, later, 5, **outage) == ([], [])
 
 
-def test_a_cpu_that_redis_has_lost_is_named_and_the_others_are_resumed(
+def test_cpu_whose_registers_are_lost_is_named_and_the_others_are_resumed(
     airflow: Airflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [why], named = resume(airflow, monkeypatch, NOW, 4, lost=[3, 5])
-    assert "Redis has lost registers of s.cpu-3, s.cpu-5 (start the program again" in why
+    [cause], named = resume(airflow, monkeypatch, NOW, 4, lost=[3, 5])
+    assert "Redis has lost registers of s.cpu-3, s.cpu-5 (start the program again" in cause
     assert named == ["s.cpu-3", "s.cpu-5"]
-    assert list(airflow.runs) == [OWN]
+    assert list(airflow.runs) == [FIRST]
 
 
-def test_the_slow_runs_last_for_as_long_as_redis_keeps_a_start_run_however_often_it_is_looked() -> None:
-    most_often = 10
-    assert most_often * 2**dag_runs.SLOWLY > settings.TTL_SECONDS
+def test_slow_resumes_last_as_long_as_redis_keeps_a_start_run_at_any_survey_interval() -> None:
+    shortest_interval = 10
+    assert shortest_interval * 2**dag_runs.MAX_SLOW_RESUMES > settings.TTL_SECONDS
 
 
-def test_a_run_that_airflow_does_not_tell_of_is_asked_for_again(airflow: Airflow) -> None:
-    with pytest.raises(RuntimeError, match=OWN):
-        dag_runs.has_ended(OWN, NOW)
+def test_run_whose_state_airflow_does_not_give_fails_the_try(airflow: Airflow) -> None:
+    with pytest.raises(RuntimeError, match=FIRST):
+        dag_runs.has_ended(FIRST, NOW)
 
 
 @pytest.fixture
 def triggered(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, datetime]]:
-    """Runs of cpu_watch that were asked for, and for when."""
-    asked: list[tuple[str, datetime]] = []
+    """The runs of cpu_watch that were triggered, with their times."""
+    runs: list[tuple[str, datetime]] = []
 
     def trigger_run(dag: str, run: str, conf: dict[str, object], run_after: datetime) -> bool:
-        asked.append((run, run_after))
+        runs.append((run, run_after))
         return True
 
     monkeypatch.setattr(dag_runs, "trigger_run", trigger_run)
-    return asked
+    return runs
 
 
-def test_looks_are_at_fixed_times_so_that_two_who_ask_get_one(
+def test_surveys_are_at_fixed_times_so_that_two_triggers_give_one_run(
     triggered: list[tuple[str, datetime]],
 ) -> None:
-    first = dag_runs.watch("s", NOW)
-    assert dag_runs.watch("s", NOW + timedelta(seconds=20)) == first == "s.watch-20261122-085000"
+    first = dag_runs.trigger_survey("s", NOW)
+    assert dag_runs.trigger_survey("s", NOW + timedelta(seconds=20)) == first == "s.watch-20261122-085000"
     assert {at for _, at in triggered} == {datetime(2026, 11, 22, 8, 50, tzinfo=UTC)}
 
 
-def test_the_next_look_is_one_period_later(triggered: list[tuple[str, datetime]]) -> None:
-    dag_runs.watch("s", NOW)
+def test_next_survey_is_one_period_later(triggered: list[tuple[str, datetime]]) -> None:
+    dag_runs.trigger_survey("s", NOW)
     [(_, at)] = triggered
-    dag_runs.watch("s", at)
+    dag_runs.trigger_survey("s", at)
     assert triggered[1] == ("s.watch-20261122-085500", at + timedelta(seconds=settings.WATCH_SECONDS))
 
 
-def test_the_rest_of_a_look_follows_at_once(triggered: list[tuple[str, datetime]]) -> None:
-    dag_runs.watch("s", NOW)
+def test_rest_of_a_round_follows_at_once(triggered: list[tuple[str, datetime]]) -> None:
+    dag_runs.trigger_survey("s", NOW)
     [(_, at)] = triggered
-    assert dag_runs.watch("s", at, cpu=151) == "s.watch-20261122-085000.cpu-151"
+    assert dag_runs.trigger_survey("s", at, cpu=151) == "s.watch-20261122-085000.cpu-151"
     assert triggered[1][1] == at
 
 
 @pytest.mark.parametrize(
     ("asked", "kept", "cycles"),
     [(None, 100, 100), (7, 100, 7), (None, None, 1)],
-    ids=["as the start run was given", "as this look was asked", "an image that does not tell"],
+    ids=["of the start run", "of this run of the watchdog", "of an image that reports none"],
 )
-def test_a_resumed_cpu_goes_on_with_the_cycles_per_pod_of_its_start_run(
+def test_resumed_cpu_has_the_cycles_per_pod_of_its_start_run_unless_the_watchdog_is_given_others(
     asked: int | None, kept: int | None, cycles: int
 ) -> None:
     found = {"status": "running"} | ({"cycles": kept} if kept else {})
-    assert cpu_watch.cycle_of({"start": "s", "cycles": asked}, found, 8, 4) == {
+    assert watchdog.cycle_of({"start": "s", "cycles": asked}, found, 8, 4) == {
         "start": "s", "cpu": 8, "cycle": 4, "cycles": cycles,
     }  # fmt: skip
 
 
-def test_a_look_by_hand_needs_only_the_start_run_s_name() -> None:
+def test_watchdog_triggered_by_hand_needs_only_the_name_of_the_start_run() -> None:
     params = copy.deepcopy(cpu_watch.dag.params)
     params["start"] = "s"
     assert params.validate() == {"start": "s", "cycles": None, "cpu": 0, "outage": {}}
