@@ -1,4 +1,4 @@
-"""Hostile programs and parameters reach the pod unchanged, or are refused before."""
+"""Untrusted programs and parameters reach the pod unchanged, or are refused before."""
 
 from __future__ import annotations
 
