@@ -10,7 +10,9 @@ ENDLESS = "acc +1\njmp -1\njmp -2\n"  # CPUs 2 and 3, neither of which ends
 
 
 @pytest.mark.parametrize("cpu", [0, 2])
-def test_every_cpu_stops_at_its_next_cycle_and_tells_nothing(start_run: StartRunClient, cpu: int) -> None:
+def test_each_cpu_of_a_cancelled_start_run_stops_at_its_next_cycle_without_a_verdict(
+    start_run: StartRunClient, cpu: int
+) -> None:
     start_run.store(ENDLESS)
     start_run.load(cpu)
     start_run.cancel()
@@ -20,7 +22,7 @@ def test_every_cpu_stops_at_its_next_cycle_and_tells_nothing(start_run: StartRun
     assert start_run.execute(cpu, 1) == stopped
 
 
-def test_a_cycle_that_was_done_before_is_told_as_it_was(start_run: StartRunClient) -> None:
+def test_repeating_an_exec_after_a_cancel_returns_its_result(start_run: StartRunClient) -> None:
     start_run.store(ENDLESS)
     start_run.load(0)
     before = start_run.execute(0, 1)
@@ -28,7 +30,7 @@ def test_a_cycle_that_was_done_before_is_told_as_it_was(start_run: StartRunClien
     assert start_run.execute(0, 1) == before
 
 
-def test_the_last_to_stop_does_not_tell_that_no_swap_helps(start_run: StartRunClient) -> None:
+def test_the_last_candidate_of_a_cancelled_start_run_gives_no_verdict(start_run: StartRunClient) -> None:
     start_run.store(ENDLESS)
     start_run.run(2)
     start_run.load(3)
@@ -36,7 +38,7 @@ def test_the_last_to_stop_does_not_tell_that_no_swap_helps(start_run: StartRunCl
     assert "verdict" not in start_run.execute(3, 1)
 
 
-def test_it_is_over_for_whoever_surveys_it(start_run: StartRunClient) -> None:
+def test_a_survey_of_a_cancelled_start_run_says_that_it_is_over(start_run: StartRunClient) -> None:
     start_run.store(ENDLESS)
     start_run.cancel()
     assert start_run.survey() == {
@@ -48,12 +50,12 @@ def test_it_is_over_for_whoever_surveys_it(start_run: StartRunClient) -> None:
     }
 
 
-def test_to_cancel_twice_is_the_same(start_run: StartRunClient) -> None:
+def test_cancelling_twice_gives_the_same_result(start_run: StartRunClient) -> None:
     start_run.store(ENDLESS)
     assert start_run.cancel() == start_run.cancel() == {"status": "cancelled", "start": start_run.start}
 
 
-def test_what_is_not_stored_can_t_be_cancelled_and_is_not_made_by_it(start_run: StartRunClient) -> None:
+def test_cancelling_an_unknown_start_run_fails_and_creates_nothing(start_run: StartRunClient) -> None:
     with pytest.raises(PreconditionError, match="is not stored, or has expired"):
         start_run.cancel()
     assert not start_run.client.exists(Keys(start_run.start).facts)

@@ -63,7 +63,7 @@ STEPS: dict[str, tuple[list[Step], Step]] = {
 
 
 @pytest.mark.parametrize(("before", "step"), STEPS.values(), ids=STEPS)
-def test_a_pod_lost_after_any_step_of_its_work_is_made_good_by_the_next(
+def test_a_repeated_command_makes_up_for_a_pod_that_was_lost_after_any_of_its_steps(
     client: redis.Redis, server: Server, before: list[Step], step: Step
 ) -> None:
     undisturbed = StartRunClient(client, "s")

@@ -78,7 +78,7 @@ ACCOUNT = {"seconds": 12.3, "cpus": 4, "stopped": 2, "ended": 1}
         ),
     ],
 )
-def test_a_result_is_told_in_one_sentence(result: dict[str, Any], words: str) -> None:
+def test_a_result_is_described_in_one_sentence(result: dict[str, Any], words: str) -> None:
     assert sentence(result) == words
 
 
@@ -108,18 +108,20 @@ def test_a_result_has_its_sentence_as_its_first_field() -> None:
 
 
 @pytest.mark.parametrize("missing", sorted(CYCLE))
-def test_a_result_of_another_version_is_told_as_far_as_it_is_known(missing: str) -> None:
+def test_a_result_of_another_version_is_described_without_its_missing_fields(missing: str) -> None:
     assert "\n" not in sentence({name: value for name, value in CYCLE.items() if name != missing})
 
 
-def test_a_result_that_is_not_known_is_not_told_of(capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_result_has_an_empty_sentence_which_is_not_printed(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     assert sentence({}) == sentence({"status": "asleep"}) == ""
     print_sentence(sentence({}))
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(("encoding", "shown"), [("utf-8", "a → b\n"), ("ascii", "a -> b\n")])
-def test_a_sentence_is_printed_as_the_terminal_can(
+def test_an_arrow_is_printed_in_ascii_on_a_terminal_that_has_none(
     monkeypatch: pytest.MonkeyPatch, encoding: str, shown: str
 ) -> None:
     terminal = io.TextIOWrapper(io.BytesIO(), encoding)
@@ -129,7 +131,7 @@ def test_a_sentence_is_printed_as_the_terminal_can(
     assert terminal.read() == shown
 
 
-def test_a_sentence_that_cannot_be_printed_is_left_out(
+def test_a_sentence_that_cannot_be_printed_is_skipped(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()

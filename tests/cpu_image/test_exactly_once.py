@@ -22,7 +22,7 @@ def stored(start_run: StartRunClient) -> None:
     start_run.store()
 
 
-def test_load_gives_a_cpu_at_cycle_zero(start_run: StartRunClient) -> None:
+def test_load_creates_a_cpu_at_cycle_0(start_run: StartRunClient) -> None:
     zero = {
         "status": "ok",
         "start": start_run.start,
@@ -36,7 +36,7 @@ def test_load_gives_a_cpu_at_cycle_zero(start_run: StartRunClient) -> None:
     assert start_run.load(0) == {**zero, "cpu": 0, "swap": None}
 
 
-def test_exec_tells_what_it_executed_and_the_registers_after_it(start_run: StartRunClient) -> None:
+def test_the_result_of_exec_has_the_instruction_and_the_registers_after_it(start_run: StartRunClient) -> None:
     start_run.load(8)
     start_run.execute(8, 1)
     assert start_run.execute(8, 2) == {
@@ -55,7 +55,7 @@ def test_exec_tells_what_it_executed_and_the_registers_after_it(start_run: Start
 
 @pytest.mark.parametrize("cycles", [1, 2, 3, 4, 100])
 @pytest.mark.parametrize(("cpu", "status", "acc"), [(0, "loop", "5"), (8, "end", "8"), (1, "loop", "0")])
-def test_cycles_one_by_one_and_in_batches_come_to_the_same(
+def test_cycles_executed_one_by_one_or_in_batches_give_the_same_answer(
     start_run: StartRunClient, cpu: int, status: str, acc: str, cycles: int
 ) -> None:
     result = start_run.load(cpu)
@@ -64,13 +64,13 @@ def test_cycles_one_by_one_and_in_batches_come_to_the_same(
     assert (result["status"], result["acc"]) == (status, acc)
 
 
-def test_a_swapped_instruction_is_executed_as_swapped_and_told_so(start_run: StartRunClient) -> None:
+def test_a_swapped_instruction_is_executed_and_reported_as_swapped(start_run: StartRunClient) -> None:
     start_run.load(1)
     assert start_run.execute(1, 1)["instruction"] == "jmp +0"
 
 
 @pytest.mark.parametrize("again", [1, 2, 1000])
-def test_a_cycle_asked_for_again_gives_the_same_bytes_and_changes_nothing(
+def test_a_repeated_exec_returns_the_same_bytes_and_changes_nothing(
     start_run: StartRunClient, again: int
 ) -> None:
     start_run.load(8)
@@ -93,7 +93,7 @@ def test_a_cycle_asked_for_again_gives_the_same_bytes_and_changes_nothing(
         (10**12, "CPU 8 has not come to cycle 1000000000000: its next cycle is 4"),
     ],
 )
-def test_a_cycle_of_the_past_or_the_future_is_refused_and_changes_nothing(
+def test_exec_of_a_past_or_future_cycle_fails_and_changes_nothing(
     start_run: StartRunClient, cycle: int, message: str
 ) -> None:
     start_run.load(8)
@@ -105,7 +105,7 @@ def test_a_cycle_of_the_past_or_the_future_is_refused_and_changes_nothing(
     assert start_run.dump() == before
 
 
-def test_a_cpu_that_has_stopped_takes_no_cycle_more(start_run: StartRunClient) -> None:
+def test_exec_on_a_stopped_cpu_fails_and_changes_nothing(start_run: StartRunClient) -> None:
     start_run.run(8)
     before = start_run.dump()
     with pytest.raises(
@@ -115,7 +115,7 @@ def test_a_cpu_that_has_stopped_takes_no_cycle_more(start_run: StartRunClient) -
     assert start_run.dump() == before
 
 
-def test_a_cpu_that_was_not_loaded_is_refused(start_run: StartRunClient) -> None:
+def test_exec_and_read_of_a_cpu_that_is_not_loaded_fail(start_run: StartRunClient) -> None:
     message = f"CPU 8 of start run {start_run.start} is not loaded"
     with pytest.raises(PreconditionError, match=message):
         start_run.execute(8, 1)
@@ -123,7 +123,7 @@ def test_a_cpu_that_was_not_loaded_is_refused(start_run: StartRunClient) -> None
         start_run.read(8)
 
 
-def test_a_cpu_of_a_start_run_that_was_not_stored_is_refused_and_nothing_is_kept(client: redis.Redis) -> None:
+def test_load_for_an_unknown_start_run_fails_and_stores_nothing(client: redis.Redis) -> None:
     client.flushall()
     with pytest.raises(PreconditionError, match="start run nowhere is not stored, or has expired"):
         StartRunClient(client, "nowhere").load(1)
@@ -131,7 +131,7 @@ def test_a_cpu_of_a_start_run_that_was_not_stored_is_refused_and_nothing_is_kept
 
 
 @pytest.mark.parametrize("cpu", [2, 9, 10, 10_000])
-def test_a_cpu_with_nothing_to_swap_is_invalid_and_takes_no_cycle(
+def test_a_cpu_with_nothing_to_swap_is_invalid_and_executes_no_cycle(
     start_run: StartRunClient, cpu: int
 ) -> None:
     result = start_run.load(cpu)
@@ -141,7 +141,7 @@ def test_a_cpu_with_nothing_to_swap_is_invalid_and_takes_no_cycle(
         start_run.execute(cpu, 1)
 
 
-def test_loading_again_replaces_the_cpu_whole(start_run: StartRunClient) -> None:
+def test_loading_again_replaces_all_of_the_cpu(start_run: StartRunClient) -> None:
     loaded = start_run.load(3)
     before = start_run.dump()
     first = start_run.execute(3, 1, 3)
@@ -154,7 +154,7 @@ def test_the_cpu_with_the_answer_can_be_loaded_and_run_again(start_run: StartRun
     assert start_run.run(8) == start_run.run(8)
 
 
-def test_loading_once_never_sets_a_cpu_back(start_run: StartRunClient) -> None:
+def test_loading_with_once_never_resets_a_cpu(start_run: StartRunClient) -> None:
     loaded = start_run.load(8, once=True)
     executed = start_run.execute(8, 1, 3)
     before = start_run.dump()
@@ -163,7 +163,7 @@ def test_loading_once_never_sets_a_cpu_back(start_run: StartRunClient) -> None:
     assert start_run.execute(8, 1) == executed
 
 
-def test_read_gives_the_last_result_and_the_account(start_run: StartRunClient) -> None:
+def test_read_returns_the_last_result_and_the_account(start_run: StartRunClient) -> None:
     start_run.load(8)
     read = start_run.read(8)
     assert read.pop("seconds") >= 0
@@ -199,7 +199,7 @@ def test_numbers_past_53_bits_stay_exact(client: redis.Redis) -> None:
 
 
 @pytest.mark.parametrize("cycles", [1, 2, 100])
-def test_numbers_past_64_bits_stay_exact_for_every_reader_of_a_result(
+def test_numbers_past_64_bits_stay_exact_for_all_readers_of_a_result(
     client: redis.Redis, cycles: int
 ) -> None:
     start_run = StartRunClient(client)
@@ -224,7 +224,7 @@ def test_a_program_counter_past_64_bits_stays_exact(client: redis.Redis) -> None
     assert_exact_for_all_readers(to_line(result))
 
 
-def test_a_result_that_an_older_version_kept_with_integers_is_told_with_strings(
+def test_integers_in_a_result_of_an_older_version_are_returned_as_strings(
     start_run: StartRunClient, client: redis.Redis
 ) -> None:
     start_run.load(8)
@@ -246,7 +246,7 @@ def test_ten_thousand_cycles_fit_one_exec(client: redis.Redis) -> None:
 
 
 @pytest.mark.parametrize("batches", [(1, 1, 1, 1), (2, 2, 2, 2), (1, 2, 3, 50)])
-def test_of_pods_at_the_same_cycle_at_once_one_executes_and_all_answer_the_same(
+def test_of_concurrent_pods_for_one_cycle_one_executes_and_all_return_its_result(
     start_run: StartRunClient, server: Server, batches: tuple[int, ...]
 ) -> None:
     start_run.load(8)

@@ -50,19 +50,19 @@ def imported(url: str) -> set[str]:
     return set(re.findall(r"^import time:.*\| +(\S+)$", done.stderr, re.MULTILINE))
 
 
-def test_no_command_waits_for_what_it_does_not_use(server: servers.Server, client: redis.Redis) -> None:
+def test_a_command_imports_nothing_that_it_does_not_use(server: servers.Server, client: redis.Redis) -> None:
     modules = imported(server.url)
     assert {"redis.client", "redis.connection", "cpu.commands"} <= modules
     unneeded = {"redis", "redis.asyncio", "redis.asyncio.client", "redis.sentinel", "redis.cluster"}
     assert not modules & {*unneeded, "asyncio", "_ssl", "email", "importlib.metadata", "concurrent.futures"}
 
 
-def test_a_unix_socket_is_reached(server: servers.Server, client: redis.Redis) -> None:
+def test_fast_imports_reach_redis_on_a_unix_socket(server: servers.Server, client: redis.Redis) -> None:
     stored(command(server.url))
     assert client.exists("cpu:{lean}:start")
 
 
-def test_a_port_is_reached_with_a_password_and_a_database() -> None:
+def test_fast_imports_reach_redis_on_a_port_with_password_and_database() -> None:
     port = servers.free_port()
     with servers.running("--requirepass", "secret", port=port):
         url = f"redis://:secret@127.0.0.1:{port}/3"
@@ -71,7 +71,7 @@ def test_a_port_is_reached_with_a_password_and_a_database() -> None:
             assert client.exists("cpu:{lean}:start")
 
 
-def test_a_redis_cluster_is_reached(redis_cluster_url: str) -> None:
+def test_fast_imports_reach_a_redis_cluster(redis_cluster_url: str) -> None:
     stored(command(redis_cluster_url))
 
 
@@ -83,11 +83,11 @@ async def tls_url(tmp_path: Path) -> AsyncIterator[str]:
             yield f"rediss://:secret@127.0.0.1:{tls_port}/0?ssl_ca_data={quote(certificate)}"
 
 
-async def test_tls_is_spoken(tls_url: str) -> None:
+async def test_fast_imports_reach_redis_with_tls(tls_url: str) -> None:
     stored(await asyncio.to_thread(command, tls_url))
 
 
-async def test_a_certificate_that_is_not_trusted_is_refused(tls_url: str) -> None:
+async def test_fast_imports_reject_an_untrusted_certificate(tls_url: str) -> None:
     done = await asyncio.to_thread(command, tls_url.partition("?")[0])
     assert (done.returncode, done.stdout) == (1, "")
     assert "Redis' TLS certificate is not trusted" in done.stderr

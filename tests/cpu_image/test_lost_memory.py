@@ -30,7 +30,7 @@ def stored(start_run: StartRunClient) -> None:
 
 @pytest.mark.parametrize("cycles", [1, 2, 100])
 @pytest.mark.parametrize("cpu", [0, 3, 8])
-def test_a_cpu_that_has_lost_its_visited_set_executes_nothing(
+def test_exec_fails_without_the_visited_set_and_changes_nothing(
     start_run: StartRunClient, cpu: int, cycles: int
 ) -> None:
     start_run.load(cpu)
@@ -44,7 +44,7 @@ def test_a_cpu_that_has_lost_its_visited_set_executes_nothing(
 
 
 @pytest.mark.parametrize("cycles", [1, 100])
-def test_a_visited_set_that_is_lost_between_reading_and_committing_is_not_begun_anew(
+def test_a_visited_set_lost_between_read_and_commit_fails_the_commit(
     start_run: StartRunClient, monkeypatch: pytest.MonkeyPatch, cycles: int
 ) -> None:
     start_run.load(0)
@@ -66,7 +66,7 @@ def test_a_visited_set_that_is_lost_between_reading_and_committing_is_not_begun_
 @pytest.mark.parametrize(
     ("cpu", "status"), [(0, "loop"), (8, "end"), (1, "loop"), (2, "invalid"), (3, "stopped")]
 )
-def test_a_cpu_has_as_many_bits_as_cycles_also_when_it_has_stopped(
+def test_a_stopped_cpu_has_as_many_visited_bits_as_cycles(
     start_run: StartRunClient, cpu: int, status: str
 ) -> None:
     if status == "stopped":
@@ -82,7 +82,7 @@ def test_a_cpu_has_as_many_bits_as_cycles_also_when_it_has_stopped(
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-def test_registers_that_are_lost_are_not_begun_anew_beside_a_visited_set(
+def test_commands_fail_if_a_visited_set_has_lost_its_registers(
     start_run: StartRunClient, stopped: bool
 ) -> None:
     start_run.load(8)
@@ -101,7 +101,7 @@ def test_registers_that_are_lost_are_not_begun_anew_beside_a_visited_set(
     assert start_run.dump() == before
 
 
-def test_a_cpu_that_is_lost_whole_comes_to_the_same_end_and_tells_the_same_verdict(
+def test_a_cpu_that_has_lost_all_its_keys_runs_again_to_the_same_verdict(
     start_run: StartRunClient,
 ) -> None:
     first = start_run.run(8)
@@ -112,7 +112,7 @@ def test_a_cpu_that_is_lost_whole_comes_to_the_same_end_and_tells_the_same_verdi
 
 
 @pytest.mark.parametrize("field", ["pc", "acc", "cycle", "status", "first", "result"])
-def test_registers_that_lack_a_field_are_refused(start_run: StartRunClient, field: str) -> None:
+def test_commands_fail_if_the_registers_lack_a_field(start_run: StartRunClient, field: str) -> None:
     start_run.load(8)
     start_run.execute(8, 1)
     start_run.client.hdel(Keys(start_run.start, 8).registers, field)
@@ -131,7 +131,7 @@ def lose(start_run: StartRunClient, part: str) -> None:
 
 
 @pytest.mark.parametrize("part", ["facts", "program", "stops"])
-def test_no_command_goes_on_with_a_start_run_that_has_lost_a_part(
+def test_commands_fail_and_change_nothing_if_the_start_run_has_lost_a_key(
     start_run: StartRunClient, part: str
 ) -> None:
     start_run.load(0)
@@ -155,7 +155,7 @@ def test_no_command_goes_on_with_a_start_run_that_has_lost_a_part(
     assert start_run.dump() == before
 
 
-def test_an_evicted_instruction_is_not_taken_for_a_shorter_program(start_run: StartRunClient) -> None:
+def test_exec_fails_if_the_program_has_lost_an_instruction(start_run: StartRunClient) -> None:
     start_run.load(0)
     start_run.client.ltrim(Keys(start_run.start).program, 0, -2)
     for cycles in (1, 100):
@@ -166,7 +166,7 @@ def test_an_evicted_instruction_is_not_taken_for_a_shorter_program(start_run: St
 @pytest.mark.parametrize(
     "fact", ["digest", "length", "cpus", "parts", "keep_going", "stored", "stopped", "ended"]
 )
-def test_facts_that_lack_a_field_are_refused(start_run: StartRunClient, fact: str) -> None:
+def test_commands_fail_if_the_facts_lack_a_field(start_run: StartRunClient, fact: str) -> None:
     start_run.load(0)
     start_run.client.hdel(Keys(start_run.start).facts, fact)
     asked: list[Callable[[], object]] = [
@@ -181,7 +181,7 @@ def test_facts_that_lack_a_field_are_refused(start_run: StartRunClient, fact: st
             command()
 
 
-def test_stops_that_are_lost_lead_to_no_second_answer(start_run: StartRunClient) -> None:
+def test_lost_stops_lead_to_no_second_answer(start_run: StartRunClient) -> None:
     start_run = StartRunClient(start_run.client)
     start_run.store(TWO_ENDS)
     assert start_run.run(2)["verdict"] == "part2"
@@ -192,7 +192,7 @@ def test_stops_that_are_lost_lead_to_no_second_answer(start_run: StartRunClient)
     assert not start_run.client.exists(Keys(start_run.start).stops)
 
 
-def test_stops_that_are_lost_lead_to_no_verdict_that_no_swap_ends_the_program(
+def test_lost_stops_lead_to_no_verdict_that_no_swap_ends_the_program(
     start_run: StartRunClient,
 ) -> None:
     start_run = StartRunClient(start_run.client)
@@ -207,14 +207,14 @@ def test_stops_that_are_lost_lead_to_no_verdict_that_no_swap_ends_the_program(
         start_run.execute(3, 1, 100)
 
 
-def test_a_stop_that_counts_for_nothing_is_missed_as_well(start_run: StartRunClient) -> None:
+def test_a_lost_stop_of_cpu_0_is_noticed(start_run: StartRunClient) -> None:
     start_run.run(0)
     lose(start_run, "stops")
     with pytest.raises(LostError, match="the stops of start run"):
         start_run.survey()
 
 
-def test_a_start_run_that_has_lost_a_part_can_be_cancelled_and_is_over_then(
+def test_a_start_run_that_has_lost_its_program_can_be_cancelled(
     start_run: StartRunClient,
 ) -> None:
     lose(start_run, "program")
@@ -226,21 +226,23 @@ def test_a_start_run_that_has_lost_a_part_can_be_cancelled_and_is_over_then(
         start_run.cancel()
 
 
-def test_a_start_run_of_a_version_that_did_not_count_stops_goes_on(start_run: StartRunClient) -> None:
+def test_a_start_run_of_an_older_version_without_the_number_of_stops_runs_on(
+    start_run: StartRunClient,
+) -> None:
     start_run.run(0)
     start_run.client.hdel(Keys(start_run.start).facts, "stops")
     assert start_run.run(8)["verdict"] == "part2"
     assert start_run.client.hget(Keys(start_run.start).facts, "stops") == b"2"
 
 
-def test_a_survey_names_the_cpu_whose_news_nobody_can_read_any_more(start_run: StartRunClient) -> None:
+def test_a_survey_reports_a_cpu_whose_answer_is_lost(start_run: StartRunClient) -> None:
     start_run.run(8)
     start_run.client.delete(*Keys(start_run.start, 8).of_cpu)
     found = start_run.survey()
     assert (found["lost"], found["answers"]) == ([8], [])
 
 
-def test_a_survey_takes_a_cpu_for_expired_when_its_news_are_as_old(start_run: StartRunClient) -> None:
+def test_a_survey_ignores_a_lost_cpu_whose_answer_has_expired(start_run: StartRunClient) -> None:
     start_run.run(8)
     start_run.client.delete(*Keys(start_run.start, 8).of_cpu)
     stops = Keys(start_run.start).stops
@@ -250,7 +252,7 @@ def test_a_survey_takes_a_cpu_for_expired_when_its_news_are_as_old(start_run: St
     assert start_run.survey()["answers"] == []
 
 
-def test_the_wall_shows_no_number_of_a_cpu_whose_registers_are_gone(start_run: StartRunClient) -> None:
+def test_a_snapshot_shows_question_marks_for_registers_that_are_gone(start_run: StartRunClient) -> None:
     for cpu in (0, 8):
         start_run.run(cpu)
         start_run.client.delete(*Keys(start_run.start, cpu).of_cpu)
@@ -264,9 +266,7 @@ def test_the_wall_shows_no_number_of_a_cpu_whose_registers_are_gone(start_run: S
 
 
 @pytest.mark.parametrize("key", ["visited", "registers"])
-def test_the_wall_lists_no_program_beside_a_visited_set_that_is_lost(
-    start_run: StartRunClient, key: str
-) -> None:
+def test_a_listing_fails_if_the_cpu_has_lost_a_key(start_run: StartRunClient, key: str) -> None:
     start_run.load(3)
     start_run.execute(3, 1, 4)
     program = take_snapshot(start_run.client, start_run.start).program
@@ -275,7 +275,7 @@ def test_the_wall_lists_no_program_beside_a_visited_set_that_is_lost(
         read_listing(start_run.client, start_run.start, 3, program)
 
 
-def test_on_redis_cluster_lost_keys_are_refused_too(redis_cluster: Client) -> None:
+def test_commands_fail_on_a_redis_cluster_that_has_lost_keys(redis_cluster: Client) -> None:
     start_run = StartRunClient(redis_cluster)
     start_run.store()
     start_run.load(0)
@@ -297,7 +297,7 @@ def test_on_redis_cluster_lost_keys_are_refused_too(redis_cluster: Client) -> No
 
 
 @pytest.mark.parametrize("cycles", [1, 2])
-def test_all_of_it_is_checked_in_the_three_round_trips_of_a_pod(
+def test_an_exec_with_all_its_checks_takes_three_round_trips(
     start_run: StartRunClient, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, cycles: int
 ) -> None:
     start_run.load(8)
@@ -316,7 +316,7 @@ def test_all_of_it_is_checked_in_the_three_round_trips_of_a_pod(
 
 @pytest.mark.parametrize("step", range(7))
 @pytest.mark.parametrize("name", [*Keys("s", 0).of_cpu, *Keys("s").of_start])
-def test_a_key_that_is_evicted_after_any_cycle_never_gives_a_wrong_answer(
+def test_an_eviction_after_any_cycle_never_leads_to_a_wrong_answer(
     client: redis.Redis, name: str, step: int
 ) -> None:
     start_run = StartRunClient(client, "s")

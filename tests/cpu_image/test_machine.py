@@ -20,7 +20,7 @@ def memory_of(text: str, cpu: int = 0) -> InProcessMemory:
     ("operation", "after"),
     [("acc", Registers(4, 7, 10)), ("jmp", Registers(-2, 12, 10)), ("nop", Registers(4, 12, 10))],
 )
-def test_each_operation_does_one_thing(operation: str, after: Registers) -> None:
+def test_each_operation_changes_one_register_and_counts_the_cycle(operation: str, after: Registers) -> None:
     assert INSTRUCTION_SET[operation].execute(Registers(3, 12, 9), -5) == after
 
 
@@ -30,7 +30,7 @@ def test_a_swap_partner_exists_and_swaps_back(name: str) -> None:
     assert partner is None or INSTRUCTION_SET[partner].swaps_with == name
 
 
-def test_an_operation_is_added_by_its_definition_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_operation_needs_nothing_but_its_definition(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(INSTRUCTION_SET, "mul", Operation(acc=lambda acc, argument: acc * argument))
     memory = memory_of("acc +7\nmul -6\njmp -1")
     assert machine.run(memory).registers == Registers(1, -42, 3)
@@ -68,12 +68,12 @@ def test_a_cpu_ends_loops_or_faults_by_its_program_counter(text: str, status: St
     assert (outcome.status, outcome.registers.pc) == (status, pc)
 
 
-def test_a_loop_is_known_without_a_cycle_more() -> None:
+def test_a_loop_is_found_without_executing_another_cycle() -> None:
     assert machine.run(memory_of("nop +0\njmp -1")).registers.cycle == 2
 
 
 @pytest.mark.parametrize("pc", [-1, -9, 9, 2**63])
-def test_nothing_is_fetched_from_outside_of_the_program(pc: int) -> None:
+def test_fetching_outside_of_the_program_raises_index_error(pc: int) -> None:
     memory = memory_of(EXAMPLE)
     memory.registers = Registers(pc=pc)
     with pytest.raises(IndexError, match=f"nothing to fetch at pc {pc}"):
@@ -85,14 +85,14 @@ def test_the_accumulator_may_grow_past_64_bits() -> None:
 
 
 @given(programs, st.data())
-def test_the_machine_does_what_an_independent_solver_does(lines: Lines, data: st.DataObject) -> None:
+def test_the_machine_agrees_with_an_independent_solver(lines: Lines, data: st.DataObject) -> None:
     cpu = data.draw(st.integers(0, len(lines)))
     outcome = machine.run(memory_of(text_of(lines), cpu))
     assert Answer(outcome.status, *outcome.registers) == solve(lines, cpu)
 
 
 @given(programs, st.lists(st.integers(1, 5), min_size=24, max_size=24))
-def test_a_run_in_pieces_is_the_same_run(lines: Lines, pieces: list[int]) -> None:
+def test_a_run_in_several_pieces_comes_to_the_same_registers(lines: Lines, pieces: list[int]) -> None:
     memory = memory_of(text_of(lines))
     before = 0
     for cycles in pieces:

@@ -77,7 +77,9 @@ def pod(server: servers.Server, client: redis.Redis, tmp_path: Path) -> Pod:
     return Pod(server.url, tmp_path)
 
 
-def test_a_start_run_pod_by_pod(pod: Pod, client: redis.Redis) -> None:
+def test_each_command_of_a_start_run_prints_its_result_and_leaves_it_in_the_file(
+    pod: Pod, client: redis.Redis
+) -> None:
     stored = pod.answer("store", "--start", "s", "--encoded", ENCODED[:30], ENCODED[30:])
     assert json.loads(stored) == {
         "sentence": "stored 9 instructions for start run s, 4 candidates",
@@ -107,7 +109,7 @@ def test_a_start_run_pod_by_pod(pod: Pod, client: redis.Redis) -> None:
     )
 
 
-def test_every_command_says_in_words_what_it_did(pod: Pod) -> None:
+def test_each_command_prints_the_sentence_of_its_result(pod: Pod) -> None:
     cpu = ["--start", "s", "--cpu", "8"]
     commands = [
         ["store", "--start", "s", "--encoded", ENCODED],
@@ -136,7 +138,7 @@ def account(read: str) -> str:
     return f"{told['seconds']} s after store: 1 of 4 candidates stopped, 1 ended"
 
 
-def test_a_log_has_the_sentence_and_then_the_line(pod: Pod) -> None:
+def test_the_log_has_the_sentence_and_then_the_result(pod: Pod) -> None:
     process = pod.start("store", "--start", "s", "--encoded", ENCODED, stderr=subprocess.STDOUT)
     log, _ = process.communicate(timeout=60)
     sentence, line = log.splitlines()
@@ -144,7 +146,7 @@ def test_a_log_has_the_sentence_and_then_the_line(pod: Pod) -> None:
     assert json.loads(line)["status"] == "stored"
 
 
-def test_nothing_fails_where_nobody_reads_the_sentence(pod: Pod) -> None:
+def test_a_command_succeeds_if_standard_error_is_closed(pod: Pod) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer) as unread:
@@ -157,13 +159,15 @@ def test_nothing_fails_where_nobody_reads_the_sentence(pod: Pod) -> None:
     assert (process.returncode, out) == (0, f"{pod.file.read_text()}\n")
 
 
-def test_a_terminal_without_arrows_gets_the_sentence_all_the_same(pod: Pod) -> None:
+def test_the_sentence_is_printed_in_ascii_on_a_terminal_without_arrows(pod: Pod) -> None:
     pod.answer("store", "--start", "s", "--encoded", ENCODED)
     process = pod.start("load", "--start", "s", "--cpu", "8", PYTHONIOENCODING="ascii")
     assert process.communicate(timeout=60)[1] == "CPU 8 loaded: line 8, jmp -4 -> nop -4\n"
 
 
-def test_a_refused_program_leaves_nothing(pod: Pod, client: redis.Redis, tmp_path: Path) -> None:
+def test_store_of_a_wrong_program_names_the_line_and_stores_nothing(
+    pod: Pod, client: redis.Redis, tmp_path: Path
+) -> None:
     program = tmp_path / "program"
     program.write_text("acc +1\nacc one")
     code, message = pod.complaint("store", "--start", "s", "--file", str(program))
@@ -171,9 +175,7 @@ def test_a_refused_program_leaves_nothing(pod: Pod, client: redis.Redis, tmp_pat
     assert client.dbsize() == 0
 
 
-def test_the_settings_of_store_and_the_time_to_live_are_kept(
-    pod: Pod, client: redis.Redis, tmp_path: Path
-) -> None:
+def test_store_keeps_its_settings_for_cpu_ttl_seconds(pod: Pod, client: redis.Redis, tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.write_text(EXAMPLE)
     settings = ["--part", "2", "--keep-going", "--cycles", "9", "--file", str(program)]
@@ -196,14 +198,14 @@ def test_the_settings_of_store_and_the_time_to_live_are_kept(
         ({"CPU_TTL": "7 days"}, "CPU_TTL is '7 days': expected seconds"),
     ],
 )
-def test_an_environment_that_cannot_work_is_permanent(
+def test_a_wrong_environment_is_a_permanent_error_that_shows_no_password(
     pod: Pod, environment: dict[str, str], message: str
 ) -> None:
     code, said = pod.complaint("read", "--start", "s", "--cpu", "0", **environment)
     assert (code, message in said, "s3cret" in said) == (2, True, False)
 
 
-def test_a_wrong_password_is_said_at_once_and_not_shown(tmp_path: Path) -> None:
+def test_a_wrong_password_is_reported_at_once_and_not_shown(tmp_path: Path) -> None:
     port = servers.free_port()
     with servers.running("--requirepass", "right", port=port):
         for password in ("", "wr0ng:", ":wr0ng"):
@@ -215,7 +217,7 @@ def test_a_wrong_password_is_said_at_once_and_not_shown(tmp_path: Path) -> None:
         assert right.complaint("read", "--start", "s", "--cpu", "0")[0] == 2
 
 
-def test_redis_away_or_silent_or_full_is_temporary_and_told_in_time(tmp_path: Path) -> None:
+def test_redis_away_or_silent_or_full_is_a_temporary_error_within_20_seconds(tmp_path: Path) -> None:
     """Three at once, as each takes its time: nobody listens, nobody answers, no memory is left."""
     with servers.running() as silent, servers.running("--maxmemory", "1") as full:
         silent.process.send_signal(signal.SIGSTOP)
@@ -242,7 +244,7 @@ def test_redis_away_or_silent_or_full_is_temporary_and_told_in_time(tmp_path: Pa
     assert not list(tmp_path.glob("*/result"))
 
 
-def test_redis_that_comes_back_in_time_is_waited_for() -> None:
+def test_a_command_waits_for_redis_to_come_back() -> None:
     port = servers.free_port()
     answers: list[object] = []
 
@@ -263,7 +265,7 @@ def test_redis_that_comes_back_in_time_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 1), (signal.SIGINT, 130)])
-def test_a_pod_told_to_end_says_so_and_is_temporary(
+def test_a_signal_ends_the_command_with_a_temporary_error(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -276,7 +278,7 @@ def test_a_pod_told_to_end_says_so_and_is_temporary(
     assert (process.returncode, errors) == (code, f"cpu: interrupted by {number.name}\n")
 
 
-def test_an_answer_that_is_not_of_redis_is_temporary() -> None:
+def test_a_server_that_is_not_redis_is_a_temporary_error() -> None:
     failed: list[TemporaryError] = []
 
     def with_retries(url: str) -> None:
@@ -298,12 +300,12 @@ def test_an_answer_that_is_not_of_redis_is_temporary() -> None:
     ]
 
 
-def test_a_cluster_that_is_away_is_temporary() -> None:
+def test_a_redis_cluster_that_is_away_is_a_temporary_error() -> None:
     url = f"redis+cluster://:s3cret@127.0.0.1:{servers.free_port()}"
     with pytest.raises(TemporaryError, match=r"Redis does not answer \(Connection refused\)"):
         redis_client.with_retries(url, lambda client: client.ping(), retry_seconds=0)
 
 
-def test_a_url_of_another_scheme_is_permanent() -> None:
+def test_a_url_with_an_unknown_scheme_is_a_permanent_error() -> None:
     with pytest.raises(PermanentError, match="REDIS_URL is not a usable URL"):
         redis_client.connect("postgresql://host")

@@ -27,7 +27,7 @@ def as_before(client: redis.Redis) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("policy", EVICTING)
-def test_a_redis_that_evicts_is_refused_before_anything_is_kept(client: redis.Redis, policy: str) -> None:
+def test_store_on_a_redis_that_evicts_fails_and_stores_nothing(client: redis.Redis, policy: str) -> None:
     client.config_set("maxmemory", "100mb")
     client.config_set("maxmemory-policy", policy)
     with pytest.raises(
@@ -37,7 +37,7 @@ def test_a_redis_that_evicts_is_refused_before_anything_is_kept(client: redis.Re
     assert client.dbsize() == 0
 
 
-def test_one_that_would_evict_if_it_had_a_limit_is_warned_of(client: redis.Redis) -> None:
+def test_store_warns_of_a_redis_that_would_evict_with_a_maxmemory(client: redis.Redis) -> None:
     client.config_set("maxmemory-policy", "allkeys-lru")
     stored = StartRunClient(client).store()
     for said in (sentence(stored), happened(stored)):
@@ -47,12 +47,12 @@ def test_one_that_would_evict_if_it_had_a_limit_is_warned_of(client: redis.Redis
 
 
 @pytest.mark.parametrize("limit", ["0", "100mb"])
-def test_one_that_never_evicts_is_taken_without_a_word(client: redis.Redis, limit: str) -> None:
+def test_store_does_not_warn_of_a_redis_that_never_evicts(client: redis.Redis, limit: str) -> None:
     client.config_set("maxmemory", limit)
     assert "warning" not in StartRunClient(client).store()
 
 
-def test_a_user_who_may_not_ask_stores_all_the_same(client: redis.Redis, server: Server) -> None:
+def test_store_succeeds_for_a_user_without_the_right_to_info(client: redis.Redis, server: Server) -> None:
     client.config_set("maxmemory-policy", "allkeys-lru")
     client.acl_setuser("mute", enabled=True, passwords=["+mute"], keys=["*"], commands=["+@all", "-info"])
     with connect(server.url.replace("unix://", "unix://mute:mute@")) as mute:
@@ -62,7 +62,7 @@ def test_a_user_who_may_not_ask_stores_all_the_same(client: redis.Redis, server:
     assert client.exists(Keys(start_run.start).facts)
 
 
-def test_all_nodes_of_a_cluster_are_asked(redis_cluster: Client) -> None:
+def test_store_checks_all_nodes_of_a_redis_cluster(redis_cluster: Client) -> None:
     setting: Any = redis_cluster
     try:
         setting.config_set("maxmemory-policy", "volatile-lru")

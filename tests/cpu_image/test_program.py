@@ -34,7 +34,7 @@ def test_each_line_is_an_instruction() -> None:
     ],
     ids=["no final newline", "CRLF", "byte order mark", "blanks", "CR at the end"],
 )
-def test_what_does_not_matter_does_not_matter(text: str) -> None:
+def test_blanks_line_ends_and_a_byte_order_mark_are_ignored(text: str) -> None:
     assert parse(text) == parse(EXAMPLE)
 
 
@@ -57,7 +57,7 @@ def test_leading_zeros_do_not_make_an_argument_large() -> None:
     [f"{ARGUMENT_MIN - 1}", f"+{ARGUMENT_MAX + 1}", "+" + "9" * 30, "-1" + "0" * 10_000],
     ids=["just below", "just above", "far above", "more digits than int() takes"],
 )
-def test_an_argument_outside_64_bits_is_refused(argument: str) -> None:
+def test_an_argument_outside_64_bits_is_rejected(argument: str) -> None:
     message = refusal(f"nop +0\nacc {argument}")
     assert "expected an integer from -9223372036854775808 to +9223372036854775807" in message
 
@@ -91,17 +91,17 @@ def test_an_argument_outside_64_bits_is_refused(argument: str) -> None:
         "\ufeffacc +1",
     ],
 )
-def test_anything_else_is_refused_with_its_line_and_what_was_expected(line: str) -> None:
+def test_a_wrong_line_is_rejected_with_its_number_and_what_was_expected(line: str) -> None:
     message = refusal(f"nop +0\n\n{line}\nacc +1")
     assert message.startswith(f"line 3: {line!a}: expected one of acc, jmp, nop and a signed integer")
 
 
-def test_a_number_without_a_sign_is_refused_and_says_so() -> None:
+def test_an_argument_without_a_sign_is_rejected() -> None:
     assert refusal("acc 1") == "line 1: 'acc 1': expected a sign before the number, + or -"
 
 
 @pytest.mark.parametrize("text", ["", "\n", " \r\n\t\n", "\ufeff"])
-def test_an_empty_program_is_refused(text: str) -> None:
+def test_an_empty_program_is_rejected(text: str) -> None:
     assert refusal(text).startswith("the program is empty: expected one instruction per line")
 
 
@@ -114,7 +114,7 @@ def test_ten_thousand_instructions_are_accepted_and_one_more_is_not() -> None:
 @pytest.mark.parametrize(
     "line", ["x" * 10**7, "\x1b[31m\x07" * 10**6, "acc +" + "9" * 10**7, "acc 1" + "\n" * 99]
 )
-def test_a_refused_line_is_shown_short_and_harmless(line: str) -> None:
+def test_the_error_shows_a_wrong_line_shortened_and_without_control_characters(line: str) -> None:
     message = refusal(line)
     assert len(message) < 250
     assert message.isascii()
@@ -136,14 +136,14 @@ def test_a_swap_changes_one_instruction_and_keeps_its_argument_and_line() -> Non
 
 
 @given(programs)
-def test_a_program_is_what_its_text_says(lines: Lines) -> None:
+def test_a_parsed_program_has_the_instructions_of_its_text(lines: Lines) -> None:
     program = parse(text_of(lines))
     assert [(i.operation, i.argument) for i in program.instructions] == lines
     assert list(program.candidates()) == candidates(lines)
 
 
 @given(st.text(alphabet=st.sampled_from("acjmpno+-019 \t\r\n\x00\x85\u2028é\ud800")) | st.text())
-def test_whatever_the_text_is_it_is_read_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_rejected_with_what_was_expected(text: str) -> None:
     try:
         program = parse(text)
     except ProgramError as error:

@@ -27,7 +27,9 @@ def answer_of(result: Result) -> Answer:
 
 @redis_settings
 @given(lines=programs, batch=st.integers(1, 6))
-def test_the_three_come_to_the_same_on_every_swap(client: redis.Redis, lines: Lines, batch: int) -> None:
+def test_redis_memory_and_in_process_memory_agree_with_the_solver_on_every_swap(
+    client: redis.Redis, lines: Lines, batch: int
+) -> None:
     start_run = StartRunClient(client)
     start_run.store(text_of(lines), keep_going=True)
     verdicts = {}
@@ -47,7 +49,7 @@ def test_the_three_come_to_the_same_on_every_swap(client: redis.Redis, lines: Li
 
 @redis_settings
 @given(lines=programs, data=st.data())
-def test_in_any_order_and_however_often_asked_each_cpu_does_the_same(
+def test_repeated_and_interleaved_commands_give_each_cpu_the_same_answer(
     client: redis.Redis, lines: Lines, data: st.DataObject
 ) -> None:
     start_run = StartRunClient(client)

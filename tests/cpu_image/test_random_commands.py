@@ -25,7 +25,7 @@ calls = st.tuples(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(calls, min_size=1, max_size=8))
-def test_whatever_is_asked_is_answered_or_refused_with_nothing_changed(
+def test_any_sequence_of_commands_gives_results_or_errors_that_change_nothing(
     server: Server, client: redis.Redis, tmp_path: Path, asked: list[tuple[str, int, int, int, bool]]
 ) -> None:
     client.flushall()

@@ -82,9 +82,7 @@ def configured(admin: redis.Redis, **settings: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("who", ["", f":{SECRET}@", f"somebody:{SECRET}@"])
-def test_a_password_that_is_missing_or_wrong_says_so_and_may_be_put_right_meanwhile(
-    admin: redis.Redis, port: int, who: str
-) -> None:
+def test_a_missing_or_wrong_password_is_a_temporary_error(admin: redis.Redis, port: int, who: str) -> None:
     with configured(admin, requirepass="right"):
         error = refused(f"redis://{who}127.0.0.1:{port}", store)
     assert isinstance(error, TemporaryError)
@@ -92,7 +90,7 @@ def test_a_password_that_is_missing_or_wrong_says_so_and_may_be_put_right_meanwh
     assert expected in str(error)
 
 
-def test_a_password_for_a_redis_that_has_none_says_so(admin: redis.Redis, port: int) -> None:
+def test_a_password_for_a_redis_without_one_is_named(admin: redis.Redis, port: int) -> None:
     error = refused(f"redis://:{SECRET}@127.0.0.1:{port}", store)
     assert "REDIS_URL has a password, and Redis has none" in str(error)
 
@@ -109,7 +107,7 @@ def test_a_password_for_a_redis_that_has_none_says_so(admin: redis.Redis, port: 
         ("+get", "another", store),
     ],
 )
-def test_a_user_without_a_right_is_told_where_the_rights_are_listed(
+def test_a_missing_right_is_a_permanent_error_that_names_the_list_of_rights(
     admin: redis.Redis, port: int, rights: str, keys: str, command: Command
 ) -> None:
     admin.acl_setuser("cpu", enabled=True, passwords=[f"+{SECRET}"], keys=[keys], commands=["+@all", rights])
@@ -122,7 +120,7 @@ def test_a_user_without_a_right_is_told_where_the_rights_are_listed(
 
 @pytest.mark.parametrize("command", [store, load])
 @pytest.mark.parametrize("database", ["9", "4"])
-def test_a_database_that_is_not_there_says_so(
+def test_a_missing_database_is_a_permanent_error(
     admin: redis.Redis, port: int, command: Command, database: str
 ) -> None:
     error = refused(f"redis://127.0.0.1:{port}/{database}", command)
@@ -131,14 +129,14 @@ def test_a_database_that_is_not_there_says_so(
 
 
 @pytest.mark.parametrize("command", [store, load])
-def test_a_key_that_is_no_cpu_s_says_so(admin: redis.Redis, port: int, command: Command) -> None:
+def test_a_key_of_another_type_is_a_permanent_error(admin: redis.Redis, port: int, command: Command) -> None:
     admin.set("cpu:{s}:start", "something else")
     error = refused(f"redis://127.0.0.1:{port}", command)
     assert isinstance(error, PermanentError)
     assert "holds something that is not a CPU's" in str(error)
 
 
-def test_a_full_redis_says_so_and_may_have_room_later(admin: redis.Redis, port: int) -> None:
+def test_a_full_redis_is_a_temporary_error(admin: redis.Redis, port: int) -> None:
     with configured(admin, maxmemory="1"):
         error = refused(f"redis://127.0.0.1:{port}", store)
     assert isinstance(error, TemporaryError)
@@ -147,7 +145,7 @@ def test_a_full_redis_says_so_and_may_have_room_later(admin: redis.Redis, port: 
 
 @pytest.mark.parametrize("command", [store, load])
 @pytest.mark.parametrize("stale", ["yes", "no"])
-def test_a_replica_says_so(admin: redis.Redis, port: int, stale: str, command: Command) -> None:
+def test_a_replica_is_a_temporary_error(admin: redis.Redis, port: int, stale: str, command: Command) -> None:
     with configured(admin, replica_serve_stale_data=stale):
         admin.replicaof("127.0.0.1", servers.free_port())
         try:
@@ -158,14 +156,14 @@ def test_a_replica_says_so(admin: redis.Redis, port: int, stale: str, command: C
     assert "REDIS_URL must lead to the primary" in str(error)
 
 
-def test_a_primary_with_too_few_replicas_says_so(admin: redis.Redis, port: int) -> None:
+def test_a_primary_with_too_few_replicas_is_a_temporary_error(admin: redis.Redis, port: int) -> None:
     with configured(admin, min_replicas_to_write="1"):
         error = refused(f"redis://127.0.0.1:{port}", store)
     assert isinstance(error, TemporaryError)
     assert "min-replicas-to-write" in str(error)
 
 
-def test_a_redis_that_cannot_save_says_so(admin: redis.Redis, port: int, tmp_path: Path) -> None:
+def test_a_redis_that_cannot_save_is_a_temporary_error(admin: redis.Redis, port: int, tmp_path: Path) -> None:
     folder = tmp_path / "gone"
     folder.mkdir()
     with configured(admin, save="1000 1000"):
@@ -185,7 +183,7 @@ def saved(admin: redis.Redis) -> str:
     return str(found["rdb_last_bgsave_status"])
 
 
-def test_a_redis_that_is_busy_with_a_script_says_so(admin: redis.Redis, port: int) -> None:
+def test_a_redis_busy_with_a_script_is_a_temporary_error(admin: redis.Redis, port: int) -> None:
     def loop() -> None:
         with redis.Redis(port=port) as busy, pytest.raises(redis.ResponseError):
             busy.eval("while true do end", 0)
@@ -210,14 +208,14 @@ def answers(admin: redis.Redis) -> bool:
         return False
 
 
-def test_a_redis_with_too_many_clients_says_so(admin: redis.Redis, port: int) -> None:
+def test_a_redis_with_too_many_clients_is_a_temporary_error(admin: redis.Redis, port: int) -> None:
     with configured(admin, maxclients="1"):
         error = refused(f"redis://127.0.0.1:{port}", store)
     assert isinstance(error, TemporaryError)
     assert "raise its maxclients" in str(error)
 
 
-def test_a_redis_without_a_command_says_so() -> None:
+def test_a_redis_without_a_command_is_a_permanent_error() -> None:
     port = servers.free_port()
     with servers.running("--rename-command", "EVALSHA", "", port=port):
         error = refused(f"redis://127.0.0.1:{port}", store)
@@ -225,14 +223,14 @@ def test_a_redis_without_a_command_says_so() -> None:
     assert "none of the commands in scripts/cluster/redis-users.acl renamed or removed" in str(error)
 
 
-def test_a_redis_that_is_no_cluster_says_so(admin: redis.Redis, port: int) -> None:
+def test_a_single_redis_behind_a_cluster_url_is_a_permanent_error(admin: redis.Redis, port: int) -> None:
     error = refused(f"redis+cluster://127.0.0.1:{port}", store)
     assert isinstance(error, PermanentError)
     assert "Redis is no cluster: REDIS_URL must begin with redis://" in str(error)
 
 
 @pytest.mark.parametrize("scheme", ["redis", "redis+cluster"])
-def test_a_cluster_that_serves_no_slots_says_so(scheme: str) -> None:
+def test_a_redis_cluster_without_slots_is_a_temporary_error(scheme: str) -> None:
     port, bus = servers.free_port(), servers.free_port()
     with servers.running("--cluster-enabled", "yes", "--cluster-port", str(bus), port=port):
         error = refused(f"{scheme}://127.0.0.1:{port}", store)
@@ -243,7 +241,7 @@ def test_a_cluster_that_serves_no_slots_says_so(scheme: str) -> None:
     assert "0 always exists, and a cluster has no other" in str(database)
 
 
-def test_keys_in_several_slots_are_told_of(redis_cluster_url: str) -> None:
+def test_keys_in_several_slots_are_a_permanent_error(redis_cluster_url: str) -> None:
     error = refused(redis_cluster_url.replace("redis+cluster", "redis"), lambda client: client.mget("a", "b"))
     assert isinstance(error, PermanentError)
     assert "in several slots" in str(error)
@@ -274,7 +272,7 @@ def two_nodes() -> Iterator[list[str]]:
         yield [one.url, other.url]
 
 
-def test_store_knows_a_cluster_behind_an_address_of_a_single_redis_whatever_the_slot(
+def test_store_detects_a_redis_cluster_behind_a_plain_url_in_every_slot(
     two_nodes: list[str],
 ) -> None:
     for url in two_nodes:
@@ -283,7 +281,7 @@ def test_store_knows_a_cluster_behind_an_address_of_a_single_redis_whatever_the_
                 with_retries(url, store_as(name), retry_seconds=0)
 
 
-def test_a_key_of_another_node_names_the_remedy_too(two_nodes: list[str]) -> None:
+def test_a_key_of_another_node_is_a_permanent_error(two_nodes: list[str]) -> None:
     slot_owner, other = two_nodes[::-1]  # "a" is in slot 15495
     assert with_retries(slot_owner, lambda client: client.exists("a"), retry_seconds=0) == 0
     error = refused(other, lambda client: client.exists("a"))
@@ -291,7 +289,7 @@ def test_a_key_of_another_node_names_the_remedy_too(two_nodes: list[str]) -> Non
     assert "REDIS_URL must begin with redis+cluster://" in str(error)
 
 
-def test_the_whole_job_runs_on_two_nodes(two_nodes: list[str]) -> None:
+def test_a_start_run_works_on_a_redis_cluster_of_two_nodes(two_nodes: list[str]) -> None:
     def job(client: Client) -> list[object]:
         start_run = StartRunClient(client, "two-nodes")
         start_run.store()
@@ -307,20 +305,20 @@ async def tls_port(admin: redis.Redis, port: int, tmp_path: Path) -> Any:
         yield listens
 
 
-async def test_a_redis_that_wants_tls_says_so(tls_port: int) -> None:
+async def test_a_redis_that_wants_tls_is_a_temporary_error(tls_port: int) -> None:
     error = await asyncio.to_thread(refused, f"redis://:{SECRET}@127.0.0.1:{tls_port}", store)
     assert isinstance(error, TemporaryError)
     assert "where it wants TLS, it must begin with rediss://" in str(error)
 
 
 @pytest.mark.parametrize("scheme", ["rediss", "rediss+cluster"])
-async def test_a_certificate_that_is_not_trusted_says_so(tls_port: int, scheme: str) -> None:
+async def test_an_untrusted_certificate_is_a_temporary_error(tls_port: int, scheme: str) -> None:
     error = await asyncio.to_thread(refused, f"{scheme}://127.0.0.1:{tls_port}", store)
     assert isinstance(error, TemporaryError)
     assert "certificate is not trusted: name its authority in REDIS_URL" in str(error)
 
 
-def test_a_redis_without_tls_says_so(admin: redis.Redis, port: int) -> None:
+def test_a_redis_without_tls_is_a_temporary_error(admin: redis.Redis, port: int) -> None:
     url = f"rediss://127.0.0.1:{port}?socket_timeout=0.3&socket_connect_timeout=0.3"
     error = refused(url, store)
     assert isinstance(error, TemporaryError)
@@ -352,28 +350,26 @@ def test_a_redis_without_tls_says_so(admin: redis.Redis, port: int) -> None:
         ("NOPERM User OOM has no permissions to run the 'get' command", "never", "lacks the right"),
     ],
 )
-def test_refusals_that_no_server_makes_on_demand_have_their_row_too(
-    reply: str, retry: str, text: str
-) -> None:
+def test_errors_that_no_server_makes_on_demand_have_a_cause(reply: str, retry: str, text: str) -> None:
     row = find_cause(error_reply(reply), "redis://host")
     assert (row.retry, text in row.text) == (retry, True)
 
 
 @pytest.mark.parametrize("says", ["MOVED 5 10.0.0.7:6379", "ASK 5 10.0.0.7:6379"])
-def test_a_slot_that_moves_is_a_mistake_in_the_address_only_without_cluster(says: str) -> None:
+def test_a_moved_slot_is_a_wrong_url_only_if_the_url_is_not_for_a_cluster(says: str) -> None:
     error = error_reply(says)
     assert find_cause(error, f"rediss://:{SECRET}@host").retry == "never"
     assert find_cause(error, f"rediss+cluster://:{SECRET}@host").retry == "soon"
 
 
-def test_a_refusal_that_is_in_no_row_is_told_by_its_code_and_not_its_text() -> None:
+def test_an_unknown_error_is_reported_by_its_code_and_not_its_text() -> None:
     row = find_cause(error_reply(f"STRANGE {SECRET} something"), "redis://host")
     assert row.retry == "later"
     assert "STRANGE" in row.text
     assert SECRET not in row.text
 
 
-def test_every_row_tells_the_cause_and_after_a_colon_the_remedy() -> None:
+def test_every_text_names_the_cause_and_after_a_colon_the_remedy() -> None:
     for row in CAUSES:
         cause, _, remedy = row.text.partition(": ")
         assert cause, row

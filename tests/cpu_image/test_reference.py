@@ -11,13 +11,13 @@ LONG = MAX_INSTRUCTIONS
 HALF = LONG // 2
 
 
-def test_the_example_gives_five_and_eight() -> None:
+def test_the_example_has_the_answers_5_and_8() -> None:
     program = parse(EXAMPLE)
     assert reference.part1(program) == "5"
     assert reference.part2(program) == "8 (line 8: jmp -4 → nop -4)"
 
 
-def test_the_line_told_counts_blank_lines() -> None:
+def test_the_line_of_the_answer_counts_blank_lines() -> None:
     assert reference.part2(parse("\n\nacc +1\n\njmp -1")) == "1 (line 5: jmp -1 → nop -1)"
 
 
@@ -31,12 +31,12 @@ def test_a_program_that_faults_does_not_loop() -> None:
     assert reference.part1(program) == "the program does not loop: it faults at line 3 (pc 17)"
 
 
-def test_where_no_swap_ends_the_program_there_is_no_second_answer() -> None:
+def test_part_2_has_no_answer_if_no_swap_ends_the_program() -> None:
     assert reference.part2(parse("acc +1\nacc +1\njmp -2\njmp -1")) is None
     assert reference.part2(parse("acc +1")) is None
 
 
-def test_where_several_swaps_end_the_program_the_first_is_told_and_how_many() -> None:
+def test_part_2_is_the_first_of_several_swaps_and_says_how_many_there_are() -> None:
     program = parse("jmp +0\njmp +2\nacc +1\nnop +0\nacc +5\njmp +1")
     assert reference.ending_cpus(program) == [1]
     program = parse("acc +1\nnop +2\njmp +1\nacc +5")
@@ -48,7 +48,7 @@ def test_where_several_swaps_end_the_program_the_first_is_told_and_how_many() ->
 @settings(max_examples=500)
 @given(programs)
 @example([("nop", 1), ("jmp", 1), ("nop", 0), ("jmp", -2)])
-def test_the_fast_way_finds_the_swaps_that_trying_them_all_finds(lines: Lines) -> None:
+def test_ending_cpus_are_those_that_end_when_each_candidate_is_tried(lines: Lines) -> None:
     ending = [cpu for cpu in candidates(lines) if solve(lines, cpu).status == "end"]
     assert reference.ending_cpus(parse(text_of(lines))) == ending
 
@@ -66,7 +66,7 @@ HARD: dict[str, Lines] = {
 
 @pytest.mark.parametrize("lines", HARD.values(), ids=HARD)
 @pytest.mark.timeout(10)
-def test_ten_thousand_lines_are_answered_at_once(lines: Lines) -> None:
+def test_programs_of_ten_thousand_lines_are_solved_within_seconds(lines: Lines) -> None:
     program = parse(text_of(lines))
     winners = reference.ending_cpus(program)
     checked = {1, 2, 3, HALF, LONG - 1, LONG, *winners[:3], *winners[-3:]}

@@ -24,15 +24,15 @@ def test_the_file_gets_the_line_that_is_printed(
     assert file.read_bytes() + b"\n" == capfdbinary.readouterr().out == b'{"status":"ok"}\n'
 
 
-def test_a_file_that_is_not_there_is_made(tmp_path: Path) -> None:
+def test_a_missing_file_is_created(tmp_path: Path) -> None:
     leave("{}", tmp_path / "result")
     assert (tmp_path / "result").read_bytes() == b"{}"
 
 
-def test_a_file_that_cannot_be_made_is_left_out(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_created_is_skipped(tmp_path: Path) -> None:
     leave("{}", tmp_path / "no" / "result")
 
 
-def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_a_temporary_error(tmp_path: Path) -> None:
     with pytest.raises(TemporaryError, match="cannot write the result to"):
         leave("{}", tmp_path)

@@ -31,7 +31,7 @@ def cpu(*arguments: str, stdin: str | bytes = "", **environment: str) -> subproc
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def test_a_file_gives_both_answers(tmp_path: Path) -> None:
+def test_run_prints_both_answers_to_a_file(tmp_path: Path) -> None:
     file = tmp_path / "program"
     file.write_text(EXAMPLE)
     done = cpu("run", str(file))
@@ -42,16 +42,16 @@ def test_a_file_gives_both_answers(tmp_path: Path) -> None:
     )
 
 
-def test_standard_input_gives_them_too() -> None:
+def test_run_prints_both_answers_to_standard_input() -> None:
     assert cpu("run", "-", stdin=EXAMPLE).stdout == "Part 1: 5\nPart 2: 8 (line 8: jmp -4 → nop -4)\n"
 
 
-def test_a_terminal_without_arrows_gets_the_answer_all_the_same() -> None:
+def test_run_prints_its_answers_on_a_terminal_without_arrows() -> None:
     done = cpu("run", "-", stdin=EXAMPLE, PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stdout) == (0, "Part 1: 5\nPart 2: 8 (line 8: jmp -4 ? nop -4)\n")
 
 
-def test_no_swap_ends_it_is_told_with_exit_code_1() -> None:
+def test_run_exits_with_1_if_no_swap_ends_the_program() -> None:
     done = cpu("run", "-", stdin="acc +1\nacc +1\njmp -2")
     assert (done.returncode, done.stdout) == (0, "Part 1: 2\nPart 2: 2 (line 3: jmp -2 → nop -2)\n")
     done = cpu("run", "-", stdin="acc +1\njmp -1\njmp -2")
@@ -88,13 +88,13 @@ def test_no_swap_ends_it_is_told_with_exit_code_1() -> None:
         ),
     ],
 )  # fmt: skip
-def test_programs_get_json(program: str, code: int, answers: dict[str, object]) -> None:
+def test_run_prints_json(program: str, code: int, answers: dict[str, object]) -> None:
     done = cpu("run", "--json", "-", stdin=program)
     assert (done.returncode, done.stderr, done.stdout.count("\n")) == (code, "", 1)
     assert json.loads(done.stdout) == answers
 
 
-def test_an_accumulator_and_a_program_counter_beyond_64_bits_are_exact() -> None:
+def test_run_prints_numbers_beyond_64_bits_exactly() -> None:
     done = cpu("run", "--json", "-", stdin=BEYOND_64_BITS)
     answers = json.loads(done.stdout)
     assert (answers["part1"]["acc"], answers["part2"]["acc"]) == ("27670116110564327421",) * 2
@@ -104,7 +104,7 @@ def test_an_accumulator_and_a_program_counter_beyond_64_bits_are_exact() -> None
     assert_exact_for_all_readers(done.stdout)
 
 
-def test_an_interrupted_run_says_so(tmp_path: Path) -> None:
+def test_an_interrupted_run_exits_with_130(tmp_path: Path) -> None:
     pipe = tmp_path / "program"
     os.mkfifo(pipe)
     command = [sys.executable, "-S", "-m", "cpu", "run", str(pipe)]
@@ -126,9 +126,7 @@ def test_an_interrupted_run_says_so(tmp_path: Path) -> None:
         (b"acc +1" + b"\n" * 2**24, "cpu: the program is too large: expected no more than 16 MiB"),
     ],
 )
-def test_a_refused_program_is_one_line_on_standard_error_and_exit_code_2(
-    program: bytes, message: str
-) -> None:
+def test_a_wrong_program_is_one_line_on_standard_error_and_exit_code_2(program: bytes, message: str) -> None:
     done = cpu("run", "-", stdin=program)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(message)
@@ -182,7 +180,7 @@ def test_bad_arguments_are_one_line_and_exit_code_2(
 @pytest.mark.parametrize(
     "command", [[], ["run"], ["store"], ["load"], ["exec"], ["read"], ["cancel"], ["survey"]]
 )
-def test_help_is_given(command: list[str]) -> None:
+def test_each_command_has_a_help(command: list[str]) -> None:
     done = cpu(*command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"usage: {' '.join(['python -m cpu', *command])} ")
@@ -190,7 +188,7 @@ def test_help_is_given(command: list[str]) -> None:
 
 
 @pytest.mark.parametrize("command", [["run"], ["store", "--start", "s", "--file"]])
-def test_a_file_as_powershell_redirects_output_is_refused_by_its_encoding(
+def test_a_file_that_powershell_has_written_in_utf_16_is_rejected_with_the_remedy(
     tmp_path: Path, command: list[str]
 ) -> None:
     file = tmp_path / "program"
@@ -200,13 +198,13 @@ def test_a_file_as_powershell_redirects_output_is_refused_by_its_encoding(
     assert done.stderr.startswith("cpu: the program is encoded in UTF-16: save it as UTF-8 (in PowerShell: ")
 
 
-def test_a_refused_program_is_refused_before_redis_is_looked_for() -> None:
+def test_store_rejects_a_wrong_program_before_it_connects_to_redis() -> None:
     done = cpu("store", "--start", "s", "--file", "-", stdin="acc one")
     assert (done.returncode, done.stderr.partition(":")[0]) == (2, "cpu")
     assert "line 1: 'acc one': expected" in done.stderr
 
 
-def test_output_that_nobody_reads_is_one_line_and_exit_code_1() -> None:
+def test_a_closed_standard_output_is_one_line_and_exit_code_1() -> None:
     with running(
         [sys.executable, "-S", "-m", "cpu", "run", "-"],
         cwd=CPU_IMAGE,

@@ -22,13 +22,13 @@ def test_the_chunks_joined_are_the_program(size: int) -> None:
 
 
 @pytest.mark.parametrize("chunks", [["?"], ["é"], [""], ["AAAA"], [encode(b"acc +1")[:-8]], ["$(HOME)"]])
-def test_what_is_not_base64_of_zlib_is_refused(chunks: list[str]) -> None:
+def test_chunks_that_are_not_base64_of_zlib_are_rejected(chunks: list[str]) -> None:
     with pytest.raises(PermanentError, match="--encoded is"):
         source.decode(chunks)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_a_utf_8_program_is_read_with_and_without_a_byte_order_mark(encoding: str) -> None:
+def test_a_utf_8_program_is_decoded_with_and_without_a_byte_order_mark(encoding: str) -> None:
     assert parse(source.text_of(EXAMPLE.encode(encoding))) == parse(EXAMPLE)
 
 
@@ -40,7 +40,9 @@ def test_a_utf_8_program_is_read_with_and_without_a_byte_order_mark(encoding: st
     ],
 )
 @pytest.mark.parametrize("text", [EXAMPLE, "\r\nacc +1\r\n", "\ufeffacc +1"])
-def test_a_utf_16_or_utf_32_program_is_refused_by_its_encoding(encoding: str, name: str, text: str) -> None:
+def test_a_utf_16_or_utf_32_program_is_rejected_with_its_encoding(
+    encoding: str, name: str, text: str
+) -> None:
     with pytest.raises(ProgramError, match=f"the program is encoded in {name}: save it as UTF-8"):
         source.text_of(text.encode(encoding))
     with pytest.raises(ProgramError, match=f"the program is encoded in {name}: save it as UTF-8"):
@@ -56,17 +58,17 @@ def test_a_utf_16_or_utf_32_program_is_refused_by_its_encoding(encoding: str, na
         (b"\x1f\x8b\x08\0", "line 1: byte 0x8b is not UTF-8: save the program as UTF-8"),
     ],
 )
-def test_bytes_that_are_not_utf_8_are_refused_by_line(data: bytes, message: str) -> None:
+def test_bytes_that_are_not_utf_8_are_rejected_with_their_line(data: bytes, message: str) -> None:
     with pytest.raises(ProgramError, match=message):
         source.text_of(data)
 
 
 @pytest.mark.parametrize("data", [b"\0acc +1", b"a\0cc +1", b"\0\0\0\0"])
-def test_a_stray_zero_byte_is_refused_by_line_and_not_taken_for_an_encoding(data: bytes) -> None:
+def test_a_stray_zero_byte_is_rejected_with_its_line_and_not_as_utf_16(data: bytes) -> None:
     with pytest.raises(ProgramError, match=r"line 1: .*: expected one of acc, jmp, nop"):
         parse(source.text_of(data))
 
 
-def test_a_program_that_would_inflate_without_end_is_refused() -> None:
+def test_a_program_that_inflates_beyond_16_mib_is_rejected() -> None:
     with pytest.raises(ProgramError, match="expected no more than 16 MiB"):
         source.decode([encode(b"\n" * 10**8)])

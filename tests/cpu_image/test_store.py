@@ -13,7 +13,7 @@ from tests.support.solver import EXAMPLE
 from tests.support.start_run_client import StartRunClient
 
 
-def test_store_tells_how_long_the_program_is_and_which_cpus_have_a_swap(start_run: StartRunClient) -> None:
+def test_store_returns_the_length_of_the_program_and_the_candidates(start_run: StartRunClient) -> None:
     assert start_run.store() == {
         "status": "stored",
         "start": start_run.start,
@@ -22,7 +22,7 @@ def test_store_tells_how_long_the_program_is_and_which_cpus_have_a_swap(start_ru
     }
 
 
-def test_storing_the_same_again_is_the_same_and_changes_nothing(
+def test_storing_the_same_again_returns_the_same_and_changes_nothing(
     start_run: StartRunClient, client: redis.Redis
 ) -> None:
     stored = start_run.store()
@@ -42,7 +42,7 @@ def test_storing_the_same_again_is_the_same_and_changes_nothing(
     ],
     ids=["another program", "other lines", "other parts", "keep going"],
 )
-def test_storing_anything_else_under_the_same_name_is_refused(
+def test_storing_another_program_or_settings_under_the_same_name_fails(
     start_run: StartRunClient, text: str, parts: str, keep_going: bool
 ) -> None:
     start_run.store()
@@ -54,7 +54,7 @@ def test_storing_anything_else_under_the_same_name_is_refused(
     assert start_run.dump() == before
 
 
-def test_ten_thousand_instructions_are_stored_and_their_result_fits_a_pods(client: redis.Redis) -> None:
+def test_ten_thousand_instructions_are_stored_and_their_result_is_small_enough(client: redis.Redis) -> None:
     start_run = StartRunClient(client, "x" * 32)
     text = "jmp -9223372036854775808\n" * 10_000
     stored = start_run.store(text)
@@ -65,7 +65,7 @@ def test_ten_thousand_instructions_are_stored_and_their_result_fits_a_pods(clien
     assert parse(text).instructions[-1].line == 10_000
 
 
-def test_every_key_is_named_by_its_start_run_and_cpu_and_expires(
+def test_every_key_is_named_after_its_start_run_and_cpu_and_expires(
     start_run: StartRunClient, client: redis.Redis
 ) -> None:
     start_run.store()
@@ -77,7 +77,7 @@ def test_every_key_is_named_by_its_start_run_and_cpu_and_expires(
 
 
 @pytest.mark.parametrize("once", [False, True])
-def test_a_cpu_keeps_when_it_was_first_loaded(
+def test_loading_again_keeps_the_time_of_the_first_load(
     start_run: StartRunClient, client: redis.Redis, once: bool
 ) -> None:
     start_run.store()
@@ -90,7 +90,9 @@ def test_a_cpu_keeps_when_it_was_first_loaded(
     assert client.hget(registers, "loaded") == loaded
 
 
-def test_every_use_puts_the_end_of_all_its_keys_off(start_run: StartRunClient, client: redis.Redis) -> None:
+def test_each_command_refreshes_the_ttl_of_all_its_keys(
+    start_run: StartRunClient, client: redis.Redis
+) -> None:
     start_run.store()
     start_run.load(8)
     start_run.run(3)
@@ -111,7 +113,7 @@ def test_every_use_puts_the_end_of_all_its_keys_off(start_run: StartRunClient, c
         assert all(client.ttl(key) > 50 for key in present)
 
 
-def test_the_keys_of_a_start_run_share_a_slot_and_so_do_those_of_a_cpu(redis_cluster: Client) -> None:
+def test_the_keys_of_a_start_run_share_a_slot_and_those_of_a_cpu_too(redis_cluster: Client) -> None:
     assert isinstance(redis_cluster, redis.RedisCluster)
 
     def slots(names: list[str]) -> set[int]:
@@ -123,7 +125,7 @@ def test_the_keys_of_a_start_run_share_a_slot_and_so_do_those_of_a_cpu(redis_clu
     assert len(slots([key.registers for key in keys])) > 4
 
 
-def test_on_redis_cluster_the_example_gives_five_and_eight(redis_cluster: Client) -> None:
+def test_the_example_has_its_answers_on_a_redis_cluster(redis_cluster: Client) -> None:
     start_run = StartRunClient(redis_cluster)
     start_run.store()
     start_run.store()

@@ -17,7 +17,7 @@ from tests.support.start_run_client import StartRunClient
 ENDLESS = "acc +1\njmp -1\njmp -2\n"  # CPUs 2 and 3, neither of which ends
 
 
-def test_a_cpu_that_is_not_loaded_is_due_to_be_loaded(start_run: StartRunClient) -> None:
+def test_cycle_0_is_due_for_a_cpu_that_is_not_loaded(start_run: StartRunClient) -> None:
     start_run.store(ENDLESS)
     due = [[0, 0, 0], [2, 0, 0], [3, 0, 0]]
     assert start_run.survey() == {
@@ -26,21 +26,21 @@ def test_a_cpu_that_is_not_loaded_is_due_to_be_loaded(start_run: StartRunClient)
 
 
 @pytest.mark.parametrize(("parts", "cpus"), [("1", [0]), ("2", [2, 3]), ("12", [0, 2, 3])])
-def test_it_tells_of_the_cpus_of_the_parts_asked_for(
+def test_a_survey_reports_the_cpus_of_the_parts_to_solve(
     start_run: StartRunClient, parts: str, cpus: list[int]
 ) -> None:
     start_run.store(ENDLESS, parts)
     assert [cpu for cpu, _, _ in start_run.survey()["due"]] == cpus
 
 
-def test_it_tells_the_cycles_per_pod_that_the_start_run_was_given(start_run: StartRunClient) -> None:
+def test_a_survey_reports_the_cycles_per_pod_of_the_start_run(start_run: StartRunClient) -> None:
     start_run.store(cycles=100)
     assert start_run.survey()["cycles"] == 100
     start_run.client.hdel(Keys(start_run.start).facts, "cycles")  # as an earlier version stored it
     assert start_run.survey()["cycles"] == 1
 
 
-def test_the_cycle_after_the_last_one_is_due_and_the_one_asked_for_last_is_told(
+def test_a_survey_reports_the_cycle_that_was_asked_for_last_and_the_next_one(
     start_run: StartRunClient,
 ) -> None:
     start_run.store(parts="1")
@@ -52,13 +52,13 @@ def test_the_cycle_after_the_last_one_is_due_and_the_one_asked_for_last_is_told(
     assert start_run.survey()["due"] == [[0, 2, 5]]
 
 
-def test_a_cpu_that_has_stopped_without_news_is_not_told_of_any_more(start_run: StartRunClient) -> None:
+def test_a_survey_leaves_out_a_cpu_that_has_stopped_without_an_answer(start_run: StartRunClient) -> None:
     start_run.store(ENDLESS)
     start_run.run(2)
     assert [cpu for cpu, _, _ in start_run.survey()["due"]] == [0, 3]
 
 
-def test_one_with_news_is_told_of_by_the_cycle_that_is_to_tell_them(start_run: StartRunClient) -> None:
+def test_a_survey_reports_an_answer_with_the_cycle_whose_run_posts_it(start_run: StartRunClient) -> None:
     start_run.store(parts="1")
     start_run.load(0)
     start_run.execute(0, 1, 2)
@@ -67,7 +67,7 @@ def test_one_with_news_is_told_of_by_the_cycle_that_is_to_tell_them(start_run: S
     assert (found["status"], found["due"], found["answers"]) == ("over", [], [[0, 3]])
 
 
-def test_news_of_a_start_run_that_goes_on_are_news_until_other_things_would_have_expired(
+def test_a_survey_reports_an_answer_until_it_is_as_old_as_the_ttl(
     start_run: StartRunClient,
 ) -> None:
     start_run.store(ENDLESS)
@@ -82,7 +82,7 @@ def test_news_of_a_start_run_that_goes_on_are_news_until_other_things_would_have
     assert start_run.survey()["answers"] == []
 
 
-def test_a_stop_that_is_not_accounted_for_is_due_once_more(
+def test_the_last_cycle_is_due_again_if_the_stop_was_not_recorded(
     start_run: StartRunClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die(*_: object, **__: object) -> None:
@@ -99,7 +99,7 @@ def test_a_stop_that_is_not_accounted_for_is_due_once_more(
     assert start_run.survey()["due"] == [[3, 0, 0]]
 
 
-def test_when_all_have_stopped_it_is_over(start_run: StartRunClient) -> None:
+def test_a_start_run_is_over_when_all_its_cpus_have_stopped(start_run: StartRunClient) -> None:
     start_run.store(ENDLESS)
     for cpu in (0, 2, 3):
         start_run.run(cpu)
@@ -119,7 +119,7 @@ def test_a_start_run_that_has_expired_is_over(start_run: StartRunClient) -> None
     }
 
 
-def test_looking_keeps_nothing_alive(start_run: StartRunClient) -> None:
+def test_a_survey_refreshes_no_ttl(start_run: StartRunClient) -> None:
     start_run.ttl = 1
     start_run.store()
     deadline = time.monotonic() + 10
@@ -128,7 +128,7 @@ def test_looking_keeps_nothing_alive(start_run: StartRunClient) -> None:
         time.sleep(0.05)
 
 
-def test_more_cpus_than_a_result_has_room_for_are_told_page_by_page(start_run: StartRunClient) -> None:
+def test_a_survey_of_many_cpus_goes_page_by_page(start_run: StartRunClient) -> None:
     count = 10_000
     start_run.store("nop +0\n" * count)
     told, cpu, pages = [], 0, 0
@@ -143,13 +143,13 @@ def test_more_cpus_than_a_result_has_room_for_are_told_page_by_page(start_run: S
     assert pages == -(-(count + 1) // commands.SURVEY_SIZE)
 
 
-def test_it_works_on_a_redis_cluster(redis_cluster: Client) -> None:
+def test_a_survey_works_on_a_redis_cluster(redis_cluster: Client) -> None:
     start_run = StartRunClient(redis_cluster)
     start_run.store(ENDLESS)
     start_run.run(2)
     assert start_run.survey()["due"] == [[0, 0, 0], [3, 0, 0]]
 
 
-def test_its_arguments_are_a_start_run_and_the_first_cpu() -> None:
+def test_the_arguments_of_survey_are_a_start_run_and_the_first_cpu() -> None:
     options = parse(["survey", "--start", "s", "--cpu", "7"])
     assert (options.start, options.cpu) == ("s", 7)

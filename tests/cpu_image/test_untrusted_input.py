@@ -49,7 +49,7 @@ def reading(text: str) -> list[tuple[int, str, int]] | int:
 
 
 @given(untrusted.program)
-def test_a_program_is_read_as_its_lines_say_or_refused_by_the_line_that_is_wrong(text: str) -> None:
+def test_any_program_is_parsed_as_its_lines_say_or_rejected_with_the_wrong_line(text: str) -> None:
     expected = reading(text)
     try:
         program = parse(text)
@@ -83,7 +83,7 @@ def test_a_program_is_read_as_its_lines_say_or_refused_by_the_line_that_is_wrong
     ],
     ids=["zeros", "nines", "blanks", "one word", "line separators", "CRs", "NULs", "surrogates"],
 )
-def test_one_line_of_ten_megabytes_is_refused_in_a_short_one(text: str) -> None:
+def test_a_wrong_line_of_ten_megabytes_has_a_short_error(text: str) -> None:
     with pytest.raises(ProgramError, match=r"^line 1: .{1,70}: expected ") as refused:
         parse(text)
     assert len(str(refused.value)) < 250
@@ -101,7 +101,7 @@ def test_one_line_of_ten_megabytes_is_refused_in_a_short_one(text: str) -> None:
     ],
     ids=["empty lines", "short lines", "wide characters", "words", "digits"],
 )
-def test_sixteen_megabytes_are_refused_in_the_memory_that_a_pod_has(line: bytes, last: bytes) -> None:
+def test_sixteen_megabytes_are_rejected_within_the_memory_of_a_pod(line: bytes, last: bytes) -> None:
     program = line * ((source.MAX_BYTES - len(last)) // len(line)) + last
     done = subprocess.run(
         [sys.executable, "-S", "-m", "cpu", "run", "-"],
@@ -118,7 +118,7 @@ def test_sixteen_megabytes_are_refused_in_the_memory_that_a_pod_has(line: bytes,
 
 @given(untrusted.program)
 @example("\0\n")
-def test_a_program_in_a_pod_s_arguments_is_what_was_put_there(text: str) -> None:
+def test_an_encoded_program_is_decoded_as_it_was_sent(text: str) -> None:
     sent = text.encode(errors="replace")
     encoded = base64.b64encode(zlib.compress(sent)).decode()
     if "\0" in text[:4]:  # such bytes may be UTF-16 as well
@@ -133,13 +133,13 @@ def test_a_program_in_a_pod_s_arguments_is_what_was_put_there(text: str) -> None
         untrusted.text | st.binary(max_size=40).map(lambda data: base64.b64encode(data).decode()), min_size=1
     )
 )
-def test_whatever_is_said_to_be_an_encoded_program_is_decoded_or_refused(chunks: list[str]) -> None:
+def test_any_chunks_are_decoded_or_rejected(chunks: list[str]) -> None:
     with suppress(PermanentError):
         source.decode(chunks)
 
 
 @given(start=untrusted.name)
-def test_the_name_of_a_start_run_is_a_dns_label_of_32_or_refused(start: str) -> None:
+def test_the_name_of_a_start_run_is_a_dns_label_of_32_characters_or_rejected(start: str) -> None:
     fine = (
         1 <= len(start) <= 32
         and set(start) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
@@ -157,7 +157,7 @@ def test_the_name_of_a_start_run_is_a_dns_label_of_32_or_refused(start: str) -> 
     option=st.sampled_from(["--cpu", "--cycle", "--cycles"]),
     value=untrusted.number | untrusted.digits | untrusted.text,
 )
-def test_a_number_is_decimal_digits_within_its_bounds_or_refused(option: str, value: str) -> None:
+def test_a_number_is_decimal_digits_within_its_bounds_or_rejected(option: str, value: str) -> None:
     bounds = {"--cpu": (0, 10_000), "--cycle": (1, 10**12), "--cycles": (1, 10**6)}[option]
     given_ = {"--start": "s", "--cpu": "1", "--cycle": "1", option: value}
     is_number = value != "" and set(value) <= set("0123456789") and len(value) <= 18
@@ -184,7 +184,7 @@ no_help = (words | flags | no_path | untrusted.number).filter(
 
 
 @given(st.lists(no_help, max_size=9))
-def test_whatever_the_arguments_are_they_are_answered_or_refused_in_one_line(given_: list[str]) -> None:
+def test_any_wrong_arguments_have_an_error_of_one_line(given_: list[str]) -> None:
     out, errors = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(errors), pytest.MonkeyPatch.context() as environment:
         environment.delenv("REDIS_URL", raising=False)
@@ -197,7 +197,7 @@ def test_whatever_the_arguments_are_they_are_answered_or_refused_in_one_line(giv
 
 
 @given(untrusted.text)
-def test_a_complaint_is_one_line_whatever_it_quotes(text: str) -> None:
+def test_an_error_is_one_printable_line_whatever_it_quotes(text: str) -> None:
     errors = io.StringIO()
     with redirect_stderr(errors):
         assert print_error(text, CpuError.exit_code) == CpuError.exit_code

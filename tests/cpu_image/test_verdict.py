@@ -17,18 +17,20 @@ ENDLESS = "acc +1\njmp -1\njmp -2\njmp -3"  # CPUs 2, 3 and 4, none of which end
 TWO_ENDS = "acc +5\nnop +2\njmp +1\nacc +1"  # CPUs 2 and 3, both of which end
 
 
-def test_the_unswapped_cpu_tells_part_1(start_run: StartRunClient) -> None:
+def test_cpu_0_answers_part_1(start_run: StartRunClient) -> None:
     start_run.store()
     assert start_run.run(0)["verdict"] == "part1"
 
 
 @pytest.mark.parametrize("text", ["acc +1", "jmp -1"])
-def test_it_tells_it_however_it_stops(start_run: StartRunClient, text: str) -> None:
+def test_cpu_0_answers_part_1_however_it_stops(start_run: StartRunClient, text: str) -> None:
     start_run.store(text)
     assert start_run.run(0)["verdict"] == "part1"
 
 
-def test_the_cpu_that_ends_tells_part_2_and_the_others_tell_nothing(start_run: StartRunClient) -> None:
+def test_the_candidate_that_ends_answers_part_2_and_the_others_give_no_verdict(
+    start_run: StartRunClient,
+) -> None:
     start_run.store()
     assert "verdict" not in start_run.run(1)
     assert start_run.run(8)["verdict"] == "part2"
@@ -36,14 +38,16 @@ def test_the_cpu_that_ends_tells_part_2_and_the_others_tell_nothing(start_run: S
 
 
 @pytest.mark.parametrize(("parts", "told"), [("1", {0: "part1"}), ("2", {8: "part2"})])
-def test_only_the_parts_asked_for_are_told(
+def test_only_the_parts_to_solve_have_verdicts(
     start_run: StartRunClient, parts: str, told: dict[int, str]
 ) -> None:
     start_run.store(parts=parts)
     assert {cpu: start_run.run(cpu).get("verdict") for cpu in (0, 8)} == {0: told.get(0), 8: told.get(8)}
 
 
-def test_when_the_answer_is_known_the_others_stop_and_execute_nothing(start_run: StartRunClient) -> None:
+def test_the_other_candidates_stop_and_execute_nothing_once_part_2_is_answered(
+    start_run: StartRunClient,
+) -> None:
     start_run.store()
     start_run.load(3)
     before = start_run.execute(3, 1, 2)
@@ -57,19 +61,21 @@ def test_when_the_answer_is_known_the_others_stop_and_execute_nothing(start_run:
         start_run.execute(3, 4)
 
 
-def test_the_unswapped_cpu_runs_on_when_the_answer_of_part_2_is_known(start_run: StartRunClient) -> None:
+def test_cpu_0_runs_on_when_part_2_is_answered(start_run: StartRunClient) -> None:
     start_run.store()
     start_run.run(8)
     assert start_run.run(0)["status"] == "loop"
 
 
-def test_a_cpu_loaded_after_the_answer_stops_at_its_first_cycle(start_run: StartRunClient) -> None:
+def test_a_candidate_loaded_after_the_answer_stops_at_its_first_cycle(start_run: StartRunClient) -> None:
     start_run.store()
     start_run.run(8)
     assert (start_run.run(3)["status"], start_run.read(3)["cycle"]) == ("stopped", 0)
 
 
-def test_with_keep_going_no_cpu_is_stopped_and_every_end_is_told(start_run: StartRunClient) -> None:
+def test_with_keep_going_no_cpu_is_stopped_and_each_that_ends_answers_part_2(
+    start_run: StartRunClient,
+) -> None:
     start_run.store(TWO_ENDS, keep_going=True)
     told = [start_run.run(cpu) for cpu in (2, 3)]
     assert [(result["status"], result["acc"], result["verdict"]) for result in told] == [
@@ -79,7 +85,7 @@ def test_with_keep_going_no_cpu_is_stopped_and_every_end_is_told(start_run: Star
     assert start_run.read(3)["ended"] == 2
 
 
-def test_of_two_cpus_that_end_at_once_only_the_first_tells(
+def test_of_two_candidates_that_end_at_once_only_the_first_answers_part_2(
     start_run: StartRunClient, client: redis.Redis
 ) -> None:
     start_run.store(TWO_ENDS)
@@ -88,12 +94,12 @@ def test_of_two_cpus_that_end_at_once_only_the_first_tells(
     assert verdicts == ["part2", None]
 
 
-def test_the_last_cpu_to_stop_tells_that_none_ended(start_run: StartRunClient) -> None:
+def test_the_last_candidate_to_stop_has_the_verdict_that_none_ended(start_run: StartRunClient) -> None:
     start_run.store(ENDLESS)
     assert [start_run.run(cpu).get("verdict") for cpu in (3, 4, 2)] == [None, None, "none"]
 
 
-def test_invalid_cpus_and_the_unswapped_one_do_not_count_for_that(start_run: StartRunClient) -> None:
+def test_invalid_cpus_and_cpu_0_do_not_count_as_candidates(start_run: StartRunClient) -> None:
     start_run.store(ENDLESS)
     assert [start_run.run(cpu).get("verdict") for cpu in (1, 9, 0, 4, 3)] == [None, None, "part1", None, None]
     assert start_run.run(2)["verdict"] == "none"
@@ -101,12 +107,14 @@ def test_invalid_cpus_and_the_unswapped_one_do_not_count_for_that(start_run: Sta
     assert start_run.read(2)["stopped"] == 3
 
 
-def test_a_program_with_nothing_to_swap_is_told_by_the_first_invalid_cpu(start_run: StartRunClient) -> None:
+def test_without_candidates_the_first_invalid_cpu_has_the_verdict_that_none_ended(
+    start_run: StartRunClient,
+) -> None:
     assert start_run.store("acc +1\nacc +2")["candidates"] == "0x0"
     assert [start_run.run(cpu).get("verdict") for cpu in (1, 2, 1)] == ["none", None, "none"]
 
 
-def test_a_verdict_is_told_again_when_asked_again_whatever_has_happened_since(
+def test_repeating_a_command_returns_its_first_verdict_whatever_has_happened_since(
     start_run: StartRunClient,
 ) -> None:
     start_run.store(ENDLESS)
@@ -116,7 +124,7 @@ def test_a_verdict_is_told_again_when_asked_again_whatever_has_happened_since(
     assert start_run.read(2)["stopped"] == 3
 
 
-def test_seconds_run_from_the_store_to_the_stop(start_run: StartRunClient, client: redis.Redis) -> None:
+def test_seconds_count_from_the_store_to_the_stop(start_run: StartRunClient, client: redis.Redis) -> None:
     start_run.store()
     start_run.load(3)
     running = [start_run.read(3)["seconds"] for _ in range(2)]
@@ -127,7 +135,7 @@ def test_seconds_run_from_the_store_to_the_stop(start_run: StartRunClient, clien
     assert running[1] <= stopped == start_run.read(3)["seconds"]
 
 
-def test_start_runs_do_not_touch_one_another(client: redis.Redis) -> None:
+def test_start_runs_do_not_affect_each_other(client: redis.Redis) -> None:
     one, other = StartRunClient(client), StartRunClient(client)
     one.store()
     other.store(ENDLESS)
@@ -140,7 +148,7 @@ def test_start_runs_do_not_touch_one_another(client: redis.Redis) -> None:
 
 
 @pytest.mark.parametrize("round_", range(5))
-def test_of_cpus_that_stop_at_once_exactly_one_is_the_last(
+def test_of_candidates_that_stop_at_once_exactly_one_is_the_last(
     start_run: StartRunClient, server: Server, round_: int
 ) -> None:
     start_run.store("acc +1\n" + "jmp -1\n" * 8)
