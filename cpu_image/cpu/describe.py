@@ -58,7 +58,7 @@ def _cpu(cpu: str, result: Result) -> str:
         case {"status": "invalid"}:
             return f"{cpu} has nothing to swap: it runs no cycle"
         case {"status": "stopped", "cycle": cycle, "acc": acc, "pc": pc}:
-            return f"{cpu} was told to stop after cycle {cycle}: acc {acc}, pc {pc}"
+            return f"{cpu} was stopped after cycle {cycle}: acc {acc}, pc {pc}"
         case {"status": status, "cycle": last, "first": first, "instruction": str(did), "acc": acc, "pc": pc}:
             cycles = f"cycle {last}" if first == last else f"cycles {first} to {last}"
             return f"{cpu}, {cycles}: {did} → acc {acc}, pc {pc}{STOPPED_BY.get(status, '')}"

@@ -74,7 +74,7 @@ class Status(StrEnum):
     FAULT = "fault"
     """The program counter is anywhere else outside the program."""
     STOPPED = "stopped"
-    """It was told to stop: another CPU has the answer, or the start run is cancelled."""
+    """It was stopped: another candidate has the answer, or the start run is cancelled."""
 
 
 def swap_of(written: Instruction) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""A start run that is cancelled."""
+"""The command `cancel`, and the CPUs of a cancelled start run."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A pod may be lost at any point: the next one for the same cycle comes to the same."""
+"""A pod may be lost at any point: the next pod for the same cycle gives the same result."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,31 +12,31 @@ from tests.support.redis_server import Server
 from tests.support.start_run_client import StartRunClient
 
 
-class LostError(Exception):
-    """The pod is gone."""
+class PodLostError(Exception):
+    """The pod is lost."""
 
 
-class Mortal(redis.UnixDomainSocketConnection):
-    """A connection on which a pod dies right after Redis has done its nth step, the answer unread."""
+class FailingConnection(redis.UnixDomainSocketConnection):
+    """A connection that loses the pod after Redis has sent a number of replies: the last one is not read."""
 
-    lives = 0
+    remaining = 0
 
     def read_response(self, *args, **kwargs):  # type: ignore[no-untyped-def]
         response = super().read_response(*args, **kwargs)
-        Mortal.lives -= 1
-        if Mortal.lives == 0:
-            raise LostError
+        FailingConnection.remaining -= 1
+        if FailingConnection.remaining == 0:
+            raise PodLostError
         return response
 
 
 @contextmanager
-def mortal_client(server: Server, lives: int) -> Iterator[redis.Redis]:
+def failing_client(server: Server, replies: int) -> Iterator[redis.Redis]:
     path = str(server.directory / "socket")
-    pool = redis.ConnectionPool(connection_class=Mortal, path=path, protocol=2)
+    pool = redis.ConnectionPool(connection_class=FailingConnection, path=path, protocol=2)
     with redis.Redis(connection_pool=pool) as client:
-        Mortal.lives = 0
+        FailingConnection.remaining = 0
         client.ping()
-        Mortal.lives = lives
+        FailingConnection.remaining = replies
         yield client
     pool.disconnect()
 
@@ -58,7 +58,7 @@ STEPS: dict[str, tuple[list[Step], Step]] = {
         [lambda t: t.store("jmp +0\njmp -1"), lambda t: t.run(2), lambda t: t.load(1)],
         lambda t: t.execute(1, 1, 9),
     ),
-    "told to stop": ([stored, lambda t: t.run(8), lambda t: t.load(3)], lambda t: t.execute(3, 1)),
+    "stopped": ([stored, lambda t: t.run(8), lambda t: t.load(3)], lambda t: t.execute(3, 1)),
 }
 
 
@@ -71,20 +71,20 @@ def test_a_repeated_command_makes_up_for_a_pod_that_was_lost_after_any_of_its_st
         earlier(undisturbed)
     expected, contents = to_line(step(undisturbed)), undisturbed.dump()
 
-    for lives in count(1):
+    for replies in count(1):
         client.flushdb()
         client.script_flush()
         start_run = StartRunClient(client, "s")
         for earlier in before:
             earlier(start_run)
         lost = False
-        with mortal_client(server, lives) as mortal:
+        with failing_client(server, replies) as failing:
             try:
-                step(StartRunClient(mortal, "s"))
-            except LostError:
+                step(StartRunClient(failing, "s"))
+            except PodLostError:
                 lost = True
         assert to_line(step(start_run)) == expected
         assert start_run.dump() == contents
         if not lost:
             break
-    assert lives > 2
+    assert replies > 2

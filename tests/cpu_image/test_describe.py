@@ -1,4 +1,4 @@
-"""A result in words, for people."""
+"""The sentence of a result, and how it is printed."""
 
 import io
 import sys
@@ -22,7 +22,7 @@ ACCOUNT = {"seconds": 12.3, "cpus": 4, "stopped": 2, "ended": 1}
 
 
 @pytest.mark.parametrize(
-    ("result", "words"),
+    ("result", "expected"),
     [
         (
             {"status": "stored", "start": "s", "instructions": 9, "candidates": "0x12a"},
@@ -49,7 +49,7 @@ ACCOUNT = {"seconds": 12.3, "cpus": 4, "stopped": 2, "ended": 1}
             CYCLE | {"status": "fault", "pc": "-1"},
             "CPU 8, cycle 3: jmp +4 → acc 1, pc -1, outside of the program: fault",
         ),
-        (CYCLE | STOPPED, "CPU 8 was told to stop after cycle 2: acc 1, pc 6"),
+        (CYCLE | STOPPED, "CPU 8 was stopped after cycle 2: acc 1, pc 6"),
         (
             CYCLE | {"status": "end", "verdict": "part2"} | ACCOUNT,
             "CPU 8, cycle 3: jmp +4 → acc 1, pc 6, past the last instruction: end; this answers part 2; "
@@ -57,7 +57,7 @@ ACCOUNT = {"seconds": 12.3, "cpus": 4, "stopped": 2, "ended": 1}
         ),
         (
             CYCLE | STOPPED | {"verdict": "none"},
-            "CPU 8 was told to stop after cycle 2: acc 1, pc 6; no swap ends this program",
+            "CPU 8 was stopped after cycle 2: acc 1, pc 6; no swap ends this program",
         ),
         (
             {"status": "cancelled", "start": "s"},
@@ -78,8 +78,8 @@ ACCOUNT = {"seconds": 12.3, "cpus": 4, "stopped": 2, "ended": 1}
         ),
     ],
 )
-def test_a_result_is_described_in_one_sentence(result: dict[str, Any], words: str) -> None:
-    assert sentence(result) == words
+def test_a_result_is_described_in_one_sentence(result: dict[str, Any], expected: str) -> None:
+    assert sentence(result) == expected
 
 
 def test_every_result_with_its_sentence_fits_a_termination_message(client: redis.Redis) -> None:

@@ -1,4 +1,4 @@
-"""The guard of a cycle: the next one, the kept one, and no other."""
+"""A cycle happens once: exec takes the next cycle or repeats the last exec, and takes no other."""
 
 import json
 import threading

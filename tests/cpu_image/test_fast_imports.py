@@ -1,4 +1,4 @@
-"""The commands as they run in a pod: with redis imported lean, on what the image has and nothing else."""
+"""The commands as they run in a pod: with fast imports, and only with the packages of the image."""
 
 import asyncio
 import json
@@ -18,11 +18,11 @@ from tests.support import redis_server as servers
 from tests.support import tls
 
 LIBRARIES = Path(sys.prefix) / "cpu-image"
-STORE = ["store", "--start", "lean", "--encoded", ENCODED]
+STORE = ["store", "--start", "fast", "--encoded", ENCODED]
 
 
 def command(url: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as the image's entrypoint does, but not as the whole machine's pod."""
+    """Run `store` as the image's entrypoint does."""
     with tempfile.TemporaryDirectory() as folder:
         environment = servers.environment(
             REDIS_URL=url, PYTHONPATH=str(LIBRARIES), RESULT_FILE=f"{folder}/result"
@@ -38,15 +38,15 @@ def command(url: str, *options: str) -> subprocess.CompletedProcess[str]:
         )
 
 
-def stored(done: subprocess.CompletedProcess[str]) -> None:
+def assert_stored(done: subprocess.CompletedProcess[str]) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["status"] == "stored"
 
 
 def imported(url: str) -> set[str]:
-    """The modules that a command runs."""
+    """Return the modules that a command imports."""
     done = command(url, "-X", "importtime")
-    stored(done)
+    assert_stored(done)
     return set(re.findall(r"^import time:.*\| +(\S+)$", done.stderr, re.MULTILINE))
 
 
@@ -58,21 +58,21 @@ def test_a_command_imports_nothing_that_it_does_not_use(server: servers.Server, 
 
 
 def test_fast_imports_reach_redis_on_a_unix_socket(server: servers.Server, client: redis.Redis) -> None:
-    stored(command(server.url))
-    assert client.exists("cpu:{lean}:start")
+    assert_stored(command(server.url))
+    assert client.exists("cpu:{fast}:start")
 
 
 def test_fast_imports_reach_redis_on_a_port_with_password_and_database() -> None:
     port = servers.free_port()
     with servers.running("--requirepass", "secret", port=port):
         url = f"redis://:secret@127.0.0.1:{port}/3"
-        stored(command(url))
+        assert_stored(command(url))
         with redis.Redis.from_url(url) as client:
-            assert client.exists("cpu:{lean}:start")
+            assert client.exists("cpu:{fast}:start")
 
 
 def test_fast_imports_reach_a_redis_cluster(redis_cluster_url: str) -> None:
-    stored(command(redis_cluster_url))
+    assert_stored(command(redis_cluster_url))
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ async def tls_url(tmp_path: Path) -> AsyncIterator[str]:
 
 
 async def test_fast_imports_reach_redis_with_tls(tls_url: str) -> None:
-    stored(await asyncio.to_thread(command, tls_url))
+    assert_stored(await asyncio.to_thread(command, tls_url))
 
 
 async def test_fast_imports_reject_an_untrusted_certificate(tls_url: str) -> None:

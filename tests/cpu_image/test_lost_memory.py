@@ -1,4 +1,4 @@
-"""Redis evicts or loses a key: what is left gives no answer, and each command says what is missing."""
+"""Redis evicts or loses keys: no command answers from what is left, and its error names what is lost."""
 
 from __future__ import annotations
 
@@ -89,13 +89,13 @@ def test_commands_fail_if_a_visited_set_has_lost_its_registers(
     start_run.execute(8, 1, 100 if stopped else 3)
     start_run.client.delete(Keys(start_run.start, 8).registers)
     before = start_run.dump()
-    asked: list[Callable[[], object]] = [
+    commands: list[Callable[[], object]] = [
         lambda: start_run.load(8, once=True),
         lambda: start_run.execute(8, 1),
         lambda: start_run.execute(8, 4),
         lambda: start_run.read(8),
     ]
-    for command in asked:
+    for command in commands:
         with pytest.raises(LostError, match=f"registers.* of CPU 8 of start run {start_run.start}{REMEDY}"):
             command()
     assert start_run.dump() == before
@@ -116,13 +116,13 @@ def test_commands_fail_if_the_registers_lack_a_field(start_run: StartRunClient, 
     start_run.load(8)
     start_run.execute(8, 1)
     start_run.client.hdel(Keys(start_run.start, 8).registers, field)
-    asked: list[Callable[[], object]] = [lambda: start_run.execute(8, 2), lambda: start_run.read(8)]
-    for command in asked:
+    commands: list[Callable[[], object]] = [lambda: start_run.execute(8, 2), lambda: start_run.read(8)]
+    for command in commands:
         with pytest.raises(LostError, match="registers of CPU 8"):
             command()
     found = start_run.survey()
     assert found.get("lost", []) == ([8] if field != "result" else [])
-    assert {0, 1, 3, 5} <= {cpu for cpu, _, _ in found["due"]}, "the others are looked after all the same"
+    assert {0, 1, 3, 5} <= {cpu for cpu, _, _ in found["due"]}, "the other CPUs are still reported"
 
 
 def lose(start_run: StartRunClient, part: str) -> None:
@@ -138,7 +138,7 @@ def test_commands_fail_and_change_nothing_if_the_start_run_has_lost_a_key(
     start_run.run(8)
     lose(start_run, part)
     before = start_run.dump()
-    asked: list[Callable[[], object]] = [
+    commands: list[Callable[[], object]] = [
         start_run.store,
         lambda: start_run.load(1, once=True),
         lambda: start_run.execute(0, 1),
@@ -149,7 +149,7 @@ def test_commands_fail_and_change_nothing_if_the_start_run_has_lost_a_key(
         lambda: take_snapshot(start_run.client, start_run.start),
     ]
     message = f"Redis has lost the {part} of start run {start_run.start}{REMEDY}"
-    for command in asked:
+    for command in commands:
         with pytest.raises(LostError, match=message):
             command()
     assert start_run.dump() == before
@@ -169,14 +169,14 @@ def test_exec_fails_if_the_program_has_lost_an_instruction(start_run: StartRunCl
 def test_commands_fail_if_the_facts_lack_a_field(start_run: StartRunClient, fact: str) -> None:
     start_run.load(0)
     start_run.client.hdel(Keys(start_run.start).facts, fact)
-    asked: list[Callable[[], object]] = [
+    commands: list[Callable[[], object]] = [
         lambda: start_run.execute(0, 1),
         lambda: start_run.read(0),
         start_run.survey,
         start_run.store,
         lambda: StartRun(start_run.client, Keys(start_run.start, 0), 60).stop(Status.LOOP, candidate=False),
     ]
-    for command in asked:
+    for command in commands:
         with pytest.raises(LostError, match="the facts of start run"):
             command()
 
@@ -257,8 +257,8 @@ def test_a_snapshot_shows_question_marks_for_registers_that_are_gone(start_run: 
         start_run.run(cpu)
         start_run.client.delete(*Keys(start_run.start, cpu).of_cpu)
     found = take_snapshot(start_run.client, start_run.start)
-    gone = [tile for tile in found.cpus if tile.cpu in (0, 8)]
-    assert [(tile.state, tile.acc, tile.pc) for tile in gone] == [("gone", "?", "?")] * 2
+    gone = [cpu for cpu in found.cpus if cpu.cpu in (0, 8)]
+    assert [(cpu.state, cpu.acc, cpu.pc) for cpu in gone] == [("gone", "?", "?")] * 2
     assert found.stopped == 2
     assert found.part1() == Answer(text=GONE, cpu=0)
     assert found.part2() == Answer(text=GONE, cpu=8)
@@ -285,13 +285,13 @@ def test_commands_fail_on_a_redis_cluster_that_has_lost_keys(redis_cluster: Clie
     with pytest.raises(LostError, match="the visited set of CPU 0"):
         start_run.execute(0, 4)
     redis_cluster.delete(Keys(start_run.start).stops)
-    asked: list[Callable[[], object]] = [
+    commands: list[Callable[[], object]] = [
         lambda: start_run.load(1),
         lambda: start_run.read(8),
         lambda: start_run.execute(8, 1),
         start_run.survey,
     ]
-    for command in asked:
+    for command in commands:
         with pytest.raises(LostError, match="the stops of start run"):
             command()
 

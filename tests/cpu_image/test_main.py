@@ -1,4 +1,4 @@
-"""The commands as processes, as in a pod: the line, the file, the exit code."""
+"""The commands as processes, as in a pod: what they print, the file, the exit code."""
 
 import base64
 import json
@@ -28,7 +28,7 @@ ENCODED = base64.b64encode(zlib.compress(EXAMPLE.encode())).decode()
 
 
 class Pod:
-    """Runs commands against one Redis, with a result file."""
+    """Runs commands on one Redis, with one file for results."""
 
     def __init__(self, url: str, directory: Path) -> None:
         self.file = directory / "result"
@@ -50,12 +50,12 @@ class Pod:
             text=True,
         )
 
-    def answer(self, *arguments: str) -> str:
-        """A command's line, which is also in its file."""
-        return self.tell(*arguments)[0]
+    def result(self, *arguments: str) -> str:
+        """Run a command, and return its result, one line."""
+        return self.output(*arguments)[0]
 
-    def tell(self, *arguments: str) -> tuple[str, str]:
-        """A command's line, and beside it the sentence that says the same."""
+    def output(self, *arguments: str) -> tuple[str, str]:
+        """Run a command, and return its result and the sentence on standard error."""
         process = self.start(*arguments)
         out, sentence = process.communicate(timeout=60)
         assert (process.returncode, sentence.count("\n")) == (0, 1)
@@ -63,8 +63,8 @@ class Pod:
         assert out.count("\n") == 1
         return out, sentence.strip()
 
-    def complaint(self, *arguments: str, **environment: Any) -> tuple[int, str]:
-        """A failing command's exit code and message; it leaves the file as it was."""
+    def failure(self, *arguments: str, **environment: Any) -> tuple[int, str]:
+        """Run a command that fails without touching the file, and return its exit code and error."""
         self.file.write_text("untouched")
         process = self.start(*arguments, **environment)
         out, errors = process.communicate(timeout=60)
@@ -80,7 +80,7 @@ def pod(server: servers.Server, client: redis.Redis, tmp_path: Path) -> Pod:
 def test_each_command_of_a_start_run_prints_its_result_and_leaves_it_in_the_file(
     pod: Pod, client: redis.Redis
 ) -> None:
-    stored = pod.answer("store", "--start", "s", "--encoded", ENCODED[:30], ENCODED[30:])
+    stored = pod.result("store", "--start", "s", "--encoded", ENCODED[:30], ENCODED[30:])
     assert json.loads(stored) == {
         "sentence": "stored 9 instructions for start run s, 4 candidates",
         "status": "stored",
@@ -88,22 +88,22 @@ def test_each_command_of_a_start_run_prints_its_result_and_leaves_it_in_the_file
         "instructions": 9,
         "candidates": "0x12a",
     }
-    loaded = pod.answer("load", "--start", "s", "--cpu", "8", "--once")
+    loaded = pod.result("load", "--start", "s", "--cpu", "8", "--once")
     assert json.loads(loaded)["status"] == "ok"
-    executed = pod.answer("exec", "--start", "s", "--cpu", "8", "--cycle", "1")
+    executed = pod.result("exec", "--start", "s", "--cpu", "8", "--cycle", "1")
     assert json.loads(executed)["cycle"] == 1
-    ended = pod.answer("exec", "--start", "s", "--cpu", "8", "--cycle", "2", "--cycles", "100")
+    ended = pod.result("exec", "--start", "s", "--cpu", "8", "--cycle", "2", "--cycles", "100")
     assert (json.loads(ended)["acc"], json.loads(ended)["verdict"]) == ("8", "part2")
-    assert pod.answer("exec", "--start", "s", "--cpu", "8", "--cycle", "2") == ended
-    assert pod.answer("load", "--start", "s", "--cpu", "8", "--once") == loaded
-    assert json.loads(pod.answer("read", "--start", "s", "--cpu", "8"))["ended"] == 1
+    assert pod.result("exec", "--start", "s", "--cpu", "8", "--cycle", "2") == ended
+    assert pod.result("load", "--start", "s", "--cpu", "8", "--once") == loaded
+    assert json.loads(pod.result("read", "--start", "s", "--cpu", "8"))["ended"] == 1
     assert client.ttl("cpu:{s:8}:registers") > 604_000
 
-    assert pod.complaint("exec", "--start", "s", "--cpu", "8", "--cycle", "1") == (
+    assert pod.failure("exec", "--start", "s", "--cpu", "8", "--cycle", "1") == (
         2,
         "cpu: CPU 8 has stopped (end) after cycle 6: it has no cycle 1 to execute",
     )
-    assert pod.complaint("read", "--start", "s", "--cpu", "7") == (
+    assert pod.failure("read", "--start", "s", "--cpu", "7") == (
         2,
         "cpu: CPU 7 of start run s is not loaded, or has expired: load it first",
     )
@@ -119,9 +119,9 @@ def test_each_command_prints_the_sentence_of_its_result(pod: Pod) -> None:
         ["survey", "--start", "s"],
         ["cancel", "--start", "s"],
     ]
-    said = [pod.tell(*command) for command in commands]
-    assert all(json.loads(line)["sentence"] == sentence for line, sentence in said)
-    assert [sentence for _, sentence in said] == [
+    outputs = [pod.output(*command) for command in commands]
+    assert all(json.loads(line)["sentence"] == sentence for line, sentence in outputs)
+    assert [sentence for _, sentence in outputs] == [
         "stored 9 instructions for start run s, 4 candidates",
         "CPU 8 loaded: line 8, jmp -4 → nop -4",
         "CPU 8, cycle 1: nop +0 → acc 0, pc 1",
@@ -129,13 +129,15 @@ def test_each_command_prints_the_sentence_of_its_result(pod: Pod) -> None:
         "start run s is running: 4 CPUs with a cycle due, 1 with an answer",
         "start run s is cancelled: its CPUs stop at their next cycle",
     ]
-    assert pod.tell("read", *cpu)[1].endswith("; this answers part 2; " + account(pod.answer("read", *cpu)))
+    assert pod.output("read", *cpu)[1].endswith(
+        "; this answers part 2; " + account_of(pod.result("read", *cpu))
+    )
 
 
-def account(read: str) -> str:
-    """What a `read` says of its start run, given its line."""
-    told = json.loads(read)
-    return f"{told['seconds']} s after store: 1 of 4 candidates stopped, 1 ended"
+def account_of(read: str) -> str:
+    """Return the account in the sentence of a result of `read`."""
+    result = json.loads(read)
+    return f"{result['seconds']} s after store: 1 of 4 candidates stopped, 1 ended"
 
 
 def test_the_log_has_the_sentence_and_then_the_result(pod: Pod) -> None:
@@ -160,7 +162,7 @@ def test_a_command_succeeds_if_standard_error_is_closed(pod: Pod) -> None:
 
 
 def test_the_sentence_is_printed_in_ascii_on_a_terminal_without_arrows(pod: Pod) -> None:
-    pod.answer("store", "--start", "s", "--encoded", ENCODED)
+    pod.result("store", "--start", "s", "--encoded", ENCODED)
     process = pod.start("load", "--start", "s", "--cpu", "8", PYTHONIOENCODING="ascii")
     assert process.communicate(timeout=60)[1] == "CPU 8 loaded: line 8, jmp -4 -> nop -4\n"
 
@@ -170,7 +172,7 @@ def test_store_of_a_wrong_program_names_the_line_and_stores_nothing(
 ) -> None:
     program = tmp_path / "program"
     program.write_text("acc +1\nacc one")
-    code, message = pod.complaint("store", "--start", "s", "--file", str(program))
+    code, message = pod.failure("store", "--start", "s", "--file", str(program))
     assert (code, message.partition(": expected")[0]) == (2, "cpu: line 2: 'acc one'")
     assert client.dbsize() == 0
 
@@ -201,8 +203,8 @@ def test_store_keeps_its_settings_for_cpu_ttl_seconds(pod: Pod, client: redis.Re
 def test_a_wrong_environment_is_a_permanent_error_that_shows_no_password(
     pod: Pod, environment: dict[str, str], message: str
 ) -> None:
-    code, said = pod.complaint("read", "--start", "s", "--cpu", "0", **environment)
-    assert (code, message in said, "s3cret" in said) == (2, True, False)
+    code, error = pod.failure("read", "--start", "s", "--cpu", "0", **environment)
+    assert (code, message in error, "s3cret" in error) == (2, True, False)
 
 
 def test_a_wrong_password_is_reported_at_once_and_not_shown(tmp_path: Path) -> None:
@@ -210,15 +212,15 @@ def test_a_wrong_password_is_reported_at_once_and_not_shown(tmp_path: Path) -> N
     with servers.running("--requirepass", "right", port=port):
         for password in ("", "wr0ng:", ":wr0ng"):
             pod = Pod(f"redis://{password}@127.0.0.1:{port}", tmp_path)
-            code, said = pod.complaint("read", "--start", "s", "--cpu", "0")
-            assert (code, "wr0ng" in said) == (1, False)
-            assert "REDIS_URL" in said
+            code, error = pod.failure("read", "--start", "s", "--cpu", "0")
+            assert (code, "wr0ng" in error) == (1, False)
+            assert "REDIS_URL" in error
         right = Pod(f"redis://:right@127.0.0.1:{port}\n", tmp_path)
-        assert right.complaint("read", "--start", "s", "--cpu", "0")[0] == 2
+        assert right.failure("read", "--start", "s", "--cpu", "0")[0] == 2
 
 
 def test_redis_away_or_silent_or_full_is_a_temporary_error_within_20_seconds(tmp_path: Path) -> None:
-    """Three at once, as each takes its time: nobody listens, nobody answers, no memory is left."""
+    """Run all three at once, because each takes some time: no server, no reply, no memory left."""
     with servers.running() as silent, servers.running("--maxmemory", "1") as full:
         silent.process.send_signal(signal.SIGSTOP)
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""`store` looks whether Redis may evict the CPUs' memory: it refuses, warns, or says nothing."""
+"""What `store` checks about Redis: it fails or warns if Redis may evict the memory of CPUs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EVICTING = ["allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-lru", "vol
 
 
 @pytest.fixture(autouse=True)
-def as_before(client: redis.Redis) -> Iterator[None]:
+def restore_settings(client: redis.Redis) -> Iterator[None]:
     yield
     client.config_set("maxmemory", 0)
     client.config_set("maxmemory-policy", "noeviction")
@@ -54,11 +54,13 @@ def test_store_does_not_warn_of_a_redis_that_never_evicts(client: redis.Redis, l
 
 def test_store_succeeds_for_a_user_without_the_right_to_info(client: redis.Redis, server: Server) -> None:
     client.config_set("maxmemory-policy", "allkeys-lru")
-    client.acl_setuser("mute", enabled=True, passwords=["+mute"], keys=["*"], commands=["+@all", "-info"])
-    with connect(server.url.replace("unix://", "unix://mute:mute@")) as mute:
-        start_run = StartRunClient(mute)
+    client.acl_setuser(
+        "limited", enabled=True, passwords=["+limited"], keys=["*"], commands=["+@all", "-info"]
+    )
+    with connect(server.url.replace("unix://", "unix://limited:limited@")) as limited:
+        start_run = StartRunClient(limited)
         assert start_run.store()["status"] == "stored"
-    client.acl_deluser("mute")
+    client.acl_deluser("limited")
     assert client.exists(Keys(start_run.start).facts)
 
 

@@ -1,4 +1,4 @@
-"""Reading a program: what is accepted, and what is said of what is not."""
+"""Parsing a program: what is accepted, and how the error names what is not."""
 
 import pytest
 from hypothesis import given
@@ -9,7 +9,7 @@ from cpu.program import ARGUMENT_MAX, ARGUMENT_MIN, MAX_INSTRUCTIONS, Instructio
 from tests.support.solver import EXAMPLE, Lines, candidates, programs, text_of
 
 
-def refusal(text: str) -> str:
+def error_of(text: str) -> str:
     with pytest.raises(ProgramError) as caught:
         parse(text)
     return str(caught.value)
@@ -58,7 +58,7 @@ def test_leading_zeros_do_not_make_an_argument_large() -> None:
     ids=["just below", "just above", "far above", "more digits than int() takes"],
 )
 def test_an_argument_outside_64_bits_is_rejected(argument: str) -> None:
-    message = refusal(f"nop +0\nacc {argument}")
+    message = error_of(f"nop +0\nacc {argument}")
     assert "expected an integer from -9223372036854775808 to +9223372036854775807" in message
 
 
@@ -92,30 +92,30 @@ def test_an_argument_outside_64_bits_is_rejected(argument: str) -> None:
     ],
 )
 def test_a_wrong_line_is_rejected_with_its_number_and_what_was_expected(line: str) -> None:
-    message = refusal(f"nop +0\n\n{line}\nacc +1")
+    message = error_of(f"nop +0\n\n{line}\nacc +1")
     assert message.startswith(f"line 3: {line!a}: expected one of acc, jmp, nop and a signed integer")
 
 
 def test_an_argument_without_a_sign_is_rejected() -> None:
-    assert refusal("acc 1") == "line 1: 'acc 1': expected a sign before the number, + or -"
+    assert error_of("acc 1") == "line 1: 'acc 1': expected a sign before the number, + or -"
 
 
 @pytest.mark.parametrize("text", ["", "\n", " \r\n\t\n", "\ufeff"])
 def test_an_empty_program_is_rejected(text: str) -> None:
-    assert refusal(text).startswith("the program is empty: expected one instruction per line")
+    assert error_of(text).startswith("the program is empty: expected one instruction per line")
 
 
 def test_ten_thousand_instructions_are_accepted_and_one_more_is_not() -> None:
     text = "\n" + "acc +1\n" * MAX_INSTRUCTIONS + "\n"
     assert len(parse(text)) == MAX_INSTRUCTIONS
-    assert refusal(text + "acc -7") == "line 10003: 'acc -7': expected no more than 10,000 instructions"
+    assert error_of(text + "acc -7") == "line 10003: 'acc -7': expected no more than 10,000 instructions"
 
 
 @pytest.mark.parametrize(
     "line", ["x" * 10**7, "\x1b[31m\x07" * 10**6, "acc +" + "9" * 10**7, "acc 1" + "\n" * 99]
 )
 def test_the_error_shows_a_wrong_line_shortened_and_without_control_characters(line: str) -> None:
-    message = refusal(line)
+    message = error_of(line)
     assert len(message) < 250
     assert message.isascii()
     assert message.isprintable()

@@ -1,4 +1,4 @@
-"""Random programs, random orders: Redis memory = in-process memory = an independent solver."""
+"""Random programs in random order: memory in Redis, memory in process and an independent solver agree."""
 
 import redis
 from hypothesis import HealthCheck, given, settings

@@ -1,4 +1,4 @@
-"""Commands with any numbers, in any order: answered in one line, or refused with nothing changed."""
+"""Commands with any numbers in any order: a result of one line, or an error and nothing changed."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ calls = st.tuples(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(calls, min_size=1, max_size=8))
 def test_any_sequence_of_commands_gives_results_or_errors_that_change_nothing(
-    server: Server, client: redis.Redis, tmp_path: Path, asked: list[tuple[str, int, int, int, bool]]
+    server: Server, client: redis.Redis, tmp_path: Path, sequence: list[tuple[str, int, int, int, bool]]
 ) -> None:
     client.flushall()
     start_run = StartRunClient(client)
     start_run.store()
     start_run.load(8)
-    for command, cpu, cycle, cycles, once in asked:
+    for command, cpu, cycle, cycles, once in sequence:
         own = {"exec": [f"--cycle={cycle}", f"--cycles={cycles}"], "load": ["--once"] * once, "read": []}
         before, out, errors = start_run.dump(), io.StringIO(), io.StringIO()
         with pytest.MonkeyPatch.context() as environment, redirect_stdout(out), redirect_stderr(errors):

@@ -1,4 +1,4 @@
-"""What Redis keeps, decoded: by the one module that all readers of Redis use."""
+"""Decoding what Redis keeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Redis refuses with: each row of the table, from a real server wherever one can be made to say it."""
+"""Each cause of an error of Redis, with a real server wherever a server can be made to fail like that."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SECRET = "s3cret"
 
 
 error_reply: Callable[[str], redis.RedisError] = BaseParser.parse_error
-"""What redis-py makes of an error that Redis answers with."""
+"""Returns the exception of redis-py for an error reply."""
 
 
 def store_as(name: str) -> Callable[[Client], Result]:
@@ -42,8 +42,8 @@ def load(client: Client) -> Result:
     return StartRunClient(client, "s").load(1)
 
 
-def refused(url: str, command: Command) -> CpuError:
-    """The error of a command that is not tried again; it tells no secret and no address."""
+def error_of(url: str, command: Command) -> CpuError:
+    """Return the error of a command that is not retried. Asserts that it shows no secret and no address."""
     with pytest.raises(CpuError) as caught:
         with_retries(url, command, retry_seconds=0)
     error = caught.value
@@ -51,7 +51,7 @@ def refused(url: str, command: Command) -> CpuError:
     assert "\n" not in str(error)
     assert ": " in str(error)
     assert not {SECRET, "127.0.0.1"} & set(str(error).replace(":", " ").split())
-    assert error.__cause__ is error.__context__ is None  # nor does a traceback
+    assert error.__cause__ is error.__context__ is None  # so that a traceback shows none either
     return error
 
 
@@ -81,17 +81,17 @@ def configured(admin: redis.Redis, **settings: str) -> Iterator[None]:
         admin.config_set(name, value)
 
 
-@pytest.mark.parametrize("who", ["", f":{SECRET}@", f"somebody:{SECRET}@"])
+@pytest.mark.parametrize("who", ["", f":{SECRET}@", f"user:{SECRET}@"])
 def test_a_missing_or_wrong_password_is_a_temporary_error(admin: redis.Redis, port: int, who: str) -> None:
     with configured(admin, requirepass="right"):
-        error = refused(f"redis://{who}127.0.0.1:{port}", store)
+        error = error_of(f"redis://{who}127.0.0.1:{port}", store)
     assert isinstance(error, TemporaryError)
     expected = "rejects the user or the password" if who else "wants a password, and REDIS_URL has none"
     assert expected in str(error)
 
 
 def test_a_password_for_a_redis_without_one_is_named(admin: redis.Redis, port: int) -> None:
-    error = refused(f"redis://:{SECRET}@127.0.0.1:{port}", store)
+    error = error_of(f"redis://:{SECRET}@127.0.0.1:{port}", store)
     assert "REDIS_URL has a password, and Redis has none" in str(error)
 
 
@@ -111,7 +111,7 @@ def test_a_missing_right_is_a_permanent_error_that_names_the_list_of_rights(
     admin: redis.Redis, port: int, rights: str, keys: str, command: Command
 ) -> None:
     admin.acl_setuser("cpu", enabled=True, passwords=[f"+{SECRET}"], keys=[keys], commands=["+@all", rights])
-    error = refused(f"redis://cpu:{SECRET}@127.0.0.1:{port}", command)
+    error = error_of(f"redis://cpu:{SECRET}@127.0.0.1:{port}", command)
     admin.acl_deluser("cpu")
     assert isinstance(error, PermanentError)
     assert "lacks the right" in str(error)
@@ -123,7 +123,7 @@ def test_a_missing_right_is_a_permanent_error_that_names_the_list_of_rights(
 def test_a_missing_database_is_a_permanent_error(
     admin: redis.Redis, port: int, command: Command, database: str
 ) -> None:
-    error = refused(f"redis://127.0.0.1:{port}/{database}", command)
+    error = error_of(f"redis://127.0.0.1:{port}/{database}", command)
     assert isinstance(error, PermanentError)
     assert "no database of the number at the end of REDIS_URL" in str(error)
 
@@ -131,14 +131,14 @@ def test_a_missing_database_is_a_permanent_error(
 @pytest.mark.parametrize("command", [store, load])
 def test_a_key_of_another_type_is_a_permanent_error(admin: redis.Redis, port: int, command: Command) -> None:
     admin.set("cpu:{s}:start", "something else")
-    error = refused(f"redis://127.0.0.1:{port}", command)
+    error = error_of(f"redis://127.0.0.1:{port}", command)
     assert isinstance(error, PermanentError)
     assert "holds something that is not a CPU's" in str(error)
 
 
 def test_a_full_redis_is_a_temporary_error(admin: redis.Redis, port: int) -> None:
     with configured(admin, maxmemory="1"):
-        error = refused(f"redis://127.0.0.1:{port}", store)
+        error = error_of(f"redis://127.0.0.1:{port}", store)
     assert isinstance(error, TemporaryError)
     assert "no memory left: raise its maxmemory" in str(error)
 
@@ -149,7 +149,7 @@ def test_a_replica_is_a_temporary_error(admin: redis.Redis, port: int, stale: st
     with configured(admin, replica_serve_stale_data=stale):
         admin.replicaof("127.0.0.1", servers.free_port())
         try:
-            error = refused(f"redis://127.0.0.1:{port}", command)
+            error = error_of(f"redis://127.0.0.1:{port}", command)
         finally:
             admin.replicaof("NO", "ONE")
     assert isinstance(error, TemporaryError)
@@ -158,7 +158,7 @@ def test_a_replica_is_a_temporary_error(admin: redis.Redis, port: int, stale: st
 
 def test_a_primary_with_too_few_replicas_is_a_temporary_error(admin: redis.Redis, port: int) -> None:
     with configured(admin, min_replicas_to_write="1"):
-        error = refused(f"redis://127.0.0.1:{port}", store)
+        error = error_of(f"redis://127.0.0.1:{port}", store)
     assert isinstance(error, TemporaryError)
     assert "min-replicas-to-write" in str(error)
 
@@ -171,7 +171,7 @@ def test_a_redis_that_cannot_save_is_a_temporary_error(admin: redis.Redis, port:
             folder.rmdir()
             admin.bgsave()
             assert wait_until(lambda: saved(admin) == "err", 10)
-            error = refused(f"redis://127.0.0.1:{port}", store)
+            error = error_of(f"redis://127.0.0.1:{port}", store)
         admin.bgsave()
         assert wait_until(lambda: saved(admin) == "ok", 10)
     assert isinstance(error, TemporaryError)
@@ -193,7 +193,7 @@ def test_a_redis_busy_with_a_script_is_a_temporary_error(admin: redis.Redis, por
         thread.start()
         try:
             assert wait_until(lambda: not answers(admin), 10)
-            error = refused(f"redis://127.0.0.1:{port}", store)
+            error = error_of(f"redis://127.0.0.1:{port}", store)
         finally:
             admin.script_kill()
             thread.join(10)
@@ -210,7 +210,7 @@ def answers(admin: redis.Redis) -> bool:
 
 def test_a_redis_with_too_many_clients_is_a_temporary_error(admin: redis.Redis, port: int) -> None:
     with configured(admin, maxclients="1"):
-        error = refused(f"redis://127.0.0.1:{port}", store)
+        error = error_of(f"redis://127.0.0.1:{port}", store)
     assert isinstance(error, TemporaryError)
     assert "raise its maxclients" in str(error)
 
@@ -218,13 +218,13 @@ def test_a_redis_with_too_many_clients_is_a_temporary_error(admin: redis.Redis, 
 def test_a_redis_without_a_command_is_a_permanent_error() -> None:
     port = servers.free_port()
     with servers.running("--rename-command", "EVALSHA", "", port=port):
-        error = refused(f"redis://127.0.0.1:{port}", store)
+        error = error_of(f"redis://127.0.0.1:{port}", store)
     assert isinstance(error, PermanentError)
     assert "none of the commands in scripts/cluster/redis-users.acl renamed or removed" in str(error)
 
 
 def test_a_single_redis_behind_a_cluster_url_is_a_permanent_error(admin: redis.Redis, port: int) -> None:
-    error = refused(f"redis+cluster://127.0.0.1:{port}", store)
+    error = error_of(f"redis+cluster://127.0.0.1:{port}", store)
     assert isinstance(error, PermanentError)
     assert "Redis is no cluster: REDIS_URL must begin with redis://" in str(error)
 
@@ -233,8 +233,8 @@ def test_a_single_redis_behind_a_cluster_url_is_a_permanent_error(admin: redis.R
 def test_a_redis_cluster_without_slots_is_a_temporary_error(scheme: str) -> None:
     port, bus = servers.free_port(), servers.free_port()
     with servers.running("--cluster-enabled", "yes", "--cluster-port", str(bus), port=port):
-        error = refused(f"{scheme}://127.0.0.1:{port}", store)
-        database = refused(f"{scheme}://127.0.0.1:{port}/3", store)
+        error = error_of(f"{scheme}://127.0.0.1:{port}", store)
+        database = error_of(f"{scheme}://127.0.0.1:{port}/3", store)
     assert isinstance(error, TemporaryError)
     assert "each needs a primary that is up" in str(error)
     assert isinstance(database, PermanentError)
@@ -242,7 +242,9 @@ def test_a_redis_cluster_without_slots_is_a_temporary_error(scheme: str) -> None
 
 
 def test_keys_in_several_slots_are_a_permanent_error(redis_cluster_url: str) -> None:
-    error = refused(redis_cluster_url.replace("redis+cluster", "redis"), lambda client: client.mget("a", "b"))
+    error = error_of(
+        redis_cluster_url.replace("redis+cluster", "redis"), lambda client: client.mget("a", "b")
+    )
     assert isinstance(error, PermanentError)
     assert "in several slots" in str(error)
 
@@ -258,14 +260,14 @@ def two_nodes() -> Iterator[list[str]]:
         redis.Redis(port=ports[0], decode_responses=True) as first,
         redis.Redis(port=ports[1], decode_responses=True) as second,
     ):
-        ask: list[Any] = [first.execute_command, second.execute_command]
-        ask[0]("CLUSTER", "ADDSLOTSRANGE", 0, 8191)
-        ask[1]("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
-        ask[0]("CLUSTER", "MEET", "127.0.0.1", ports[1], ports[3])
+        execute: list[Any] = [first.execute_command, second.execute_command]
+        execute[0]("CLUSTER", "ADDSLOTSRANGE", 0, 8191)
+        execute[1]("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
+        execute[0]("CLUSTER", "MEET", "127.0.0.1", ports[1], ports[3])
         assert wait_until(
             lambda: all(
                 (found["cluster_state"], found["cluster_size"]) == ("ok", "2")
-                for found in (tell("CLUSTER INFO") for tell in ask)
+                for found in (run("CLUSTER INFO") for run in execute)
             ),
             30,
         )
@@ -284,7 +286,7 @@ def test_store_detects_a_redis_cluster_behind_a_plain_url_in_every_slot(
 def test_a_key_of_another_node_is_a_permanent_error(two_nodes: list[str]) -> None:
     slot_owner, other = two_nodes[::-1]  # "a" is in slot 15495
     assert with_retries(slot_owner, lambda client: client.exists("a"), retry_seconds=0) == 0
-    error = refused(other, lambda client: client.exists("a"))
+    error = error_of(other, lambda client: client.exists("a"))
     assert isinstance(error, PermanentError)
     assert "REDIS_URL must begin with redis+cluster://" in str(error)
 
@@ -306,21 +308,21 @@ async def tls_port(admin: redis.Redis, port: int, tmp_path: Path) -> Any:
 
 
 async def test_a_redis_that_wants_tls_is_a_temporary_error(tls_port: int) -> None:
-    error = await asyncio.to_thread(refused, f"redis://:{SECRET}@127.0.0.1:{tls_port}", store)
+    error = await asyncio.to_thread(error_of, f"redis://:{SECRET}@127.0.0.1:{tls_port}", store)
     assert isinstance(error, TemporaryError)
     assert "where it wants TLS, it must begin with rediss://" in str(error)
 
 
 @pytest.mark.parametrize("scheme", ["rediss", "rediss+cluster"])
 async def test_an_untrusted_certificate_is_a_temporary_error(tls_port: int, scheme: str) -> None:
-    error = await asyncio.to_thread(refused, f"{scheme}://127.0.0.1:{tls_port}", store)
+    error = await asyncio.to_thread(error_of, f"{scheme}://127.0.0.1:{tls_port}", store)
     assert isinstance(error, TemporaryError)
     assert "certificate is not trusted: name its authority in REDIS_URL" in str(error)
 
 
 def test_a_redis_without_tls_is_a_temporary_error(admin: redis.Redis, port: int) -> None:
     url = f"rediss://127.0.0.1:{port}?socket_timeout=0.3&socket_connect_timeout=0.3"
-    error = refused(url, store)
+    error = error_of(url, store)
     assert isinstance(error, TemporaryError)
     assert "where Redis has no TLS, it must begin with redis://" in str(error)
 
@@ -355,9 +357,9 @@ def test_errors_that_no_server_makes_on_demand_have_a_cause(reply: str, retry: s
     assert (row.retry, text in row.text) == (retry, True)
 
 
-@pytest.mark.parametrize("says", ["MOVED 5 10.0.0.7:6379", "ASK 5 10.0.0.7:6379"])
-def test_a_moved_slot_is_a_wrong_url_only_if_the_url_is_not_for_a_cluster(says: str) -> None:
-    error = error_reply(says)
+@pytest.mark.parametrize("reply", ["MOVED 5 10.0.0.7:6379", "ASK 5 10.0.0.7:6379"])
+def test_a_moved_slot_is_a_wrong_url_only_if_the_url_is_not_for_a_cluster(reply: str) -> None:
+    error = error_reply(reply)
     assert find_cause(error, f"rediss://:{SECRET}@host").retry == "never"
     assert find_cause(error, f"rediss+cluster://:{SECRET}@host").retry == "soon"
 

@@ -1,4 +1,4 @@
-"""`run` in memory: its answers are those of trying every swap, also where that would take too long."""
+"""Both answers in one process: the same as from trying each swap, in less time."""
 
 import pytest
 from hypothesis import example, given, settings

@@ -1,4 +1,4 @@
-"""Where a result is left."""
+"""The line of a result, and the file it is left in."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`python -m cpu` as a process, with nothing installed."""
+"""`python -m cpu` as a process, in a Python without installed packages."""
 
 import json
 import os
@@ -18,7 +18,7 @@ CPU_IMAGE = Path(__file__).parents[2] / "cpu_image"
 
 
 def cpu(*arguments: str, stdin: str | bytes = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as a newcomer would, in a Python that has no installed packages."""
+    """Run a command in a Python without installed packages."""
     done = subprocess.run(
         [sys.executable, "-S", "-m", "cpu", *arguments],
         cwd=CPU_IMAGE,
@@ -109,7 +109,7 @@ def test_an_interrupted_run_exits_with_130(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     command = [sys.executable, "-S", "-m", "cpu", "run", str(pipe)]
     with running(command, cwd=CPU_IMAGE, stderr=subprocess.PIPE) as process:
-        with pipe.open("w"):  # which is when it has begun to read
+        with pipe.open("w"):  # opens once the command has opened the other end
             process.send_signal(signal.SIGINT)
             assert process.wait(60) == 130
         assert process.stderr

@@ -1,4 +1,4 @@
-"""A program in a pod's arguments."""
+"""Decoding the text of a program."""
 
 import base64
 import zlib

@@ -1,4 +1,4 @@
-"""A start run's program is stored once, and how everything is kept."""
+"""The command `store`, and the keys in Redis: names, TTL, slots."""
 
 from collections.abc import Callable
 
@@ -129,14 +129,14 @@ def test_the_example_has_its_answers_on_a_redis_cluster(redis_cluster: Client) -
     start_run = StartRunClient(redis_cluster)
     start_run.store()
     start_run.store()
-    told = [start_run.run(cpu) for cpu in (0, 1, 8, 3)]
-    assert [(result["status"], result["acc"], result.get("verdict")) for result in told] == [
+    results = [start_run.run(cpu) for cpu in (0, 1, 8, 3)]
+    assert [(result["status"], result["acc"], result.get("verdict")) for result in results] == [
         ("loop", "5", "part1"),
         ("loop", "0", None),
         ("end", "8", "part2"),
         ("stopped", "0", None),
     ]
-    assert start_run.execute(8, 1) == told[2]
+    assert start_run.execute(8, 1) == results[2]
     assert start_run.read(8)["stopped"] == 3
     start_run.load(5)
     assert start_run.read(5)["seconds"] >= 0

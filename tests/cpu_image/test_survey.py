@@ -1,4 +1,4 @@
-"""What a survey tells of the CPUs of a start run."""
+"""The command `survey`: which cycles are due, which CPUs have an answer."""
 
 import time
 from typing import Any
@@ -131,15 +131,15 @@ def test_a_survey_refreshes_no_ttl(start_run: StartRunClient) -> None:
 def test_a_survey_of_many_cpus_goes_page_by_page(start_run: StartRunClient) -> None:
     count = 10_000
     start_run.store("nop +0\n" * count)
-    told, cpu, pages = [], 0, 0
+    reported, cpu, pages = [], 0, 0
     while cpu is not None:
         found = start_run.survey(cpu)
         # Numbers as long as they can get.
         longest = {**found, "due": [[one, count + 1, count + 1] for one, _, _ in found["due"]]}
         assert len(to_line(with_sentence(longest))) < 4_000
-        told += [one for one, _, _ in found["due"]]
+        reported += [one for one, _, _ in found["due"]]
         cpu, pages = found["more"], pages + 1
-    assert told == list(range(count + 1))
+    assert reported == list(range(count + 1))
     assert pages == -(-(count + 1) // commands.SURVEY_SIZE)
 
 

@@ -1,4 +1,4 @@
-"""Hostile programs and arguments: read as they are written, or refused in one harmless line."""
+"""Untrusted programs and arguments: taken literally, or rejected in one printable line."""
 
 from __future__ import annotations
 
@@ -27,8 +27,11 @@ POD_MEMORY = 256 * 2**20
 TOO_MANY = "9" * 5000
 
 
-def reading(text: str) -> list[tuple[int, str, int]] | int:
-    """An independent reader: each line's number, operation and argument, or the first bad line's number."""
+def parse_independently(text: str) -> list[tuple[int, str, int]] | int:
+    """Parse a program without the CPU's parser: each line's number, operation and argument.
+
+    Returns the number of the first wrong line if there is one.
+    """
     found = []
     for at, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
         words = [word for word in line.strip("\r\t ").replace("\t", " ").split(" ") if word]
@@ -50,7 +53,7 @@ def reading(text: str) -> list[tuple[int, str, int]] | int:
 
 @given(untrusted.program)
 def test_any_program_is_parsed_as_its_lines_say_or_rejected_with_the_wrong_line(text: str) -> None:
-    expected = reading(text)
+    expected = parse_independently(text)
     try:
         program = parse(text)
     except ProgramError as error:
@@ -176,7 +179,7 @@ words = st.sampled_from(
 flags = st.sampled_from(
     ["--once", "--keep-going", "--encoded", "--file", "s", "0", "1", "12", "-1", TOO_MANY]
 )
-# Nothing that exists is read, as a file named by chance may have no end, and nobody asks for help.
+# No path of an existing file, which might be endless, and no --help, which does not fail.
 no_path = untrusted.text.filter(lambda word: word != "-" and "/" not in word)
 no_help = (words | flags | no_path | untrusted.number).filter(
     lambda word: not word.startswith(("-h", "--help"))
@@ -189,11 +192,11 @@ def test_any_wrong_arguments_have_an_error_of_one_line(given_: list[str]) -> Non
     with redirect_stdout(out), redirect_stderr(errors), pytest.MonkeyPatch.context() as environment:
         environment.delenv("REDIS_URL", raising=False)
         code = main(given_)
-    complaint = errors.getvalue()
-    assert (code, out.getvalue(), complaint.count("\n")) == (2, "", 1)
-    assert complaint.isascii()
-    assert complaint.removesuffix("\n").isprintable()
-    assert len(complaint) <= MAX_ERROR_LENGTH + len("cpu: \n")
+    error = errors.getvalue()
+    assert (code, out.getvalue(), error.count("\n")) == (2, "", 1)
+    assert error.isascii()
+    assert error.removesuffix("\n").isprintable()
+    assert len(error) <= MAX_ERROR_LENGTH + len("cpu: \n")
 
 
 @given(untrusted.text)

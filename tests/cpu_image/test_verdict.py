@@ -1,4 +1,4 @@
-"""Who tells what: the account of a start run's stops."""
+"""Verdicts: which CPU of a start run gives which answer."""
 
 import threading
 
@@ -37,12 +37,15 @@ def test_the_candidate_that_ends_answers_part_2_and_the_others_give_no_verdict(
     assert "verdict" not in start_run.run(3)
 
 
-@pytest.mark.parametrize(("parts", "told"), [("1", {0: "part1"}), ("2", {8: "part2"})])
+@pytest.mark.parametrize(("parts", "verdicts"), [("1", {0: "part1"}), ("2", {8: "part2"})])
 def test_only_the_parts_to_solve_have_verdicts(
-    start_run: StartRunClient, parts: str, told: dict[int, str]
+    start_run: StartRunClient, parts: str, verdicts: dict[int, str]
 ) -> None:
     start_run.store(parts=parts)
-    assert {cpu: start_run.run(cpu).get("verdict") for cpu in (0, 8)} == {0: told.get(0), 8: told.get(8)}
+    assert {cpu: start_run.run(cpu).get("verdict") for cpu in (0, 8)} == {
+        0: verdicts.get(0),
+        8: verdicts.get(8),
+    }
 
 
 def test_the_other_candidates_stop_and_execute_nothing_once_part_2_is_answered(
@@ -77,8 +80,8 @@ def test_with_keep_going_no_cpu_is_stopped_and_each_that_ends_answers_part_2(
     start_run: StartRunClient,
 ) -> None:
     start_run.store(TWO_ENDS, keep_going=True)
-    told = [start_run.run(cpu) for cpu in (2, 3)]
-    assert [(result["status"], result["acc"], result["verdict"]) for result in told] == [
+    results = [start_run.run(cpu) for cpu in (2, 3)]
+    assert [(result["status"], result["acc"], result["verdict"]) for result in results] == [
         ("end", "6", "part2"),
         ("end", "6", "part2"),
     ]
