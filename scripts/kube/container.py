@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 from scripts.kube import logs
 from scripts.kube.environment import ConfigError, Mounts, command_of, mounted_volumes
 from scripts.kube.events import Recorder
-from scripts.kube.images import Image, ImageError, Images
+from scripts.kube.images import Image, ImageError, find_image
 from scripts.kube.kinds import SECRETS
 from scripts.kube.objects import Json, now
 from scripts.kube.processes import Command, Process, Processes
@@ -34,7 +35,7 @@ class Node:
     folder: Path
     store: Store
     recorder: Recorder
-    images: Images
+    images: Mapping[str, Image]
     processes: Processes
     starting: asyncio.Semaphore
     """Limits how many containers may be starting at once."""
@@ -116,7 +117,7 @@ class Container:
         """Return the image; without one, wait until the pod is stopping and return None."""
         reference = self.spec["image"]
         try:
-            image = self._node.images.find(reference, self.spec["imagePullPolicy"])
+            image = find_image(self._node.images, reference, self.spec["imagePullPolicy"])
         except ImageError as problem:
             self._warning("Failed", f'Failed to pull image "{reference}": {problem}')
             self._warning("Failed", f"Error: {problem.reason}")

@@ -4,7 +4,8 @@ Starting Python and importing modules is most of the cost of a short container. 
 runs this script: `python -P fork_server.py PACKAGE DESCRIPTOR`. It imports PACKAGE.preload, then serves one
 client over the inherited connection. For each request (arguments, environment, working directory; then a
 descriptor for stdout and stderr) it answers ("forked", pid, 0), and when a process ends ("ended", pid, code).
-It exits when the client closes the connection. Only the standard library is used.
+It exits when the client closes the connection, or after the request None with its last child. Only the
+standard library is used.
 """
 
 import contextlib
@@ -32,27 +33,35 @@ def main() -> None:
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    while True:
+    is_retired, children = False, 0
+    while children or not is_retired:
         ready = wait([client, wakeup])
         if wakeup in ready:
             os.read(wakeup, 4096)
-            report_ended(client)
+            children -= report_ended(client)
         if client in ready:
-            request: Request = client.recv()
+            request: Request | None = client.recv()
+            if request is None:
+                is_retired = True
+                continue
             output = recv_handle(client)
             pid = os.fork()
             if pid == 0:
                 run(package, request, output, [client.fileno(), wakeup, waker])
             os.close(output)
             client.send(("forked", pid, 0))
+            children += 1
 
 
-def report_ended(client: "Connection[Any, Any]") -> None:
-    """Reap the processes that have ended and send their exit codes: 128+n after signal n."""
+def report_ended(client: "Connection[Any, Any]") -> int:
+    """Reap ended processes, send their exit codes (128+n after signal n), and return how many they are."""
+    number = 0
     with contextlib.suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
             code = os.waitstatus_to_exitcode(ended[1])
             client.send(("ended", ended[0], code if code >= 0 else 128 - code))
+            number += 1
+    return number
 
 
 def run(package: str, request: Request, output: int, inherited: list[int]) -> NoReturn:

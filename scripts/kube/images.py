@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _REFERENCE = re.compile(r"[a-z0-9]+(?:[._:/-]+[a-z0-9]+)*(?::[\w.-]+)?(?:@sha256:[0-9a-f]{64})?")
-_BARE = ("alpine", "busybox", "debian", "python", "ubuntu")
 
 
 class ImageError(Exception):
@@ -54,27 +53,26 @@ class Image:
         return cls([*python, "-m", packages[0]], [], folder, packages[0], environment, preloads)
 
 
-class Images:
-    """The images of this endpoint, by the last part of their repository's name; tags are ignored.
+def find_image(images: Mapping[str, Image], reference: str, policy: str) -> Image:
+    """Return the image of that reference; raise ImageError.
 
-    `alpine`, `busybox`, `debian`, `python` and `ubuntu` have no code of their own: their containers run
-    this machine's programs.
+    Images are found by the last part of their repository's name; registry and tag are ignored.
     """
+    if _REFERENCE.fullmatch(reference) is None:
+        message = f'Failed to apply default image tag "{reference}": couldn\'t parse image reference'
+        raise ImageError("InvalidImageName", message)
+    name = reference.split("@")[0].rsplit("/", 1)[-1].split(":")[0]
+    if name in images:
+        return images[name]
+    if policy == "Never":
+        message = f'Container image "{reference}" is not present with pull policy of Never'
+        raise ImageError("ErrImageNeverPull", message)
+    known = ", ".join(sorted(images))
+    message = f'"{reference}": not found: this endpoint runs local processes and knows only: {known}'
+    raise ImageError("ErrImagePull", message)
 
-    def __init__(self, images: Mapping[str, Image]) -> None:
-        self._images = {**{name: Image(arguments=["/bin/sh"]) for name in _BARE}, **images}
 
-    def find(self, reference: str, policy: str) -> Image:
-        """Return the image of that reference; raise ImageError."""
-        if _REFERENCE.fullmatch(reference) is None:
-            message = f'Failed to apply default image tag "{reference}": couldn\'t parse image reference'
-            raise ImageError("InvalidImageName", message)
-        name = reference.split("@")[0].rsplit("/", 1)[-1].split(":")[0]
-        if name in self._images:
-            return self._images[name]
-        if policy == "Never":
-            message = f'Container image "{reference}" is not present with pull policy of Never'
-            raise ImageError("ErrImageNeverPull", message)
-        known = ", ".join(sorted(self._images))
-        message = f'"{reference}": not found: this endpoint runs local processes and knows only: {known}'
-        raise ImageError("ErrImagePull", message)
+BARE_IMAGES = {
+    name: Image(arguments=["/bin/sh"]) for name in ("alpine", "busybox", "debian", "python", "ubuntu")
+}
+"""Images without code of their own: their containers run this machine's programs."""

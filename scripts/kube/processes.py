@@ -153,7 +153,6 @@ class _ForkServer:
         self._ended = ended
         self._started = time.time()
         self._children: set[int] = set()
-        self._is_gone = self._is_retired = False
         self._connection, theirs = multiprocessing.Pipe()
         python = image.entrypoint[: image.entrypoint.index("-m")]
         with theirs:
@@ -170,7 +169,7 @@ class _ForkServer:
     @property
     def is_stale(self) -> bool:
         """Whether the server has ended, or the image's code has changed since it started."""
-        return self._is_gone or any(
+        return self._connection.closed or any(
             file.stat().st_mtime > self._started for file in self._image.folder.glob("*/*.py")
         )
 
@@ -184,36 +183,30 @@ class _ForkServer:
             if not self._connection.poll(_FORK_SECONDS):
                 self._process.kill()
             forked = self._receive()
-            if self._is_gone:
+            if self._connection.closed:
                 raise OSError(f"the fork server of {self._image.folder} has ended")
         return forked
 
     def retire(self) -> None:
-        """Stop the server as soon as it has no children left."""
-        self._is_retired = True
-        if not self._children:
-            asyncio.get_running_loop().remove_reader(self._connection.fileno())
-            self._connection.close()
-            self._process.wait()
+        """Fork no more: the server exits when its last child has ended."""
+        with contextlib.suppress(OSError):
+            self._connection.send(None)
 
     def _receive(self) -> int | None:
         """Take one message; return the id of a newly forked process."""
         try:
             event, pid, code = self._connection.recv()
         except (EOFError, ConnectionError):
-            self._is_gone = True
             asyncio.get_running_loop().remove_reader(self._connection.fileno())
-            for child in list(self._children):
-                self._end(child, 128 + signal.SIGKILL)
+            self._connection.close()
+            self._process.wait()
+            for child in self._children:
+                self._ended(child, 128 + signal.SIGKILL)
+            self._children.clear()
             return None
-        if event == "ended":
-            self._end(pid, code)
-            return None
-        self._children.add(pid)
-        return int(pid)
-
-    def _end(self, pid: int, code: int) -> None:
-        self._children.discard(pid)
+        if event == "forked":
+            self._children.add(pid)
+            return int(pid)
+        self._children.remove(pid)
         self._ended(pid, code)
-        if self._is_retired:
-            self.retire()
+        return None

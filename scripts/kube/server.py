@@ -25,7 +25,7 @@ from scripts.kube.deletion import Namespaces
 from scripts.kube.errors import ApiError, bad_request, log_failure, method_not_allowed, no_such_resource
 from scripts.kube.events import Recorder
 from scripts.kube.identity import ADDRESS
-from scripts.kube.images import Image, Images
+from scripts.kube.images import BARE_IMAGES, Image
 from scripts.kube.kinds import NODE, NODES
 from scripts.kube.kubelet import Kubelet
 from scripts.kube.objects import Json, now
@@ -66,7 +66,7 @@ async def _serve(settings: Settings) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    images = Images(settings.images)
+    images = BARE_IMAGES | dict(settings.images)
     store, processes = Store(settings.state / "objects.sqlite"), Processes()
     pods = _plain_path(settings.state.resolve()) / "pods"
     pods.mkdir(exist_ok=True)
