@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from scripts.kube import patches, selectors
+from scripts.kube.bodies import checked, json_of, patched, read_delete_options, read_object
 from scripts.kube.deletion import delete, new_namespace
 from scripts.kube.errors import (
     ApiError,
@@ -24,19 +24,10 @@ from scripts.kube.kinds import NAMESPACES, PODS, Kind
 from scripts.kube.kubelet import Kubelet
 from scripts.kube.objects import Json, key_of, now
 from scripts.kube.podlogs import serve_log
-from scripts.kube.requests import (
-    Target,
-    answer,
-    body_of,
-    checked,
-    delete_options_of,
-    flag,
-    json_of,
-    target_of,
-)
+from scripts.kube.requests import Target, answer, flag, selection, target_of
 from scripts.kube.store import Store
 from scripts.kube.tables import table, wants_table
-from scripts.kube.watches import Watches
+from scripts.kube.watches import serve_watch
 
 _Handler = Callable[[web.Request, Target], Awaitable[web.StreamResponse]]
 
@@ -50,10 +41,9 @@ _FIXED = _OWN | {"name", "namespace", "generateName"}
 class Api:
     """Everything under /api/v1."""
 
-    def __init__(self, store: Store, kubelet: Kubelet, watches: Watches) -> None:
+    def __init__(self, store: Store, kubelet: Kubelet) -> None:
         self._store = store
         self._kubelet = kubelet
-        self._watches = watches
         self._objects: dict[str, tuple[str, _Handler]] = {
             "GET": ("get", self._get),
             "PUT": ("update", self._replace),
@@ -94,7 +84,7 @@ class Api:
     async def _list(self, request: web.Request, target: Target) -> web.StreamResponse:
         """Return the selected objects, always all of them: `limit` is ignored, as the API allows."""
         if flag(request, "watch"):
-            return await self._watches.serve(request, target, _selection(request, target.kind))
+            return await serve_watch(request, self._store, target, selection(request, target.kind))
         return self._list_of(request, target, self._select(request, target))
 
     def _list_of(self, request: web.Request, target: Target, things: list[Json]) -> web.Response:
@@ -109,7 +99,7 @@ class Api:
         return answer({**head, "items": things})
 
     def _select(self, request: web.Request, target: Target) -> list[Json]:
-        return list(filter(_selection(request, target.kind), self._store.list(target.kind, target.namespace)))
+        return list(filter(selection(request, target.kind), self._store.list(target.kind, target.namespace)))
 
     async def _create(self, request: web.Request, target: Target) -> web.Response:
         kind, thing = target.kind, await self._read(request, target)
@@ -149,8 +139,8 @@ class Api:
     async def _patch(self, request: web.Request, target: Target) -> web.Response:
         patch = json_of(await request.read())
         old = self._find(target)
-        patched = patches.apply(request.content_type, old, patch)
-        return self._update(request, target, old, checked(request, patched, target.kind.name))
+        new = patched(request.content_type, old, patch)
+        return self._update(request, target, old, checked(request, new, target.kind.name))
 
     def _update(self, request: web.Request, target: Target, old: Json, new: Json) -> web.Response:
         kind, metadata, before = target.kind, new["metadata"], old["metadata"]
@@ -169,7 +159,7 @@ class Api:
         return answer(new if _is_dry_run(request) else self._store.update(kind, new))
 
     async def _delete(self, request: web.Request, target: Target) -> web.Response:
-        options = await delete_options_of(request)
+        options = await read_delete_options(request)
         thing = self._find(target)
         for name, wanted in options.get("preconditions", {}).items():
             if wanted not in ("", thing["metadata"][name]):
@@ -185,7 +175,7 @@ class Api:
         return answer({**head, "status": "Success", "details": details})
 
     async def _delete_collection(self, request: web.Request, target: Target) -> web.Response:
-        options = await delete_options_of(request)
+        options = await read_delete_options(request)
         found = self._select(request, target)
         if "All" not in options["dryRun"]:
             grace = options["gracePeriodSeconds"]
@@ -200,18 +190,13 @@ class Api:
 
     async def _read(self, request: web.Request, target: Target) -> Json:
         """Return the object in the body, of the kind and name that the path says."""
-        thing = await body_of(request, target.kind.name)
+        thing = await read_object(request, target.kind.name)
         kind, version = thing.get("kind") or target.kind.name, thing.get("apiVersion") or "v1"
         if (kind, version) != (target.kind.name, "v1"):
             raise bad_request(f'{kind} in version "{version}" cannot be handled as a {target.kind.name}')
         if target.name and thing["metadata"]["name"] != target.name:
             raise bad_request(f"the name of the object does not match the name on the URL ({target.name})")
         return thing
-
-
-def _selection(request: web.Request, kind: Kind) -> selectors.Predicate:
-    labels, fields = (request.query.get(f"{what}Selector", "") for what in ("label", "field"))
-    return selectors.parse(kind, labels, fields)
 
 
 def _is_dry_run(request: web.Request) -> bool:

@@ -1,20 +1,24 @@
-"""Reading requests and answering them: targets, parameters, bodies."""
+"""What a request names in its path and parameters, and the answer to it."""
 
 from __future__ import annotations
 
-import json
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from aiohttp import web
 
-from scripts.kube import protobufs
-from scripts.kube.errors import bad_request, no_such_resource, unsupported_media_type
+from scripts.kube.errors import bad_request, no_such_resource
 from scripts.kube.kinds import KINDS, Kind
-from scripts.kube.objects import Json, Key, encode
-from scripts.kube.validation import validated
+from scripts.kube.objects import Json, Key, dig, encode
 
-_JSON = "application/json"
+Predicate = Callable[[Json], bool]
+
+_NAME = r"[A-Za-z0-9](?:[\w./-]*[A-Za-z0-9])?"
+_EQUALITY = re.compile(rf"({_NAME})\s*(==|=|!=)\s*([\w.-]*)")
+_SET = re.compile(rf"({_NAME})\s+(in|notin)\s*\(([^()]*)\)")
+_EXISTENCE = re.compile(rf"(!?)\s*({_NAME})")
+_COMMA_OUTSIDE_SETS = re.compile(r",(?![^()]*\))")
 
 
 @dataclass(frozen=True)
@@ -65,49 +69,49 @@ def number(request: web.Request, name: str) -> int | None:
     return value
 
 
-async def body_of(request: web.Request, kind: str) -> Json:
-    """Return the object of that kind in the body; raise ApiError (400, 415, 422)."""
-    data = await request.read()
-    if request.content_type == protobufs.MEDIA_TYPE and kind in protobufs.KINDS:
-        try:
-            thing: Any = protobufs.decode(data, kind)
-        except ValueError:  # its text may quote a Secret
-            raise bad_request("the object provided is unrecognized: it is damaged protobuf") from None
-    elif request.content_type in (_JSON, "application/octet-stream"):
-        thing = json_of(data)
-    else:
-        raise unsupported_media_type((_JSON,))
-    return checked(request, thing, kind)
-
-
-async def delete_options_of(request: web.Request) -> Json:
-    """Return the options of a deletion, from its body and its parameters; raise ApiError (400, 415)."""
-    given = await body_of(request, "DeleteOptions") if (await request.read()).strip() else {}
-    asked = {
-        "dryRun": request.query.getall("dryRun", []),
-        "gracePeriodSeconds": number(request, "gracePeriodSeconds"),
-    }
-    return {**asked, **given}
-
-
-def checked(request: web.Request, thing: Any, kind: str) -> Json:
-    """Return the object with its defaults, as strict as the request asks; raise ApiError (400, 422)."""
-    return validated(kind, thing, strict=request.query.get("fieldValidation") == "Strict")
+def selection(request: web.Request, kind: Kind) -> Predicate:
+    """Return the label and the field selector as one predicate; raise ApiError (400)."""
+    labels, fields = (request.query.get(f"{what}Selector", "") for what in ("label", "field"))
+    tests = [_label_test(part.strip()) for part in _COMMA_OUTSIDE_SETS.split(labels) if labels.strip()]
+    tests += [_field_test(kind, part) for part in fields.split(",") if part]
+    return lambda thing: all(test(thing) for test in tests)
 
 
 def answer(thing: Json, code: int = 200) -> web.Response:
     """Return an object as a response."""
-    return web.Response(body=encode(thing), status=code, content_type=_JSON)
+    return web.Response(body=encode(thing), status=code, content_type="application/json")
 
 
-def json_of(data: bytes) -> Any:
-    """Return the JSON value; raise ApiError (400), which names the place and quotes nothing."""
-    try:
-        thing = json.loads(data.decode())
-        encode(thing)
-    except json.JSONDecodeError as problem:
-        raise bad_request(f"the object provided is unrecognized: it is not JSON: {problem}") from None
-    except ValueError:
-        why = "it has bytes that are not UTF-8, half a surrogate pair, or a number that JSON does not have"
-        raise bad_request(f"the object provided is unrecognized: {why}") from None
-    return thing
+def _label_test(text: str) -> Predicate:
+    if match := _EQUALITY.fullmatch(text):
+        name, operator, value = match.groups()
+        return _is_member(name, {value}, wanted=operator != "!=")
+    if match := _SET.fullmatch(text):
+        name, operator, values = match.groups()
+        return _is_member(name, {value.strip() for value in values.split(",")}, wanted=operator == "in")
+    if match := _EXISTENCE.fullmatch(text):
+        absent, name = match.groups()
+        return lambda thing: (name in _labels(thing)) != bool(absent)
+    raise bad_request(
+        f"unable to parse requirement: {text!r} is none of: a=b, a!=b, a in (b,c), a notin (b,c), a, !a"
+    )
+
+
+def _is_member(name: str, members: set[str], *, wanted: bool) -> Predicate:
+    # An object without the label is in no set, so `!=` and `notin` hold for it.
+    return lambda thing: (_labels(thing).get(name) in members) == wanted
+
+
+def _labels(thing: Json) -> dict[str, str]:
+    return thing["metadata"].get("labels") or {}
+
+
+def _field_test(kind: Kind, text: str) -> Predicate:
+    match = re.fullmatch(r"([^=!]+)(==|=|!=)(.*)", text)
+    if match is None:
+        raise bad_request(f"invalid selector: '{text}'; can't understand '{text}'")
+    path, operator, value = match.groups()
+    if path not in ("metadata.name", "metadata.namespace", *kind.fields):
+        raise bad_request(f"field label not supported: {path}")
+    wanted = operator != "!="
+    return lambda thing: ((dig(thing, path) or "") == value) == wanted

@@ -32,7 +32,6 @@ from scripts.kube.objects import Json, now
 from scripts.kube.processes import Processes
 from scripts.kube.requests import answer
 from scripts.kube.store import Store
-from scripts.kube.watches import Watches
 
 _PUBLIC = ("/healthz", "/livez", "/readyz", "/version")
 _BODY_BYTES = 4 * 2**20
@@ -71,18 +70,17 @@ async def _serve(settings: Settings) -> None:
     pods = _plain_path(settings.state.resolve()) / "pods"
     pods.mkdir(exist_ok=True)
     node = Node(pods, store, Recorder(store), images, processes, asyncio.Semaphore(settings.starting))
-    kubelet, watches = Kubelet(node), Watches(store)
+    kubelet = Kubelet(node)
     store.create(NODES, _node())
     Namespaces(store)
     kubelet.start()
-    application = _application(Api(store, kubelet, watches), identity.token(settings.state))
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
+    application = _application(Api(store, kubelet), identity.token(settings.state))
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.2)
     await runner.setup()
     try:
         await _listen(runner, settings)
         await stopped.wait()
     finally:
-        watches.close()
         await kubelet.stop()
         await processes.stop(_GRACE)
         await runner.cleanup()

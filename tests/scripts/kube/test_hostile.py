@@ -19,7 +19,7 @@ from aiohttp.test_utils import make_mocked_request
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scripts.kube import protobufs, server
+from scripts.kube import server
 from tests.support.cluster import PATIENCE, Cluster, Endpoint, endpoint, terminated
 
 POD = {
@@ -113,6 +113,7 @@ def client(running: Endpoint) -> Iterator[Client]:
     client.close()
 
 
+PROTOBUF = "application/vnd.kubernetes.protobuf"
 PODS = "/api/v1/namespaces/default/pods"
 SECRETS = "/api/v1/namespaces/default/secrets"
 
@@ -221,7 +222,7 @@ media_types = st.sampled_from(
         *(
             "application/json",
             "application/yaml",
-            protobufs.MEDIA_TYPE,
+            PROTOBUF,
             "",
             ";;",
             "application/json; charset=x",
@@ -304,10 +305,10 @@ def test_protobuf_is_read_for_namespaces_and_secrets_and_refused_for_others(clie
     metadata = field(1, field(1, b"by-protobuf") + field(11, field(1, b"a") + field(2, b"b")))
     entry = field(2, field(1, b"k") + field(2, b"\xff\x00")) + field(4, field(1, b"t") + field(2, b"u"))
     body = b"k8s\x00" + field(1, field(1, b"v1") + field(2, b"Secret")) + field(2, metadata + entry)
-    code, secret = client.send("POST", SECRETS, body, Content_Type=protobufs.MEDIA_TYPE)
+    code, secret = client.send("POST", SECRETS, body, Content_Type=PROTOBUF)
     assert (code, secret["metadata"]["labels"]) == (201, {"a": "b"})
     assert secret["data"] == {"k": "/wA=", "t": "dQ=="}
-    code, status = client.send("POST", PODS, body, Content_Type=protobufs.MEDIA_TYPE)
+    code, status = client.send("POST", PODS, body, Content_Type=PROTOBUF)
     assert (code, status["reason"]) == (415, "UnsupportedMediaType")
     assert "application/json" in status["message"]
 
@@ -323,9 +324,9 @@ UNREADABLE = [
     (SECRETS, "application/json", {"metadata": {"name": "a"}, "data": {"a": f"é{WORD}"}}),
     (SECRETS, "application/json", {"metadata": {"name": "a"}, "stringData": [WORD]}),
     (SECRETS, "application/yaml", f"stringData: {{a: {WORD}".encode()),
-    (SECRETS, protobufs.MEDIA_TYPE, b"k8s\x00" + field(2, b"\x12\x7f" + WORD.encode())),
-    (SECRETS, protobufs.MEDIA_TYPE, b"k8s\x00" + field(2, field(3, b"\xff" + WORD.encode()))),
-    (PODS, protobufs.MEDIA_TYPE, b"k8s\x00\xff" + WORD.encode()),
+    (SECRETS, PROTOBUF, b"k8s\x00" + field(2, b"\x12\x7f" + WORD.encode())),
+    (SECRETS, PROTOBUF, b"k8s\x00" + field(2, field(3, b"\xff" + WORD.encode()))),
+    (PODS, PROTOBUF, b"k8s\x00\xff" + WORD.encode()),
     (PODS, "application/json", {"metadata": {"name": "a"}, "spec": {"containers": WORD}}),
 ]
 
