@@ -42,7 +42,8 @@ def _openapi() -> Json:
         patch = {"parameters": [parameter], "x-kubernetes-group-version-kind": group, "responses": {}}
         scope = "namespaces/{namespace}/" if kind.namespaced else ""
         paths[f"/api/v1/{scope}{kind.plural}/{{name}}"] = {"patch": patch}
-    return {"openapi": "3.0.0", "info": {"title": NODE, "version": VERSION}, "paths": paths}
+    head = {"openapi": "3.0.0", "info": {"title": NODE, "version": VERSION}}
+    return {**head, "paths": paths, "components": {"schemas": {}}}
 
 
 def _resource(kind: Kind) -> Json:

@@ -101,7 +101,7 @@ def _application(api: Api, token: str) -> web.Application:
     documents = discovery.documents()
 
     async def discover(request: web.Request) -> web.StreamResponse:
-        if document := documents.get(request.path.rstrip("/")):
+        if request.method == "GET" and (document := documents.get(request.path.rstrip("/"))):
             return answer(document)
         raise no_such_resource()
 
@@ -110,7 +110,7 @@ def _application(api: Api, token: str) -> web.Application:
 
     application.router.add_route("*", "/api/v1/{path:.+}", api.handle)
     application.router.add_get("/{probe:healthz|livez|readyz}", report_health)
-    application.router.add_get("/{path:.*}", discover)
+    application.router.add_route("*", "/{path:.*}", discover)
     return application
 
 

@@ -50,7 +50,7 @@ async def test_a_pod_is_created_watched_to_its_end_and_deleted(
     assert error.value.status == 404
 
 
-async def test_a_watch_misses_nothing_or_says_that_it_must_start_again_from_a_snapshot(
+async def test_a_watch_misses_no_change_or_fails_with_410(
     cluster: Cluster, api: kubernetes_asyncio.client.CoreV1Api
 ) -> None:
     name = cluster.finished().metadata.name

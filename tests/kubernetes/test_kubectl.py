@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def cluster(cluster: Cluster, request: pytest.FixtureRequest) -> Cluster:
     return dataclasses.replace(cluster, kubectl_program=KUBECTLS[request.param])
 
 
-def test_get_prints_a_table_with_labels_and_more_when_asked(cluster: Cluster) -> None:
+def test_get_prints_a_table_and_with_options_labels_nodes_json_and_names(cluster: Cluster) -> None:
     name = cluster.finished(labels={"cpu": "8"}).metadata.name
     header, row = cluster.kubectl("get", "pods", "-l", f"name={name}").splitlines()
     assert header.split() == ["NAME", "READY", "STATUS", "RESTARTS", "AGE"]
@@ -55,7 +56,7 @@ RESULT = '{"sentence":"stored 9 instructions","status":"stored"}'
 LEAVE_A_RESULT = f"echo '{RESULT}' | tr -d '\\n' >/dev/termination-log"
 
 
-def test_our_columns_tell_of_cycles_and_go_on_as_they_change(cluster: Cluster) -> None:
+def test_our_columns_show_cycles_and_follow_their_changes(cluster: Cluster) -> None:
     labels = {"app": "cluster-cpu", "start": "s", "cpu": "8", "cycle": "3", "command": "exec"}
     containers = [cluster.container("true", "a-sidecar"), cluster.container(LEAVE_A_RESULT)]
     first = cluster.finished(labels=labels, containers=containers).metadata.name
@@ -75,7 +76,9 @@ def test_our_columns_tell_of_cycles_and_go_on_as_they_change(cluster: Cluster) -
     assert rows[-2:] == [["s", "8", "3", "exec", phase, "<none>"] for phase in ("Running", "Failed")]
 
 
-def test_the_pods_of_a_start_run_are_followed_in_words(cluster: Cluster, tmp_path: Path) -> None:
+def test_the_pods_of_one_start_run_are_followed_with_results_in_words(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     mine, other = ({"app": "cluster-cpu", "start": start, "command": "store"} for start in ("mine", "other"))
     cluster.finished(LEAVE_A_RESULT, labels=other)
     cluster.finished(LEAVE_A_RESULT, labels=mine)
@@ -110,7 +113,7 @@ def test_logs_f_follows_to_the_end(cluster: Cluster) -> None:
     assert cluster.kubectl("logs", "--tail=1", name) == "two\n"
 
 
-def test_wait_returns_when_the_condition_holds_and_when_the_pod_is_gone(cluster: Cluster) -> None:
+def test_wait_returns_when_the_condition_holds_and_when_the_pod_is_deleted(cluster: Cluster) -> None:
     name = cluster.create("trap 'exit 0' TERM; while true; do sleep 0.1; done")
     assert "condition met" in cluster.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=30s")
     cluster.kubectl("delete", "pod", name, "--wait=false")
@@ -126,7 +129,7 @@ def test_delete_waits_until_the_pod_is_gone(cluster: Cluster) -> None:
     assert f'Error from server (NotFound): pods "{name}" not found' in error.value.stderr
 
 
-def test_a_manifest_is_created_labelled_and_executed_in(cluster: Cluster) -> None:
+def test_a_pod_is_created_from_a_manifest_labelled_and_executed_in(cluster: Cluster) -> None:
     manifest = cluster.manifest("sleep 60")
     name = manifest["metadata"]["name"]
     assert cluster.kubectl("create", "-f", "-", input=json.dumps(manifest)) == f"pod/{name} created\n"
@@ -141,7 +144,41 @@ def test_a_manifest_is_created_labelled_and_executed_in(cluster: Cluster) -> Non
     cluster.kubectl("delete", "pods", "-l", "seen=yes", "--grace-period=1")
 
 
-def test_secrets_are_made_by_kubectl_and_never_shown_in_tables(cluster: Cluster) -> None:
+def test_labels_are_changed_by_apply_patch_edit_and_replace(cluster: Cluster) -> None:
+    manifest = json.dumps(cluster.manifest("sleep 60", name="changing", labels={"step": "created"}))
+
+    def step() -> str:
+        return cluster.kubectl("get", "pod", "changing", "-o", "jsonpath={.metadata.labels.step}")
+
+    cluster.kubectl("apply", "-f", "-", input=manifest)
+    cluster.kubectl("apply", "-f", "-", input=manifest.replace("created", "applied"))
+    assert step() == "applied"
+    cluster.kubectl("patch", "pod", "changing", "-p", '{"metadata":{"labels":{"step":"patched"}}}')
+    assert step() == "patched"
+    operation = '[{"op":"replace","path":"/metadata/labels/step","value":"operated"}]'
+    cluster.kubectl("patch", "pod", "changing", "--type=json", "-p", operation)
+    assert step() == "operated"
+    editor = {**os.environ, "KUBE_EDITOR": "sed -i s/operated/edited/"}
+    cluster.kubectl("edit", "pod", "changing", env=editor)
+    assert step() == "edited"
+    pod = cluster.kubectl("get", "pod", "changing", "-o", "json")
+    cluster.kubectl("replace", "-f", "-", input=pod.replace("edited", "replaced"))
+    assert step() == "replaced"
+    cluster.kubectl("delete", "pod", "changing", "--grace-period=1")
+
+
+def test_cp_copies_a_file_into_a_volume_and_back(cluster: Cluster, tmp_path: Path) -> None:
+    mounts = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
+    name = cluster.running("sleep 60", container=mounts, volumes=[{"name": "data", "emptyDir": {}}])
+    (tmp_path / "sent").write_text("copied\n")
+    cluster.kubectl("cp", str(tmp_path / "sent"), f"{name}:/data/file")
+    assert cluster.kubectl("exec", name, "--", "cat", "/data/file") == "copied\n"
+    cluster.kubectl("cp", f"{name}:/data/file", str(tmp_path / "received"))
+    assert (tmp_path / "received").read_text() == "copied\n"
+    cluster.api.delete_namespaced_pod(name, cluster.namespace, grace_period_seconds=0)
+
+
+def test_create_secret_works_and_tables_do_not_show_its_values(cluster: Cluster) -> None:
     cluster.kubectl("create", "secret", "generic", "by-hand", "--from-literal=url=redis://here")
     assert cluster.kubectl("get", "secret", "by-hand").splitlines()[1].split()[:3] == [
         "by-hand",
@@ -153,7 +190,7 @@ def test_secrets_are_made_by_kubectl_and_never_shown_in_tables(cluster: Cluster)
     cluster.kubectl("delete", "secret", "by-hand")
 
 
-def test_a_namespace_is_made_and_removed(cluster: Cluster) -> None:
+def test_a_namespace_is_created_and_deleted(cluster: Cluster) -> None:
     name = f"{cluster.namespace}-more"
     assert cluster.kubectl("create", "namespace", name) == f"namespace/{name} created\n"
     assert "deleted" in cluster.kubectl("delete", "namespace", name)

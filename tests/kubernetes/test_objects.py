@@ -73,7 +73,7 @@ def test_a_dry_run_creates_nothing(cluster: Cluster) -> None:
     assert refusal(error)["message"] == 'pods "rehearsed" not found'
 
 
-def test_a_name_is_taken_once(cluster: Cluster) -> None:
+def test_a_second_pod_of_the_same_name_is_refused(cluster: Cluster) -> None:
     name = cluster.create()
     with pytest.raises(ApiException) as error:
         cluster.create(name=name)
@@ -167,7 +167,7 @@ def test_a_value_of_a_wrong_type_is_refused_with_the_field(
     assert field.lower() in status["message"].lower()
 
 
-def test_null_is_as_good_as_nothing(cluster: Cluster) -> None:
+def test_a_null_field_counts_as_absent(cluster: Cluster) -> None:
     pod = changed(cluster, {"metadata": {"name": "null", "labels": None, "annotations": {"a": None}}})
     pod["spec"] |= {"volumes": None, "initContainers": None, "activeDeadlineSeconds": None}
     pod["spec"]["containers"][0] |= {"env": None, "args": [None]}
@@ -176,7 +176,7 @@ def test_null_is_as_good_as_nothing(cluster: Cluster) -> None:
     assert created.spec.containers[0].args == [""]
 
 
-def test_a_namespace_that_is_not_there_takes_no_pods(cluster: Cluster) -> None:
+def test_a_pod_in_a_missing_namespace_is_refused(cluster: Cluster) -> None:
     with pytest.raises(ApiException) as error:
         cluster.api.create_namespaced_pod("nowhere", cluster.manifest())
     assert refusal(error)["message"] == 'namespaces "nowhere" not found'
@@ -206,13 +206,13 @@ def test_lists_select_by_labels_and_fields(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("selector", [{"field_selector": "spec.colour=red"}, {"label_selector": "a b c"}])
-def test_a_selector_that_makes_no_sense_is_refused(cluster: Cluster, selector: dict[str, str]) -> None:
+def test_an_unreadable_selector_is_refused(cluster: Cluster, selector: dict[str, str]) -> None:
     with pytest.raises(ApiException) as error:
         cluster.api.list_namespaced_pod(cluster.namespace, **selector)
     assert (error.value.status, refusal(error)["reason"]) == (400, "BadRequest")
 
 
-def test_labels_and_annotations_are_patched_and_the_rest_stays(cluster: Cluster) -> None:
+def test_patches_change_labels_and_annotations_and_leave_the_rest(cluster: Cluster) -> None:
     name = cluster.create(labels={"gone": "1"})
     patch = {"metadata": {"labels": {"new": "2", "gone": None}, "annotations": {"seen": "yes"}}}
     pod = cluster.api.patch_namespaced_pod(name, cluster.namespace, patch)
@@ -231,7 +231,7 @@ def test_labels_and_annotations_are_patched_and_the_rest_stays(cluster: Cluster)
     assert error.value.status == 422
 
 
-def test_a_running_pods_rules_do_not_change(cluster: Cluster) -> None:
+def test_a_patch_of_a_pods_spec_is_refused(cluster: Cluster) -> None:
     name = cluster.create("sleep 60")
     with pytest.raises(ApiException) as error:
         cluster.api.patch_namespaced_pod(name, cluster.namespace, {"spec": {"restartPolicy": "Always"}})
@@ -239,7 +239,7 @@ def test_a_running_pods_rules_do_not_change(cluster: Cluster) -> None:
     cluster.api.delete_namespaced_pod(name, cluster.namespace, grace_period_seconds=0)
 
 
-def test_an_older_version_does_not_overwrite_a_newer_one(cluster: Cluster) -> None:
+def test_a_replacement_of_an_older_version_is_refused(cluster: Cluster) -> None:
     name = cluster.secret(key="one")
     old = cluster.api.read_namespaced_secret(name, cluster.namespace)
     cluster.api.patch_namespaced_secret(name, cluster.namespace, {"stringData": {"key": "two"}})
@@ -248,7 +248,7 @@ def test_an_older_version_does_not_overwrite_a_newer_one(cluster: Cluster) -> No
     assert (error.value.status, refusal(error)["reason"]) == (409, "Conflict")
 
 
-def test_a_secret_keeps_its_values_as_base64_and_goes_at_once(cluster: Cluster) -> None:
+def test_a_secret_keeps_its_values_as_base64_and_is_deleted_at_once(cluster: Cluster) -> None:
     name = cluster.secret(url="redis://here")
     secret = cluster.api.read_namespaced_secret(name, cluster.namespace)
     assert (secret.type, secret.data) == ("Opaque", {"url": "cmVkaXM6Ly9oZXJl"})
@@ -268,7 +268,7 @@ def test_a_secret_keeps_its_values_as_base64_and_goes_at_once(cluster: Cluster) 
         ({"stringData": {"..": "c"}}, 422, "data[..]"),
     ],
 )
-def test_a_secret_that_cannot_be_kept_is_refused_with_the_field(
+def test_an_invalid_secret_is_refused_with_the_field(
     cluster: Cluster, body: dict[str, Any], code: int, told: str
 ) -> None:
     with pytest.raises(ApiException) as error:
@@ -277,21 +277,21 @@ def test_a_secret_that_cannot_be_kept_is_refused_with_the_field(
     assert told.lower() in refusal(error)["message"].lower()
 
 
-def test_base64_may_have_lines(cluster: Cluster) -> None:
+def test_base64_with_line_breaks_is_accepted(cluster: Cluster) -> None:
     body = {"metadata": {"name": "lines"}, "data": {"k": "YWJj\nZGVm\n"}}
     assert cluster.api.create_namespaced_secret(cluster.namespace, body, dry_run="All").data == {
         "k": "YWJjZGVm"
     }
 
 
-def test_another_uid_in_the_preconditions_protects_from_deletion(cluster: Cluster) -> None:
+def test_a_deletion_whose_precondition_names_another_uid_is_refused(cluster: Cluster) -> None:
     name = cluster.create()
     with pytest.raises(ApiException) as error:
         cluster.api.delete_namespaced_pod(name, cluster.namespace, body={"preconditions": {"uid": "another"}})
     assert (error.value.status, refusal(error)["reason"]) == (409, "Conflict")
 
 
-def test_a_finished_pod_goes_at_once_and_collections_by_selector(cluster: Cluster) -> None:
+def test_finished_pods_are_deleted_at_once_by_name_and_by_selector(cluster: Cluster) -> None:
     names = [cluster.create(labels={"set": "swept"}) for _ in range(2)]
     for name in names:
         cluster.until(name, ended)

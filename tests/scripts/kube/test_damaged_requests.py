@@ -1,4 +1,4 @@
-"""What the stand-in answers to requests that make no sense: a refusal that says why, and quotes no secret."""
+"""What the endpoint answers to damaged requests: a refusal that says why, and quotes no Secret."""
 
 from __future__ import annotations
 
@@ -172,8 +172,8 @@ queries = st.dictionaries(
 
 
 @st.composite
-def spoilt(draw: st.DrawFn, original: Any) -> Any:
-    """The object with some of what is in it replaced by other values, or more put into it."""
+def damaged(draw: st.DrawFn, original: Any) -> Any:
+    """Draw the object with some of its values replaced, or with more of them."""
     thing = copy.deepcopy(original)
     for _ in range(draw(st.integers(1, 3))):
         place = thing
@@ -189,7 +189,7 @@ def spoilt(draw: st.DrawFn, original: Any) -> Any:
 
 
 bodies = st.one_of(
-    *(spoilt(thing) for thing in (POD, SECRET, NAMESPACE, OPTIONS, *PATCHES)),
+    *(damaged(thing) for thing in (POD, SECRET, NAMESPACE, OPTIONS, *PATCHES)),
     values,
     st.binary(max_size=40),
     st.binary(max_size=40).map(lambda data: b"k8s\x00" + data),
@@ -243,7 +243,7 @@ media_types = st.sampled_from(
     media_type=media_types,
     accept=st.sampled_from(["application/json", "application/json;as=Table;v=v1;g=meta.k8s.io", "\xff"]),
 )
-def test_no_request_whatever_is_answered_with_500(
+def test_no_request_is_answered_with_an_internal_error(
     client: Client, method: str, path: str, query: dict[str, str], body: Any, media_type: str, accept: str
 ) -> None:
     query = {**query, "timeoutSeconds": "1"} if query.get("watch") in ("1", "true") else query
@@ -258,7 +258,7 @@ def test_a_trailing_slash_makes_no_difference(client: Client, path: str) -> None
     assert client.send("GET", path)[0] == 200
 
 
-def test_a_token_that_is_no_utf_8_is_a_wrong_token(client: Client) -> None:
+def test_a_token_that_is_not_utf_8_is_refused(client: Client) -> None:
     for wrong in (b"Bearer \xff\xfe", "Bearer ü".encode()):
         assert client.send("GET", PODS, Authorization=wrong)[0] == 401
 
@@ -272,7 +272,7 @@ def test_a_watch_that_asks_for_initial_events_is_refused_as_invalid(
     assert "sendInitialEvents is forbidden for watch" in status["message"]
 
 
-def test_options_of_a_wrong_type_delete_nothing(client: Client) -> None:
+def test_a_deletion_with_options_of_a_wrong_type_deletes_nothing(client: Client) -> None:
     assert client.send("POST", SECRETS, {"metadata": {"name": "kept"}})[0] == 201
     code, status = client.send("DELETE", f"{SECRETS}/kept", {"gracePeriodSeconds": "soon"})
     assert (code, "gracePeriodSeconds" in status["message"]) == (400, True)
@@ -314,7 +314,7 @@ def test_protobuf_is_read_for_namespaces_and_secrets_and_refused_for_others(clie
 
 
 WORD = "correct-horse-battery-staple"
-"""A secret that must be seen nowhere."""
+"""A secret value that must appear nowhere."""
 
 
 UNREADABLE = [
@@ -331,7 +331,7 @@ UNREADABLE = [
 ]
 
 
-def test_neither_the_answers_nor_the_log_quote_a_body_that_cannot_be_read(
+def test_neither_answer_nor_log_quotes_an_unreadable_body(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with endpoint(tmp_path) as running:
@@ -345,7 +345,7 @@ def test_neither_the_answers_nor_the_log_quote_a_body_that_cannot_be_read(
     assert WORD not in "".join(capfd.readouterr())
 
 
-def test_a_variable_from_a_secret_may_hold_bytes_that_are_no_utf_8(
+def test_a_variable_from_a_secret_may_hold_bytes_that_are_not_utf_8(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with endpoint(tmp_path) as running:
@@ -363,7 +363,7 @@ def test_a_variable_from_a_secret_may_hold_bytes_that_are_no_utf_8(
     assert WORD not in f"{run}{events}{capfd.readouterr()}"
 
 
-async def test_a_failure_that_nobody_foresaw_is_logged_and_answered_without_its_text(
+async def test_an_unexpected_error_is_logged_and_answered_without_its_text(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     async def fail(_request: web.Request) -> web.StreamResponse:
