@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -15,16 +16,6 @@ LINE_SECONDS = 10.0
 RATE_SECONDS = 30.0
 """The time over which cycles per second are counted."""
 BAR_WIDTH = 24
-STATES: dict[State, str] = {
-    "running": "running",
-    "waiting": "not loaded",
-    "loop": "looped",
-    "end": "ended",
-    "fault": "faulted",
-    "stopped": "told to stop",
-    "invalid": "invalid",
-    "gone": "gone",
-}
 
 
 class DemoProgress:
@@ -79,7 +70,8 @@ class DemoProgress:
 
 
 def describe(view: Snapshot, rate: float) -> str:
-    """Return ``2 of 5 CPUs stopped · 21 cycles, 1.4 per second · 3 running, 1 looped, 1 ended``."""
-    states = ", ".join(f"{view.states[state]} {text}" for state, text in STATES.items() if view.states[state])
+    """Return ``2 of 5 CPUs stopped · 21 cycles, 1.4 per second · 3 running, 1 loop, 1 end``."""
+    counts = view.states
+    states = ", ".join(f"{counts[state]} {state}" for state in get_args(State) if counts[state])
     stopped = f"{view.stopped} of {len(view.cpus)} CPUs stopped"
     return f"{stopped} · {view.cycles} cycles, {rate:.1f} per second · {states}"

@@ -1,12 +1,8 @@
-"""What holds for every command: help with exit codes, Ctrl-C, closed output; and what `demo` prints."""
+"""What holds for every command: help with exit codes, Ctrl-C, closed output."""
 
 from __future__ import annotations
 
-import json
 import os
-import pty
-import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,13 +15,8 @@ from typing import Any
 import pytest
 
 from scripts.local import cli
-from scripts.local.demo import wall_url
-from scripts.local.demo_progress import describe
-from scripts.local.pods import with_sentences
 from scripts.local.settings import REPOSITORY, Settings
-from scripts.snapshot import CpuSnapshot, Snapshot, State
 from tests.support.processes import running
-from tests.support.snapshots import FACTS
 
 LOCAL = ["up", "down", "demo", "status", "logs", "pods", "clean-up"]
 COMMANDS = [
@@ -34,19 +25,6 @@ COMMANDS = [
     *([f"scripts.bench.{name}"] for name in ("history", "puzzle", "start_time")),
     ["scripts.slack_notify"],
 ]
-CPUS: list[tuple[State, int]] = [("running", 4), ("running", 5), ("waiting", 0), ("loop", 6), ("end", 6)]
-VIEW = Snapshot(
-    "here",
-    FACTS,
-    [],
-    0.0,
-    [
-        CpuSnapshot(cpu, None, None, state, cycle, "0", "0", None, None)
-        for cpu, (state, cycle) in enumerate(CPUS)
-    ],
-    {},
-)
-SHOWN = "2 of 5 CPUs stopped · 21 cycles, 0.0 per second · 2 running, 1 not loaded, 1 looped, 1 ended"
 
 
 def start(
@@ -146,107 +124,3 @@ def test_slack_notify_is_interrupted_without_a_traceback() -> None:
                 assert process.wait(60) == 130
             assert process.stderr
             assert process.stderr.read() == "interrupted\n"
-
-
-def test_pods_without_kubectl_or_without_a_stack_says_what_to_do(settings: Settings, tmp_path: Path) -> None:
-    def error() -> str:
-        with start("scripts.local", "pods", "--state", settings.state, PATH=str(tmp_path)) as process:
-            out, errors = process.communicate(timeout=60)
-        assert (process.returncode, out) == (1, "")
-        return errors
-
-    assert error() == "error: kubectl is not on the PATH: install it, and try again\n"
-    (tmp_path / "kubectl").symlink_to(shutil.which("true") or "/bin/true")
-    assert error() == f"error: the stack in {settings.state} is not up: run up first\n"
-
-
-def test_demo_refuses_a_program_that_is_not_utf_8_before_it_starts_anything(
-    settings: Settings, tmp_path: Path
-) -> None:
-    file = tmp_path / "program"
-    file.write_bytes("acc +1\r\n".encode("utf-16"))
-    with start("scripts.local", "demo", file, "--state", settings.state) as process:
-        out, errors = process.communicate(timeout=60)
-    assert (process.returncode, out, settings.state.exists()) == (2, "", False)
-    assert errors.startswith(f"error: {file}: the program is encoded in UTF-16: save it as UTF-8 (in ")
-
-
-def test_pods_replaces_results_by_their_sentences_and_keeps_all_else() -> None:
-    lines = [
-        "START  RESULT\n",
-        's      {"sentence":"stored 9 instructions","status":"stored"}\n',
-        "\n",
-        's      {"left":1}\n',
-        's      {"sentence":1}\n',
-        "s      {cut off\n",
-        's      {"left":' + "[" * 4000 + "\n",
-        "s      <none>\n",
-    ]
-    assert list(with_sentences(lines)) == [
-        "START  RESULT",
-        "s      stored 9 instructions",
-        's      {"left":1}',
-        's      {"sentence":1}',
-        "s      {cut off",
-        's      {"left":' + "[" * 4000,
-        "s      <none>",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("airflow", "url"),
-    [
-        ("http://127.0.0.1:8080", "http://127.0.0.1:8080/plugin/cpu-wall/cpu-wall/?run=a%2Fb"),
-        ("https://h/air/flow", "https://h/air/flow/plugin/cpu-wall/air/flow/cpu-wall/?run=a%2Fb"),
-    ],
-)
-def test_the_walls_address_has_airflows_path_twice(airflow: str, url: str) -> None:
-    assert wall_url(airflow, "a/b") == url
-
-
-def progress(stderr: int, columns: int = 150) -> AbstractContextManager[subprocess.Popen[bytes]]:
-    """Start a process that shows the progress of a start run three times."""
-    code = f"""
-from cpu.records import Facts
-from scripts.local.demo_progress import DemoProgress
-from scripts.snapshot import CpuSnapshot, Snapshot
-with DemoProgress() as progress:
-    for _ in range(3):
-        progress.update({VIEW!r}, " · note [red]")
-"""
-    path = f"{REPOSITORY}:{REPOSITORY / 'cpu_image'}"
-    environment = {"PYTHONPATH": path, "TERM": "xterm", "COLUMNS": str(columns)}
-    return running([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=stderr)
-
-
-def test_progress_without_a_terminal_is_one_line_in_ten_seconds() -> None:
-    assert describe(VIEW, 0.0) == SHOWN
-    with progress(subprocess.PIPE) as process:
-        out, errors = process.communicate(timeout=60)
-    assert (out, errors.decode()) == (b"", f"    0 s  {SHOWN} · note [red]\n")
-
-
-@pytest.mark.parametrize("columns", [70, 150])
-def test_progress_in_a_terminal_is_a_bar(columns: int) -> None:
-    master, terminal = pty.openpty()
-    shown = b""
-    with progress(terminal, columns) as process:
-        os.close(terminal)
-        try:
-            while data := os.read(master, 65_536):
-                shown += data
-        except OSError:  # raised when a terminal is closed
-            pass
-        finally:
-            os.close(master)
-        out, _ = process.communicate(timeout=60)
-    assert (process.returncode, out) == (0, b"")
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
-    assert re.search(r"0:00:\d\d [━╸╺]{24} 2 of 5 CPUs stopped", plain)
-    assert f"{SHOWN} · note [red]" in " ".join(plain.split())
-
-
-def test_status_with_json_prints_one_json_object(settings: Settings) -> None:
-    with start("scripts.local", "status", "--json", "--state", settings.state) as process:
-        out, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors, json.loads(out)["up"]) == (3, "", False)
