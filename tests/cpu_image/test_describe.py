@@ -141,3 +141,13 @@ def test_a_sentence_that_cannot_be_printed_is_skipped(
         monkeypatch.setattr(sys, "stderr", closed)
         print_sentence("a → b")
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "result",
+    [CYCLE, CYCLE | STOPPED, CYCLE | {"status": "end", "verdict": "part2"} | ACCOUNT],
+    ids=["cycle", "stopped", "answer"],
+)
+def test_result_of_an_older_version_with_integers_has_the_same_sentence(result: dict[str, Any]) -> None:
+    integers = {"acc": int(result["acc"]), "pc": int(result["pc"])}
+    assert sentence(result | integers) == sentence(result)

@@ -13,6 +13,8 @@ import pytest
 from airflow.sdk import DAG, Param
 from airflow.sdk.exceptions import TaskDeferred
 from airflow.triggers.base import TriggerEvent
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from dags.dag_runs import follow_status
@@ -252,6 +254,14 @@ def test_result_without_a_sentence_is_logged_as_it_is(result: dict[str, Any]) ->
     for more, text in (("→", "→"), ("\x9b31m\u202e", r"\x9b31m\u202e")):
         [line] = logged(in_worker(PARAMS), {"left": more, **result})
         assert line.startswith(f'{{"left": "{text}"')
+
+
+anything = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda one: st.lists(one))
+
+
+@given(sentence=anything, other=anything)
+def test_result_is_logged_and_kept_whatever_it_holds(sentence: Any, other: Any) -> None:
+    assert all(line.isprintable() for line in logged(in_worker(PARAMS), {"sentence": sentence, "a": other}))
 
 
 @pytest.mark.parametrize("result", [{}, {"status": "ok"}, {"status": "ok", "cycle": "1"}])
