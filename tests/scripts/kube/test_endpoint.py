@@ -120,7 +120,8 @@ def test_the_version_names_the_endpoint_and_only_its_token_is_accepted(own: Endp
 
 def test_an_unknown_path_is_refused_with_a_status_object(own: Endpoint) -> None:
     address, context, token = server(own)
-    for path in ("/nowhere", "/api/v1/widgets", "/api/v1/namespaces/default/pods/a/portforward"):
+    pod = "/api/v1/namespaces/default/pods/a"
+    for path in ("/nowhere", "/api/v1/widgets", f"{pod}/portforward", f"{pod}/attach"):
         code, status = get(address + path, context, token)
         assert (code, status["kind"], status["reason"]) == (404, "Status", "NotFound")
 
