@@ -1,4 +1,4 @@
-"""What is killed is started again, and leaves nothing behind."""
+"""A killed scheduler or worker is restarted, and no process of before is left."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ def scheduler(stack: Stack) -> psutil.Process:
     return psutil.Process(supervisor.states(stack.settings)["scheduler"].pid)
 
 
-def a_worker(stack: Stack) -> psutil.Process:
+def first_worker(stack: Stack) -> psutil.Process:
     return scheduler(stack).children()[0]
 
 
-@pytest.mark.parametrize("victim", [scheduler, a_worker])
-def test_a_scheduler_and_its_workers_begin_anew_when_one_of_them_is_killed(
+@pytest.mark.parametrize("victim", [scheduler, first_worker])
+def test_the_scheduler_and_all_its_workers_are_restarted_when_one_of_them_is_killed(
     stack: Stack, victim: Callable[[Stack], psutil.Process]
 ) -> None:
-    stack.finish(stack.start(parts="part 1"))  # by now it has workers
+    stack.finish(stack.start(parts="part 1"))  # starts workers
     before = scheduler(stack)
     all_before = [before, *before.children(recursive=True)]
     victim(stack).send_signal(signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The provider's own pod operator: with and without XCom sidecar, waiting in a worker and deferred."""
+"""The provider's KubernetesPodOperator on the cluster under test: with and without XCom, deferred and not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WAYS = [f"{waiting}-{result}" for waiting in ("worker", "deferred") for result 
 
 @pytest.fixture(scope="module")
 def outcomes(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What became of one run each way, in an Airflow of its own with a database of its own."""
+    """The outcome of each DAG of dags/pod_operator.py, run by an Airflow with its own database."""
     home = tmp_path_factory.mktemp("airflow")
     environment = {
         "PATH": os.environ["PATH"],
@@ -44,7 +44,7 @@ def outcomes(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict
 
 
 @pytest.mark.parametrize("way", _WAYS)
-def test_the_pod_operator_runs_its_pod_and_takes_the_result(outcomes: dict[str, Any], way: str) -> None:
+def test_the_operator_runs_its_pod_and_returns_the_result(outcomes: dict[str, Any], way: str) -> None:
     expected = {"acc": 5} if way.endswith("xcom") else None
     assert outcomes[way] == {"state": "success", "result": expected}
 
@@ -53,8 +53,8 @@ def test_a_failing_pod_fails_its_task(outcomes: dict[str, Any]) -> None:
     assert outcomes["failing"]["state"] == "failed"
 
 
-def test_the_pods_are_gone_after(cluster: Cluster, outcomes: dict[str, Any]) -> None:
+def test_all_pods_are_deleted(cluster: Cluster, outcomes: dict[str, Any]) -> None:
     left = cluster.api.list_namespaced_pod(cluster.namespace, label_selector="kubernetes_pod_operator=True")
-    going = [pod.metadata.deletion_timestamp for pod in left.items]
+    deleted = [pod.metadata.deletion_timestamp for pod in left.items]
     assert outcomes
-    assert all(going)
+    assert all(deleted)

@@ -1,4 +1,4 @@
-"""The project's own way to run a pod and take its result, on the cluster under test."""
+"""dags.pods on the cluster under test: pods that succeed, fail, cannot start or are deleted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _connection(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def manifest(cluster: Cluster, script: str, **changes: Any) -> pods.Manifest:
-    """A pod as the operator makes it, but with a shell in the image's place."""
+    """Return a pod's manifest as the operator makes it, but with a shell as the command."""
     made = pods.manifest_of(
         changes.pop("name", f"run-{next(_numbers)}"),
         changes.pop("namespace", cluster.namespace),
@@ -42,7 +42,7 @@ def manifest(cluster: Cluster, script: str, **changes: Any) -> pods.Manifest:
         changes.pop("active_deadline_seconds", 60),
     )
     made["spec"]["containers"][0]["command"] = ["/bin/sh", "-c"]
-    made["spec"]["securityContext"]["runAsUser"] = 65532  # the shell's image runs as root by itself
+    made["spec"]["securityContext"]["runAsUser"] = 65532  # the shell's image would run as root
     return made
 
 
@@ -50,19 +50,19 @@ async def run(made: pods.Manifest) -> pods.Result:
     return await pods.run_pod("kubernetes_default", made)
 
 
-async def test_a_pod_s_result_is_taken_and_the_pod_is_gone(cluster: Cluster) -> None:
+async def test_run_pod_returns_the_result_and_deletes_the_pod(cluster: Cluster) -> None:
     made = manifest(cluster, LEAVE_A_RESULT)
     assert await run(made) == RESULT
     await asyncio.to_thread(cluster.until_gone, made["metadata"]["name"])
 
 
-async def test_nothing_in_an_argument_is_taken_for_a_variable(cluster: Cluster) -> None:
+async def test_arguments_are_passed_literally(cluster: Cluster) -> None:
     script = """printf '{"text": "%s"}' '$(RESULT_FILE) $$(RESULT_FILE)' > "$RESULT_FILE" """
     made = manifest(cluster, script)
     assert await run(made) == {"text": "$(RESULT_FILE) $$(RESULT_FILE)"}
 
 
-async def test_a_second_try_takes_the_result_of_the_first_try_s_pod(cluster: Cluster) -> None:
+async def test_a_second_try_returns_the_result_of_the_first_try_s_pod(cluster: Cluster) -> None:
     first = manifest(cluster, LEAVE_A_RESULT)
     cluster.api.create_namespaced_pod(cluster.namespace, first)
     await asyncio.to_thread(cluster.until, first["metadata"]["name"], ended)
@@ -71,14 +71,14 @@ async def test_a_second_try_takes_the_result_of_the_first_try_s_pod(cluster: Clu
 
 
 def with_sidecar(cluster: Cluster, made: pods.Manifest, script: str) -> pods.Manifest:
-    """The pod as a service mesh makes it: a container of its own before ours, and one that starts first."""
+    """Return the pod as a service mesh changes it: with a sidecar before ours, and an init container."""
     [main] = made["spec"]["containers"]
     made["spec"]["containers"] = [cluster.container(script, "istio-proxy"), main]
     made["spec"]["initContainers"] = [cluster.container("true", "istio-init")]
     return made
 
 
-async def test_the_pod_is_done_and_deleted_once_our_container_has_ended_though_a_sidecar_runs_on(
+async def test_a_pod_is_finished_and_deleted_once_its_main_container_has_ended_even_if_a_sidecar_runs(
     cluster: Cluster,
 ) -> None:
     made = manifest(cluster, LEAVE_A_RESULT)
@@ -88,7 +88,7 @@ async def test_the_pod_is_done_and_deleted_once_our_container_has_ended_though_a
 
 
 @pytest.mark.parametrize("sidecar", ["sleep 60", "exit 3"])
-async def test_our_container_s_failure_is_told_whatever_a_sidecar_does(
+async def test_the_main_container_s_failure_is_reported_whatever_a_sidecar_does(
     cluster: Cluster, sidecar: str
 ) -> None:
     made = with_sidecar(cluster, manifest(cluster, "echo line 3 is wrong >&2; exit 2"), sidecar)
@@ -99,7 +99,7 @@ async def test_our_container_s_failure_is_told_whatever_a_sidecar_does(
 
 
 @pytest.mark.usefixtures("_impatient")
-async def test_an_init_container_that_can_t_start_is_told(cluster: Cluster) -> None:
+async def test_an_init_container_that_can_t_start_is_reported(cluster: Cluster) -> None:
     made = with_sidecar(cluster, manifest(cluster, LEAVE_A_RESULT), "sleep 60")
     made["spec"]["initContainers"][0]["image"] = "no-such-image:1"
     with pytest.raises(pods.PodRefused, match=r"ErrImagePull: init container istio-init: .*no-such-image"):
@@ -114,7 +114,7 @@ async def test_a_second_try_waits_for_the_first_try_s_pod(cluster: Cluster) -> N
     assert await run(second) == RESULT
 
 
-async def test_a_pod_that_failed_is_replaced_by_the_next_try_and_left_to_look_at_before(
+async def test_a_failed_pod_is_kept_until_the_next_try_replaces_it(
     cluster: Cluster,
 ) -> None:
     first = manifest(cluster, "echo the reason; exit 1")
@@ -125,7 +125,7 @@ async def test_a_pod_that_failed_is_replaced_by_the_next_try_and_left_to_look_at
     assert await run(manifest(cluster, LEAVE_A_RESULT, name=name)) == RESULT
 
 
-async def test_exit_code_2_says_that_trying_again_can_t_help(cluster: Cluster) -> None:
+async def test_exit_code_2_is_not_tried_again(cluster: Cluster) -> None:
     with pytest.raises(pods.PodRefused, match="line 3 is wrong"):
         await run(manifest(cluster, "echo line 3 is wrong >&2; exit 2"))
 
@@ -133,7 +133,7 @@ async def test_exit_code_2_says_that_trying_again_can_t_help(cluster: Cluster) -
 @pytest.mark.parametrize(
     "left", [r'{"acc": "\u0000"}', '{"acc": 123456789012345678901234567890}', '{"__classname__": 1}']
 )
-async def test_a_result_that_airflow_can_t_keep_is_refused_before_the_pod_is_deleted(
+async def test_a_result_that_airflow_can_t_keep_is_refused_and_its_pod_is_kept(
     cluster: Cluster, left: str
 ) -> None:
     made = manifest(cluster, f"printf %s '{left}' > $RESULT_FILE")
@@ -150,15 +150,13 @@ async def test_a_pod_that_leaves_no_json_object_is_refused(cluster: Cluster, scr
 
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What keeps a pod from starting is given 2 s to pass: its own time is for tests/cluster."""
-    hasty = {
-        reason: trouble and trouble._replace(seconds=2) for reason, trouble in errors.WAITING_REASONS.items()
-    }
-    monkeypatch.setattr(errors, "WAITING_REASONS", hasty)
+    """Wait 2 s for every reason that keeps a pod from starting; tests/cluster waits the real time."""
+    impatient = {reason: row and row._replace(seconds=2) for reason, row in errors.WAITING_REASONS.items()}
+    monkeypatch.setattr(errors, "WAITING_REASONS", impatient)
 
 
 @pytest.mark.usefixtures("_impatient")
-async def test_a_missing_image_is_named_with_why_it_can_t_be_pulled(cluster: Cluster) -> None:
+async def test_a_missing_image_is_named_with_the_reason_why_it_can_t_be_pulled(cluster: Cluster) -> None:
     made = manifest(cluster, LEAVE_A_RESULT, image="no-such-image:1")
     with pytest.raises(
         pods.PodRefused, match=r"can't start: ErrImagePull: .*no-such-image.*not found.*\(the image"
@@ -168,14 +166,12 @@ async def test_a_missing_image_is_named_with_why_it_can_t_be_pulled(cluster: Clu
 
 
 @pytest.mark.parametrize(("image", "reason"), [("No/Image", "InvalidImageName: "), ("", "422 ")])
-async def test_an_image_s_name_that_is_none_is_told_at_once(
-    cluster: Cluster, image: str, reason: str
-) -> None:
+async def test_an_invalid_image_name_is_refused_at_once(cluster: Cluster, image: str, reason: str) -> None:
     with pytest.raises(pods.PodRefused, match=f"{reason}.*correct the "):
         await run(manifest(cluster, LEAVE_A_RESULT, image=image))
 
 
-async def test_an_image_that_must_not_be_pulled_is_told_at_once(cluster: Cluster) -> None:
+async def test_a_missing_image_that_must_not_be_pulled_is_refused_at_once(cluster: Cluster) -> None:
     made = manifest(cluster, LEAVE_A_RESULT, image="no-such-image:1")
     made["spec"]["containers"][0]["imagePullPolicy"] = "Never"
     with pytest.raises(pods.PodRefused, match=r"ErrImageNeverPull: .*no-such-image.*imagePullPolicy"):
@@ -199,24 +195,26 @@ async def test_a_secret_s_missing_key_is_named(cluster: Cluster) -> None:
         await run(made)
 
 
-async def test_a_secret_that_comes_late_is_waited_for(cluster: Cluster) -> None:
-    made = manifest(cluster, LEAVE_A_RESULT, secret_env_vars={"REDIS_URL": ("comes-late", "url")})
+async def test_a_secret_that_is_created_late_is_waited_for(cluster: Cluster) -> None:
+    made = manifest(cluster, LEAVE_A_RESULT, secret_env_vars={"REDIS_URL": ("created-late", "url")})
     name = cluster.api.create_namespaced_pod(cluster.namespace, made).metadata.name
     running = asyncio.create_task(run(made))
     await asyncio.to_thread(cluster.until, name, waits("CreateContainerConfigError"))
-    late = {"metadata": {"name": "comes-late"}, "stringData": {"url": "1"}}
+    late = {"metadata": {"name": "created-late"}, "stringData": {"url": "1"}}
     cluster.api.create_namespaced_secret(cluster.namespace, late)
     assert await running == RESULT
 
 
-async def test_a_program_that_is_not_in_the_image_is_named_and_not_tried_again(cluster: Cluster) -> None:
+async def test_a_program_that_the_image_lacks_is_named_and_not_tried_again(cluster: Cluster) -> None:
     made = manifest(cluster, LEAVE_A_RESULT)
     made["spec"]["containers"][0]["command"] = ["no-such-program"]
     with pytest.raises(pods.PodRefused, match=r"StartError.*no-such-program.*entrypoint"):
         await run(made)
 
 
-async def test_a_failing_pod_s_words_are_told_with_the_secret_they_are_about(cluster: Cluster) -> None:
+async def test_a_failed_pod_s_message_is_reported_with_the_secret_of_the_variable_that_it_names(
+    cluster: Cluster,
+) -> None:
     secret = cluster.secret(url="1")
     script = "echo Redis refuses the password in REDIS_URL; exit 1"
     made = manifest(cluster, script, secret_env_vars={"REDIS_URL": (secret, "url")})
@@ -234,7 +232,7 @@ async def test_a_pod_past_its_deadline_fails(cluster: Cluster) -> None:
         await run(manifest(cluster, "sleep 60", active_deadline_seconds=2))
 
 
-async def test_a_pod_that_somebody_deletes_fails_in_a_way_that_is_tried_again(cluster: Cluster) -> None:
+async def test_a_pod_that_a_person_deletes_is_tried_again(cluster: Cluster) -> None:
     made = manifest(cluster, "sleep 60")
     async with client_module.connect("kubernetes_default") as client:
         pod = await runner.find_or_create(client, made)
@@ -242,13 +240,15 @@ async def test_a_pod_that_somebody_deletes_fails_in_a_way_that_is_tried_again(cl
         await asyncio.to_thread(cluster.until, made["metadata"]["name"], runs)
         await runner.delete_by_name("kubernetes_default", made)
         last = await watching
-    # Gone, or seen to fail just before.
+    # The watch may see the container fail before the pod is gone.
     if last is not None:
         with pytest.raises(pods.PodFailed, match="was deleted before it left a result"):
             status.result_of(last)
 
 
-async def test_the_pods_with_a_label_that_failed_or_wait_are_deleted_and_no_others(cluster: Cluster) -> None:
+async def test_delete_all_deletes_only_pods_with_the_labels_that_have_failed_or_not_started(
+    cluster: Cluster,
+) -> None:
     def made(script: str, value: str, **changes: Any) -> str:
         pod = manifest(cluster, script, **changes)
         pod["metadata"]["labels"]["start"] = value
@@ -271,7 +271,9 @@ async def test_the_pods_with_a_label_that_failed_or_wait_are_deleted_and_no_othe
     assert cluster.read(others).status.phase == "Failed"
 
 
-async def test_the_pods_that_ended_before_some_moment_are_deleted_and_no_others(cluster: Cluster) -> None:
+async def test_delete_all_deletes_only_finished_pods_that_were_created_before_a_moment(
+    cluster: Cluster,
+) -> None:
     def made(script: str) -> str:
         pod = manifest(cluster, script)
         pod["metadata"]["labels"]["start"] = "old"
@@ -294,13 +296,13 @@ async def test_the_pods_that_ended_before_some_moment_are_deleted_and_no_others(
     assert cluster.read(at_work).status.phase == "Running"
 
 
-async def test_twenty_pods_at_once_all_give_their_results(cluster: Cluster) -> None:
+async def test_twenty_pods_at_once_all_return_their_results(cluster: Cluster) -> None:
     made = [manifest(cluster, f"""echo '{{"n": {n}}}' > "$RESULT_FILE" """) for n in range(20)]
     assert await asyncio.gather(*map(run, made)) == [{"n": n} for n in range(20)]
 
 
 def kubeconfig(server: str) -> str:
-    """A kubeconfig that leads there, and knows no certificate authority."""
+    """Return a kubeconfig for this server, without a certificate authority."""
     return json.dumps(
         {
             "apiVersion": "v1",
@@ -319,7 +321,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, **extra: Any) -> None:
 
 
 @pytest.mark.parametrize("server", ["http://127.0.0.1:9", "https://no-such-host.invalid:6443"])
-async def test_an_api_that_is_away_fails_in_a_way_that_is_tried_again(
+async def test_an_unreachable_api_is_tried_again(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, server: str
 ) -> None:
     connect(monkeypatch, kube_config=kubeconfig(server))
@@ -330,7 +332,7 @@ async def test_an_api_that_is_away_fails_in_a_way_that_is_tried_again(
         await run(manifest(cluster, LEAVE_A_RESULT))
 
 
-async def test_an_api_that_is_silent_fails_in_a_way_that_is_tried_again(
+async def test_an_api_that_does_not_answer_is_tried_again(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -341,7 +343,7 @@ async def test_an_api_that_is_silent_fails_in_a_way_that_is_tried_again(
             await run(manifest(cluster, LEAVE_A_RESULT))
 
 
-async def test_an_api_whose_certificate_is_not_trusted_is_not_tried_again(
+async def test_an_api_with_an_untrusted_certificate_is_not_tried_again(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect(monkeypatch, kube_config=kubeconfig(cluster.api.api_client.configuration.host))
@@ -362,7 +364,7 @@ async def test_an_api_whose_certificate_is_not_trusted_is_not_tried_again(
         {"kube_config": kubeconfig("http://127.0.0.1:9"), "cluster_context": "no-such-context"},
     ],
 )
-async def test_a_connection_that_leads_to_no_cluster_is_not_tried_again(
+async def test_an_unusable_connection_is_not_tried_again(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any]
 ) -> None:
     connect(monkeypatch, **extra)

@@ -1,4 +1,4 @@
-"""A Kubernetes API of a few lines, which keeps pods, and refuses what a test wants refused."""
+"""A minimal fake of the Kubernetes API that stores pods, and rejects requests as a test wants."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ PODS = "/api/v1/namespaces/{namespace}/pods"
 
 
 def terminated(message: str | None = '{"acc": 5}', code: int = 0, **more: Any) -> dict[str, Any]:
-    """The state of a container that has ended."""
+    """Return the state of a container that has ended."""
     reason = "Error" if code else "Completed"
     return {"terminated": {"exitCode": code, "message": message, "reason": reason, **more}}
 
 
 def statuses(**states: dict[str, Any]) -> list[dict[str, Any]]:
-    """The statuses of containers, by their names, in a kubelet's order."""
+    """Return the statuses of containers with these states, in a kubelet's order."""
     rest = {"image": "cpu:1", "imageID": "", "ready": False, "restartCount": 0}
     return [{"name": name, "state": states[name], **rest} for name in sorted(states)]
 
 
 def finished(**states: dict[str, Any]) -> dict[str, Any]:
-    """The status of a pod whose containers have ended; the main one has left a result if nothing is said."""
+    """Return the status of a finished pod; without arguments, its main container has left a result."""
     return {"phase": "Succeeded", "containerStatuses": statuses(**(states or {"main": terminated()}))}
 
 
 class KubernetesApi:
-    """Pods that are created, watched, read and deleted."""
+    """The API for pods: create, watch, read and delete."""
 
     def __init__(self) -> None:
         self.pods: dict[str, Pod] = {}
-        self.comes_to = finished()  # the status that a created pod has once it is watched
-        self.seen: Counter[tuple[str, int]] = Counter()  # methods and the answers' codes
-        self.refuses: Callable[[web.Request], int] = lambda _: 0  # a code other than 0 is the answer
-        self.is_silent: Callable[[web.Request], bool] = lambda _: False  # whether there is no answer
+        self.final_status = finished()  # of every pod, once it is watched
+        self.seen: Counter[tuple[str, int]] = Counter()  # requests by method and status
+        self.refuses: Callable[[web.Request], int] = lambda _: 0  # the status of a rejection, or 0
+        self.is_silent: Callable[[web.Request], bool] = lambda _: False  # whether a request gets no answer
         self.watched_as = "MODIFIED"
         self._version = 1
 
@@ -51,7 +51,7 @@ class KubernetesApi:
             await asyncio.Event().wait()
         code = self.refuses(request)
         if code:
-            response: web.StreamResponse = status(code, f"refused with {code}")
+            response: web.StreamResponse = rejection(code, f"refused with {code}")
         else:
             response = await getattr(self, f"_{request.method.lower()}")(request)
         self.seen[self.method(request), response.status] += 1
@@ -59,21 +59,21 @@ class KubernetesApi:
 
     @staticmethod
     def method(request: web.Request) -> str:
-        """The request's method, WATCH among them."""
+        """Return the request's method, or WATCH."""
         return "WATCH" if "watch" in request.query else request.method
 
     async def _post(self, request: web.Request) -> web.Response:
         pod = await request.json()
         name = pod["metadata"]["name"]
         if name in self.pods:
-            return status(409, f'pods "{name}" already exists')
+            return rejection(409, f'pods "{name}" already exists')
         return web.json_response(self.add(pod, {"phase": "Pending"}), status=201)
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
         if "watch" in request.query:
             return await self._watch(request)
         pod = self.pods.get(request.match_info["name"])
-        return web.json_response(pod) if pod else status(404, "no such pod")
+        return web.json_response(pod) if pod else rejection(404, "no such pod")
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -81,7 +81,7 @@ class KubernetesApi:
         for pod in list(self.pods.values()):
             self._version += 1
             pod["metadata"]["resourceVersion"] = str(self._version)
-            pod["status"] = self.comes_to
+            pod["status"] = self.final_status
             event = {"type": self.watched_as, "object": pod}
             await response.write(json.dumps(event).encode() + b"\n")
         await asyncio.sleep(0)
@@ -89,24 +89,24 @@ class KubernetesApi:
 
     async def _delete(self, request: web.Request) -> web.Response:
         pod = self.pods.pop(request.match_info["name"], None)
-        return web.json_response(pod) if pod else status(404, "no such pod")
+        return web.json_response(pod) if pod else rejection(404, "no such pod")
 
     def add(self, pod: Pod, status: dict[str, Any]) -> Pod:
-        """Keep a pod in that state."""
+        """Store a pod with this status."""
         self._version += 1
         metadata = {"uid": str(self._version), "resourceVersion": str(self._version), **pod["metadata"]}
         self.pods[pod["metadata"]["name"]] = {**pod, "metadata": metadata, "status": status}
         return self.pods[pod["metadata"]["name"]]
 
 
-def status(code: int, message: str) -> web.Response:
-    """A refusal as the API words it."""
+def rejection(code: int, message: str) -> web.Response:
+    """Return the API's answer to a request that it rejects."""
     return web.json_response({"kind": "Status", "code": code, "message": message}, status=code)
 
 
 @asynccontextmanager
 async def serving(api: KubernetesApi) -> AsyncIterator[str]:
-    """Serve on a free port; yields the address."""
+    """Serve the API on a free port; yield its URL."""
     app = web.Application()
     app.router.add_route("*", PODS, api.answer)
     app.router.add_route("*", PODS + "/{name}", api.answer)
@@ -115,14 +115,14 @@ async def serving(api: KubernetesApi) -> AsyncIterator[str]:
 
 
 def kubeconfig(server: str, user: dict[str, Any] | None = None) -> str:
-    """A kubeconfig that leads there."""
+    """Return a kubeconfig for this server."""
     return json.dumps(
         {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "there",
             "clusters": [{"name": "there", "cluster": {"server": server}}],
-            "users": [{"name": "somebody", "user": user or {}}],
-            "contexts": [{"name": "there", "context": {"cluster": "there", "user": "somebody"}}],
+            "users": [{"name": "user", "user": user or {}}],
+            "contexts": [{"name": "there", "context": {"cluster": "there", "user": "user"}}],
         }
     )

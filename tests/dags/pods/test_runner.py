@@ -91,7 +91,7 @@ async def test_the_reason_why_a_pod_can_t_start_is_kept_when_its_deletion_is_ref
     cluster: KubernetesApi, code: int
 ) -> None:
     waiting = {"waiting": {"reason": "InvalidImageName", "message": "no such name"}}
-    cluster.comes_to = {"phase": "Pending", "containerStatuses": statuses(main=waiting)}
+    cluster.final_status = {"phase": "Pending", "containerStatuses": statuses(main=waiting)}
     cluster.refuses = refuse("DELETE", code)
     with pytest.raises(pods.PodRefused, match="can't start: InvalidImageName: no such name"):
         await run()
@@ -119,7 +119,7 @@ async def test_the_pod_of_an_ended_task_is_deleted_or_the_log_has_the_reason(
 async def test_a_pod_is_finished_once_its_main_container_has_ended_even_if_a_sidecar_still_runs(
     cluster: KubernetesApi,
 ) -> None:
-    cluster.comes_to = {**finished(istio=RUNNING, main=terminated()), "phase": "Running"}
+    cluster.final_status = {**finished(istio=RUNNING, main=terminated()), "phase": "Running"}
     assert await run() == RESULT
     assert cluster.pods == {}
 
@@ -136,17 +136,17 @@ async def test_the_next_try_replaces_a_pod_whose_main_container_failed_even_if_a
 async def test_a_pod_without_a_usable_result_is_refused_and_kept_until_the_task_runs_again(
     cluster: KubernetesApi,
 ) -> None:
-    cluster.comes_to = finished(main=terminated('{"acc": 1e999}'))
+    cluster.final_status = finished(main=terminated('{"acc": 1e999}'))
     with pytest.raises(pods.PodRefused, match="number 1e999"):
         await run()
     assert list(cluster.pods) == ["cpu-1"]
-    cluster.comes_to = finished()
+    cluster.final_status = finished()
     assert await run() == RESULT
 
 
 async def test_delete_all_deletes_failed_pods_even_if_a_sidecar_still_runs(cluster: KubernetesApi) -> None:
     cluster.add(manifest("failed"), {})
-    cluster.comes_to = {**finished(istio=RUNNING, main=terminated("broken", 1)), "phase": "Running"}
+    cluster.final_status = {**finished(istio=RUNNING, main=terminated("broken", 1)), "phase": "Running"}
     cluster.watched_as = "ADDED"
     assert await pods.delete_all(CONNECTION, "cpu-jobs", {"start": "s"}) == ["failed"]
 

@@ -1,7 +1,7 @@
-"""One DAG for every way of the provider's pod operator; as a script, runs each once.
+"""A DAG for each mode of the provider's pod operator; as a script, run each once.
 
-`python pod_operator.py FILE` writes the tasks' states and results into FILE. A script of its own, because
-Airflow wants its home and database named before it is imported.
+`python pod_operator.py FILE` writes the tasks' states and results into FILE. It is a script because Airflow
+needs its home and database set before it is imported.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _RESULT = "mkdir -p /airflow/xcom; echo '{\"acc\": 5}' > /airflow/xcom/return.js
 
 
 def one_pod(name: str, script: str, **options: Any) -> DAG:
-    """A DAG of one pod."""
+    """Return a DAG of one pod that runs this script."""
     with DAG(name, schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
         KubernetesPodOperator(
             task_id="pod",
@@ -48,7 +48,7 @@ failing = one_pod("failing", "exit 3")
 
 
 def main() -> None:
-    """Runs every DAG to its end."""
+    """Run every DAG and write the outcomes."""
     outcomes = {}
     for dag in (worker_plain, worker_xcom, deferred_plain, deferred_xcom, failing):
         task = dag.test().get_task_instance("pod")
