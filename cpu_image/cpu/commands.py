@@ -1,7 +1,6 @@
-"""The commands on Redis: store, load, exec, read, cancel and survey. Each returns a result (see cpu.result).
+"""The commands on Redis: store, load, exec, read, cancel and survey."""
 
-Each may be repeated at any time, also after a crash at any point, and then returns the same result.
-"""
+from dataclasses import dataclass
 
 from cpu import machine, preflight
 from cpu.errors import PreconditionError
@@ -17,126 +16,148 @@ SURVEY_SIZE = 150
 """How many CPUs one survey reports: each takes up to 20 of a result's 4,096 bytes."""
 
 
-def store(client: Client, start: str, program: Program, settings: Settings, ttl: int) -> Result:
-    """Store the program for the CPUs of a start run.
+@dataclass
+class Commands:
+    """The commands on one start run, whose unused keys expire after `ttl` seconds.
 
-    Raises PreconditionError if Redis may evict what is stored, if it is a cluster and the URL is not one for
-    clusters, or if the start run holds something else.
+    Each returns a result (see cpu.result). Each may be repeated at any time, also after a crash at any point,
+    and then returns the same result.
     """
-    warning = preflight.check(client)
-    StartRun(client, Keys(start), ttl).store(program, settings)
-    candidates = sum(1 << cpu for cpu in program.candidates())
-    stored = {"status": "stored", "start": start, "instructions": len(program), "candidates": hex(candidates)}
-    return {**stored, "warning": warning} if warning else stored
 
+    client: Client
+    start: str
+    ttl: int
 
-def load(client: Client, start: str, cpu: int, *, once: bool, ttl: int) -> Result:
-    """Create a CPU at cycle 0, with `once` only if it does not exist.
+    def store(self, program: Program, settings: Settings) -> Result:
+        """Store the program and its settings.
 
-    Its status is `invalid` if `cpu` is neither 0 nor the number of a candidate.
-    """
-    keys = Keys(start, cpu)
-    run = StartRun(client, keys, ttl)
-    address = max(cpu - 1, 0)
-    view = run.read(address, address)
-    swap = swap_of(view.instruction(address)) if 1 <= cpu <= view.facts.length else None
-    status = Status.OK if swap or cpu == 0 else Status.INVALID
-    result = {"status": status, "start": start, "cpu": cpu, "cycle": 0, "pc": "0", "acc": "0", "swap": swap}
-    RedisCpu(client, keys, ttl).load(result, once=once)
-    return _with_verdict(run, result)
+        Raises PreconditionError if Redis may evict what is stored, if it is a cluster and the URL is not one
+        for clusters, or if the start run holds something else.
+        """
+        warning = preflight.check(self.client)
+        self._start_run().store(program, settings)
+        candidates = sum(1 << cpu for cpu in program.candidates())
+        return {
+            "status": "stored",
+            "start": self.start,
+            "instructions": len(program),
+            "candidates": hex(candidates),
+            **({"warning": warning} if warning else {}),
+        }
 
+    def load(self, cpu: int, *, once: bool = False) -> Result:
+        """Create a CPU at cycle 0, with `once` only if it does not exist.
 
-def execute(client: Client, start: str, cpu: int, first: int, cycles: int, ttl: int) -> Result:
-    """Execute `cycles` cycles from `first` on, or fewer if the CPU stops before, and commit them in one step.
+        Its status is `invalid` if `cpu` is neither 0 nor the number of a candidate.
+        """
+        run = self._start_run(cpu)
+        address = max(cpu - 1, 0)
+        view = run.read(address, address)
+        swap = swap_of(view.instruction(address)) if 1 <= cpu <= view.facts.length else None
+        status = Status.OK if swap or cpu == 0 else Status.INVALID
+        result = {
+            "status": status,
+            "start": self.start,
+            "cpu": cpu,
+            "cycle": 0,
+            "pc": "0",
+            "acc": "0",
+            "swap": swap,
+        }
+        self._cpu(cpu).load(result, once=once)
+        return _with_verdict(run, result)
 
-    If the last exec began with the same cycle, nothing is executed and its result is returned.
-    Raises PreconditionError if `first` is any other cycle than the next one.
-    """
-    keys = Keys(start, cpu)
-    run, redis_cpu = StartRun(client, keys, ttl), RedisCpu(client, keys, ttl)
-    state = redis_cpu.read()
-    if state.record.first == first:
-        return _with_verdict(run, state.result)
-    if state.record.status is not Status.OK or state.record.registers.cycle != first - 1:
-        raise _wrong_cycle(cpu, first, state.record)
+    def execute(self, cpu: int, first: int, cycles: int = 1) -> Result:
+        """Execute `cycles` cycles from `first` on, fewer if the CPU stops, and commit them in one step.
 
-    pc = state.record.registers.pc
-    view = run.read(pc, pc) if cycles == 1 else run.read(0, -1)
-    memory = RedisMemory(cpu, state, view)
-    if view.facts.must_stop(cpu):
-        status, instruction = Status.STOPPED, None
-    else:
-        outcome = machine.run(memory, cycles)
-        status, instruction = outcome.status, outcome.instruction
-    result = {
-        "status": status,
-        "start": start,
-        "cpu": cpu,
-        "first": first,
-        "cycle": memory.registers.cycle,
-        "instruction": str(instruction) if instruction else None,
-        "line": instruction.line if instruction else None,
-        "pc": str(memory.registers.pc),
-        "acc": str(memory.registers.acc),
-        "swap": state.result["swap"],
-    }
-    kept = redis_cpu.commit(first, memory, result)
-    if kept is None:
-        raise _wrong_cycle(cpu, first, redis_cpu.read().record)
-    return _with_verdict(run, kept)
+        If the last exec began with the same cycle, nothing is executed and its result is returned.
+        Raises PreconditionError if `first` is any other cycle than the next one.
+        """
+        run, redis_cpu = self._start_run(cpu), self._cpu(cpu)
+        state = redis_cpu.read()
+        if state.record.first == first:
+            return _with_verdict(run, state.result)
+        if state.record.status is not Status.OK or state.record.registers.cycle != first - 1:
+            raise _wrong_cycle(cpu, first, state.record)
 
+        pc = state.record.registers.pc
+        view = run.read(pc, pc) if cycles == 1 else run.read(0, -1)
+        memory = RedisMemory(cpu, state, view)
+        if view.facts.must_stop(cpu):
+            status, instruction = Status.STOPPED, None
+        else:
+            outcome = machine.run(memory, cycles)
+            status, instruction = outcome.status, outcome.instruction
+        result = {
+            "status": status,
+            "start": self.start,
+            "cpu": cpu,
+            "first": first,
+            "cycle": memory.registers.cycle,
+            "instruction": str(instruction) if instruction else None,
+            "line": instruction.line if instruction else None,
+            "pc": str(memory.registers.pc),
+            "acc": str(memory.registers.acc),
+            "swap": state.result["swap"],
+        }
+        kept = redis_cpu.commit(first, memory, result)
+        if kept is None:
+            raise _wrong_cycle(cpu, first, redis_cpu.read().record)
+        return _with_verdict(run, kept)
 
-def read(client: Client, start: str, cpu: int, ttl: int) -> Result:
-    """Return the CPU's last result, and the account of its start run."""
-    keys = Keys(start, cpu)
-    state = RedisCpu(client, keys, ttl).read()
-    return {**state.result, **StartRun(client, keys, ttl).account()}
+    def read(self, cpu: int) -> Result:
+        """Return the CPU's last result, and the account of its start run."""
+        return {**self._cpu(cpu).read().result, **self._start_run(cpu).account()}
 
+    def cancel(self) -> Result:
+        """Make all CPUs stop at their next cycle, without a verdict."""
+        self._start_run().cancel()
+        return {"status": "cancelled", "start": self.start}
 
-def cancel(client: Client, start: str, ttl: int) -> Result:
-    """Make all CPUs of a start run stop at their next cycle, without a verdict."""
-    StartRun(client, Keys(start), ttl).cancel()
-    return {"status": "cancelled", "start": start}
+    def survey(self, cpu: int = 0) -> Result:
+        """Return which cycle of each CPU is due, and which CPUs give an answer.
 
+        It begins with CPU number `cpu` and covers as many CPUs as a result has room for.
+        Read-only: never refreshes a TTL.
+        """
+        found = self._start_run().survey()
+        if found is None:
+            return {"status": "over", "start": self.start, "due": [], "answers": [], "more": None}
+        is_running = any(one not in found.verdicts for one in found.cpus)
+        # CPUs that have stopped without an answer are left out.
+        reported = [one for one in found.cpus if one >= cpu and found.verdicts.get(one) != ""]
+        page, more = reported[:SURVEY_SIZE], reported[SURVEY_SIZE:]
+        pipeline = self.client.pipeline(transaction=False)
+        for one in page:
+            pipeline.hmget(Keys(self.start, one).registers, *CPU_FIELDS)
+        due, answers, lost = [], [], []
+        for one, fields in zip(page, pipeline.execute(), strict=True):
+            record = CpuRecord.decode(fields)
+            if record is None and (any(fields) or one in found.verdicts):
+                lost.append(one)
+            elif record is None:
+                due.append([one, 0, 0])  # to be loaded
+            elif one in found.verdicts:
+                answers.append([one, record.first])
+            elif record.status is Status.OK:
+                due.append([one, record.first, record.registers.cycle + 1])
+            else:  # the pod that executed the last cycle did not record the stop: that cycle is due again
+                due.append([one, record.first, record.first])
+        return {
+            **({"lost": lost} if lost else {}),
+            "status": "running" if is_running else "over",
+            "start": self.start,
+            "cycles": found.cycles,
+            "due": due,
+            "answers": answers,
+            "more": more[0] if more else None,
+        }
 
-def survey(client: Client, start: str, cpu: int, ttl: int) -> Result:
-    """Return which cycle of each CPU is due, and which CPUs give an answer.
+    def _start_run(self, cpu: int = 0) -> StartRun:
+        return StartRun(self.client, Keys(self.start, cpu), self.ttl)
 
-    It begins with CPU number `cpu` and covers as many CPUs as a result has room for.
-    Read-only: never refreshes a TTL.
-    """
-    found = StartRun(client, Keys(start), ttl).survey()
-    if found is None:
-        return {"status": "over", "start": start, "due": [], "answers": [], "more": None}
-    is_running = any(one not in found.verdicts for one in found.cpus)
-    # CPUs that have stopped without an answer are left out.
-    reported = [one for one in found.cpus if one >= cpu and found.verdicts.get(one) != ""]
-    page, more = reported[:SURVEY_SIZE], reported[SURVEY_SIZE:]
-    pipeline = client.pipeline(transaction=False)
-    for one in page:
-        pipeline.hmget(Keys(start, one).registers, *CPU_FIELDS)
-    due, answers, lost = [], [], []
-    for one, fields in zip(page, pipeline.execute(), strict=True):
-        record = CpuRecord.decode(fields)
-        if record is None and (any(fields) or one in found.verdicts):
-            lost.append(one)
-        elif record is None:
-            due.append([one, 0, 0])  # to be loaded
-        elif one in found.verdicts:
-            answers.append([one, record.first])
-        elif record.status is Status.OK:
-            due.append([one, record.first, record.registers.cycle + 1])
-        else:  # the pod that executed the last cycle did not record the stop: that cycle is due again
-            due.append([one, record.first, record.first])
-    return {
-        **({"lost": lost} if lost else {}),
-        "status": "running" if is_running else "over",
-        "start": start,
-        "cycles": found.cycles,
-        "due": due,
-        "answers": answers,
-        "more": more[0] if more else None,
-    }
+    def _cpu(self, cpu: int) -> RedisCpu:
+        return RedisCpu(self.client, Keys(self.start, cpu), self.ttl)
 
 
 def _with_verdict(run: StartRun, result: Result) -> Result:

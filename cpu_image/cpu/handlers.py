@@ -14,7 +14,7 @@ from cpu import describe, program, reference, result, source
 from cpu.errors import PermanentError
 
 if TYPE_CHECKING:
-    from cpu.redis_client import Client
+    from cpu.commands import Commands
 
 DEFAULT_TTL = 7 * 24 * 3600
 MAX_TTL = 10**9
@@ -36,54 +36,45 @@ def run(options: Namespace) -> int:
 def store(options: Namespace) -> int:
     text = source.decode(options.encoded) if options.encoded else source.read_file(options.file)
     parsed = program.parse(text)
-    from cpu import commands, start_run
+    from cpu.start_run import Settings
 
     parts = "".join(sorted(set(options.part or "12")))
-    settings = start_run.Settings(parts, options.keep_going, options.cycles)
-    return _run_on_redis(lambda client, ttl: commands.store(client, options.start, parsed, settings, ttl))
+    settings = Settings(parts, options.keep_going, options.cycles)
+    return _run_on_redis(options, lambda commands: commands.store(parsed, settings))
 
 
 def load(options: Namespace) -> int:
-    from cpu import commands
-
-    start, cpu, once = options.start, options.cpu, options.once
-    return _run_on_redis(lambda client, ttl: commands.load(client, start, cpu, once=once, ttl=ttl))
+    return _run_on_redis(options, lambda commands: commands.load(options.cpu, once=options.once))
 
 
 def execute(options: Namespace) -> int:
-    from cpu import commands
-
-    start, cpu, first, cycles = options.start, options.cpu, options.cycle, options.cycles
-    return _run_on_redis(lambda client, ttl: commands.execute(client, start, cpu, first, cycles, ttl))
+    cpu, first, cycles = options.cpu, options.cycle, options.cycles
+    return _run_on_redis(options, lambda commands: commands.execute(cpu, first, cycles))
 
 
 def read(options: Namespace) -> int:
-    from cpu import commands
-
-    return _run_on_redis(lambda client, ttl: commands.read(client, options.start, options.cpu, ttl))
+    return _run_on_redis(options, lambda commands: commands.read(options.cpu))
 
 
 def cancel(options: Namespace) -> int:
-    from cpu import commands
-
-    return _run_on_redis(lambda client, ttl: commands.cancel(client, options.start, ttl))
+    return _run_on_redis(options, lambda commands: commands.cancel())
 
 
 def survey(options: Namespace) -> int:
-    from cpu import commands
-
-    return _run_on_redis(lambda client, ttl: commands.survey(client, options.start, options.cpu, ttl))
+    return _run_on_redis(options, lambda commands: commands.survey(options.cpu))
 
 
-def _run_on_redis(command: "Callable[[Client, int], result.Result]") -> int:
+def _run_on_redis(options: Namespace, command: "Callable[[Commands], result.Result]") -> int:
     """Run a command on the Redis that the environment names; print its result, and leave it in the file."""
-    from cpu import redis_client
+    from cpu.commands import Commands
+    from cpu.redis_client import with_retries
 
     url = os.environ.get("REDIS_URL", "").strip()  # a Secret made from a file often ends with a newline
     if not url:
         raise PermanentError("REDIS_URL is not set: expected a URL such as redis://host:6379")
     ttl = _ttl()
-    answer = describe.with_sentence(redis_client.with_retries(url, lambda client: command(client, ttl)))
+    answer = with_retries(url, lambda client: command(Commands(client, options.start, ttl)))
+    answer = describe.with_sentence(answer)
     result.print_sentence(answer["sentence"])
     result.leave(result.to_line(answer), Path(os.environ.get("RESULT_FILE", "/dev/termination-log")))
     return 0

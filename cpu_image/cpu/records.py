@@ -44,7 +44,7 @@ class Facts:
         """
         pairs = zip(FACT_FIELDS, values, strict=True)
         named = {name: value.decode() for name, value in pairs if value is not None}
-        require_whole(start, named, instructions, stops)
+        _require_whole(start, named, instructions, stops)
         return cls(
             length=int(named["length"]),
             candidates=int(named["cpus"]),
@@ -67,7 +67,7 @@ class Facts:
         return self.cancelled or (cpu != 0 and answered and not self.keep_going)
 
 
-def require_whole(start: str, facts: Mapping[str, str], instructions: int, stops: int) -> None:
+def _require_whole(start: str, facts: Mapping[str, str], instructions: int, stops: int) -> None:
     """Raise LostError unless the facts of a start run belong to as many instructions and stops."""
     if any(name not in facts for name in FACTS) or (facts["ended"] != "0" and "answer" not in facts):
         raise LostError(f"the facts of start run {start}")

@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 import pytest
 from kubernetes import client
 
-from cpu import commands
 from cpu import program as programs
+from cpu.commands import Commands
 from cpu.start_run import Settings
 from scripts.airflow_api import JSON, AirflowError
 from scripts.local.services import kubernetes
@@ -97,9 +97,10 @@ def test_a_redis_that_is_some_cycles_back_catches_up(stack: Stack) -> None:
     for key in stack.redis.scan_iter(f"cpu:{{{start}*"):
         stack.redis.delete(key)
     # As a backup would have it.
-    commands.store(stack.redis, start, programs.parse(LONG), Settings("1", cycles=100), ttl=3600)
-    commands.load(stack.redis, start, 0, once=True, ttl=3600)
-    commands.execute(stack.redis, start, 0, first=1, cycles=100, ttl=3600)
+    commands = Commands(stack.redis, start, ttl=3600)
+    commands.store(programs.parse(LONG), Settings("1", cycles=100))
+    commands.load(0, once=True)
+    commands.execute(0, first=1, cycles=100)
 
     assert look(stack, start) == [f"{start}.cpu-0.cycle-101.again-1"]
     assert stack.finish(run) == ("success", start)
@@ -113,8 +114,9 @@ def test_news_that_were_only_marked_as_told_are_told(stack: Stack) -> None:
     run = stack.start(program="jmp +0\n", parts="part 1")
     assert wait_until(lambda: stack.api.run("cpu_start", run)["state"] == "success", PATIENCE_SECONDS)
     start = stack.start_id(run)
-    commands.load(stack.redis, start, 0, once=True, ttl=3600)
-    assert commands.execute(stack.redis, start, 0, first=1, cycles=1, ttl=3600)["verdict"] == "part1"
+    commands = Commands(stack.redis, start, ttl=3600)
+    commands.load(0, once=True)
+    assert commands.execute(0, first=1)["verdict"] == "part1"
     stack.api.trigger("cpu", {"start": start, "cpu": 0, "cycle": 1}, run=f"{start}.cpu-0.cycle-1")
     stack.api.request("PATCH", f"/dags/cpu/dagRuns/{start}.cpu-0.cycle-1", json={"state": "success"})
     stack.api.request("PATCH", "/dags/cpu", json={"is_paused": False})

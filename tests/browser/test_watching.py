@@ -10,7 +10,7 @@ from selenium.webdriver.common.keys import Keys
 
 from cpu import program as programs
 from cpu import reference as solver
-from cpu.commands import load, store
+from cpu.commands import Commands
 from cpu.start_run import Settings
 from scripts.waiting import wait_until
 from tests.browser.ui import WALL, Ui
@@ -35,9 +35,10 @@ def big(stack: Stack) -> tuple[str, programs.Program]:
     program = programs.parse("nop +0\n" * 1999 + "jmp -1\n")
     start = f"big-{time.time_ns() % 10**9}"
     with stack.redis as client:
-        store(client, start, program, Settings(), 600)
+        commands = Commands(client, start, ttl=600)
+        commands.store(program, Settings())
         for cpu in (0, *program.candidates()):
-            load(client, start, cpu, once=True, ttl=600)
+            commands.load(cpu, once=True)
     return start, program
 
 

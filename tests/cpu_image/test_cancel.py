@@ -13,7 +13,7 @@ ENDLESS = "acc +1\njmp -1\njmp -2\n"  # CPUs 2 and 3, neither of which ends
 def test_each_cpu_of_a_cancelled_start_run_stops_at_its_next_cycle_without_a_verdict(
     start_run: StartRunClient, cpu: int
 ) -> None:
-    start_run.store(ENDLESS)
+    start_run.store_text(ENDLESS)
     start_run.load(cpu)
     start_run.cancel()
     stopped = start_run.execute(cpu, 1)
@@ -23,7 +23,7 @@ def test_each_cpu_of_a_cancelled_start_run_stops_at_its_next_cycle_without_a_ver
 
 
 def test_repeating_an_exec_after_a_cancel_returns_its_result(start_run: StartRunClient) -> None:
-    start_run.store(ENDLESS)
+    start_run.store_text(ENDLESS)
     start_run.load(0)
     before = start_run.execute(0, 1)
     start_run.cancel()
@@ -31,7 +31,7 @@ def test_repeating_an_exec_after_a_cancel_returns_its_result(start_run: StartRun
 
 
 def test_the_last_candidate_of_a_cancelled_start_run_gives_no_verdict(start_run: StartRunClient) -> None:
-    start_run.store(ENDLESS)
+    start_run.store_text(ENDLESS)
     start_run.run(2)
     start_run.load(3)
     start_run.cancel()
@@ -39,7 +39,7 @@ def test_the_last_candidate_of_a_cancelled_start_run_gives_no_verdict(start_run:
 
 
 def test_a_survey_of_a_cancelled_start_run_says_that_it_is_over(start_run: StartRunClient) -> None:
-    start_run.store(ENDLESS)
+    start_run.store_text(ENDLESS)
     start_run.cancel()
     assert start_run.survey() == {
         "status": "over",
@@ -51,7 +51,7 @@ def test_a_survey_of_a_cancelled_start_run_says_that_it_is_over(start_run: Start
 
 
 def test_cancelling_twice_gives_the_same_result(start_run: StartRunClient) -> None:
-    start_run.store(ENDLESS)
+    start_run.store_text(ENDLESS)
     assert start_run.cancel() == start_run.cancel() == {"status": "cancelled", "start": start_run.start}
 
 

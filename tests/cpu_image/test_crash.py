@@ -45,17 +45,17 @@ Step = Callable[[StartRunClient], Result]
 
 
 def stored(start_run: StartRunClient) -> Result:
-    return start_run.store()
+    return start_run.store_text()
 
 
 STEPS: dict[str, tuple[list[Step], Step]] = {
     "store": ([], stored),
     "load": ([stored], lambda t: t.load(8, once=True)),
-    "load invalid": ([lambda t: t.store("acc +1")], lambda t: t.load(1, once=True)),
+    "load invalid": ([lambda t: t.store_text("acc +1")], lambda t: t.load(1, once=True)),
     "exec": ([stored, lambda t: t.load(8)], lambda t: t.execute(8, 1)),
     "exec to the end": ([stored, lambda t: t.load(8)], lambda t: t.execute(8, 1, 99)),
     "exec to the last loop": (
-        [lambda t: t.store("jmp +0\njmp -1"), lambda t: t.run(2), lambda t: t.load(1)],
+        [lambda t: t.store_text("jmp +0\njmp -1"), lambda t: t.run(2), lambda t: t.load(1)],
         lambda t: t.execute(1, 1, 9),
     ),
     "stopped": ([stored, lambda t: t.run(8), lambda t: t.load(3)], lambda t: t.execute(3, 1)),

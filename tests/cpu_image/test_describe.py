@@ -87,10 +87,10 @@ def test_every_result_with_its_sentence_fits_a_termination_message(client: redis
     program = "acc -9223372036854775808\n" * 9_998 + "jmp +9223372036854775807\n" * 2
     client.config_set("maxmemory-policy", "volatile-random")
     try:
-        results = [start_run.store("jmp -9223372036854775808\n" * 10_000, cycles=10**6)]
+        results = [start_run.store_text("jmp -9223372036854775808\n" * 10_000, cycles=10**6)]
         assert "warning" in results[0]
         client.flushall()
-        start_run.store(program, keep_going=True)
+        start_run.store_text(program, keep_going=True)
     finally:
         client.config_set("maxmemory-policy", "noeviction")
     for cpu in (0, 9_999, 10_000):

@@ -19,7 +19,7 @@ SWAP_8 = {"line": 8, "before": "jmp -4", "after": "nop -4"}
 
 @pytest.fixture(autouse=True)
 def stored(start_run: StartRunClient) -> None:
-    start_run.store()
+    start_run.store_text()
 
 
 def test_load_creates_a_cpu_at_cycle_0(start_run: StartRunClient) -> None:
@@ -190,7 +190,7 @@ def test_a_program_counter_of_minus_one_never_fetches_the_last_instruction(
 
 def test_numbers_past_53_bits_stay_exact(client: redis.Redis) -> None:
     start_run = StartRunClient(client)
-    start_run.store(f"acc +{2**53 + 1}\nacc +{2**63 - 1}\njmp -{2**63}")
+    start_run.store_text(f"acc +{2**53 + 1}\nacc +{2**63 - 1}\njmp -{2**63}")
     result = start_run.load(0)
     while result["status"] == "ok":
         result = start_run.execute(0, result["cycle"] + 1)
@@ -203,7 +203,7 @@ def test_numbers_past_64_bits_stay_exact_for_all_readers_of_a_result(
     client: redis.Redis, cycles: int
 ) -> None:
     start_run = StartRunClient(client)
-    results = [start_run.store(BEYOND_64_BITS, keep_going=True)]
+    results = [start_run.store_text(BEYOND_64_BITS, keep_going=True)]
     for cpu, status in [(0, "loop"), (4, "end")]:
         result = start_run.load(cpu)
         while result["status"] == "ok":
@@ -218,7 +218,7 @@ def test_numbers_past_64_bits_stay_exact_for_all_readers_of_a_result(
 
 def test_a_program_counter_past_64_bits_stays_exact(client: redis.Redis) -> None:
     start_run = StartRunClient(client)
-    start_run.store(f"nop +0\njmp +{2**63 - 1}\n")
+    start_run.store_text(f"nop +0\njmp +{2**63 - 1}\n")
     result = start_run.run(0)
     assert (result["status"], result["pc"], start_run.read(0)["pc"]) == ("fault", str(2**63), str(2**63))
     assert_exact_for_all_readers(to_line(result))
@@ -238,7 +238,7 @@ def test_integers_in_a_result_of_an_older_version_are_returned_as_strings(
 
 def test_ten_thousand_cycles_fit_one_exec(client: redis.Redis) -> None:
     start_run = StartRunClient(client)
-    start_run.store("acc +1\n" * 9_999 + "jmp -9999")
+    start_run.store_text("acc +1\n" * 9_999 + "jmp -9999")
     result = start_run.run(0)
     assert (result["status"], result["cycle"], result["acc"]) == ("loop", 10_000, "9999")
     assert client.bitcount(Keys(start_run.start, 0).visited) == 10_000

@@ -25,7 +25,7 @@ REMEDY = r": start the program again, and give the CPUs a Redis that does not ev
 
 @pytest.fixture(autouse=True)
 def stored(start_run: StartRunClient) -> None:
-    start_run.store()
+    start_run.store_text()
 
 
 @pytest.mark.parametrize("cycles", [1, 2, 100])
@@ -139,7 +139,7 @@ def test_commands_fail_and_change_nothing_if_the_start_run_has_lost_a_key(
     lose(start_run, part)
     before = start_run.dump()
     commands: list[Callable[[], object]] = [
-        start_run.store,
+        start_run.store_text,
         lambda: start_run.load(1, once=True),
         lambda: start_run.execute(0, 1),
         lambda: start_run.execute(0, 1, 100),
@@ -173,7 +173,7 @@ def test_commands_fail_if_the_facts_lack_a_field(start_run: StartRunClient, fact
         lambda: start_run.execute(0, 1),
         lambda: start_run.read(0),
         start_run.survey,
-        start_run.store,
+        start_run.store_text,
         lambda: StartRun(start_run.client, Keys(start_run.start, 0), 60).stop(Status.LOOP, candidate=False),
     ]
     for command in commands:
@@ -183,7 +183,7 @@ def test_commands_fail_if_the_facts_lack_a_field(start_run: StartRunClient, fact
 
 def test_lost_stops_lead_to_no_second_answer(start_run: StartRunClient) -> None:
     start_run = StartRunClient(start_run.client)
-    start_run.store(TWO_ENDS)
+    start_run.store_text(TWO_ENDS)
     assert start_run.run(2)["verdict"] == "part2"
     lose(start_run, "stops")
     for cpu in (2, 3):
@@ -196,7 +196,7 @@ def test_lost_stops_lead_to_no_verdict_that_no_swap_ends_the_program(
     start_run: StartRunClient,
 ) -> None:
     start_run = StartRunClient(start_run.client)
-    start_run.store(ENDLESS)
+    start_run.store_text(ENDLESS)
     for cpu in (2, 3):
         start_run.load(cpu)
     start_run.execute(2, 1, 100)
@@ -277,7 +277,7 @@ def test_a_listing_fails_if_the_cpu_has_lost_a_key(start_run: StartRunClient, ke
 
 def test_commands_fail_on_a_redis_cluster_that_has_lost_keys(redis_cluster: Client) -> None:
     start_run = StartRunClient(redis_cluster)
-    start_run.store()
+    start_run.store_text()
     start_run.load(0)
     start_run.execute(0, 1, 3)
     start_run.run(8)
@@ -320,7 +320,7 @@ def test_an_eviction_after_any_cycle_never_leads_to_a_wrong_answer(
     client: redis.Redis, name: str, step: int
 ) -> None:
     start_run = StartRunClient(client, "s")
-    start_run.store(parts="1")
+    start_run.store_text(parts="1")
     result = start_run.load(0)
     with suppress(PreconditionError):
         while result["status"] == "ok":

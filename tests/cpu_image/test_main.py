@@ -253,7 +253,7 @@ def test_a_command_waits_for_redis_to_come_back() -> None:
     def with_retries() -> None:
         url = f"redis://127.0.0.1:{port}"
         answers.append(
-            redis_client.with_retries(url, lambda client: StartRunClient(client).store()["status"])
+            redis_client.with_retries(url, lambda client: StartRunClient(client).store_text()["status"])
         )
 
     with socket.create_server(("127.0.0.1", port)) as failing:

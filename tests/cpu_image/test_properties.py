@@ -31,7 +31,7 @@ def test_redis_memory_and_in_process_memory_agree_with_the_solver_on_every_swap(
     client: redis.Redis, lines: Lines, batch: int
 ) -> None:
     start_run = StartRunClient(client)
-    start_run.store(text_of(lines), keep_going=True)
+    start_run.store_text(text_of(lines), keep_going=True)
     verdicts = {}
     for cpu in [0, *candidates(lines)]:
         result = start_run.load(cpu)
@@ -53,7 +53,7 @@ def test_repeated_and_interleaved_commands_give_each_cpu_the_same_answer(
     client: redis.Redis, lines: Lines, data: st.DataObject
 ) -> None:
     start_run = StartRunClient(client)
-    start_run.store(text_of(lines), keep_going=True)
+    start_run.store_text(text_of(lines), keep_going=True)
     running: dict[int, Result] = {cpu: start_run.load(cpu) for cpu in [0, *candidates(lines)][:5]}
     stopped: dict[int, Result] = {}
     while running:

@@ -30,7 +30,7 @@ def test_any_sequence_of_commands_gives_results_or_errors_that_change_nothing(
 ) -> None:
     client.flushall()
     start_run = StartRunClient(client)
-    start_run.store()
+    start_run.store_text()
     start_run.load(8)
     for command, cpu, cycle, cycles, once in sequence:
         own = {"exec": [f"--cycle={cycle}", f"--cycles={cycles}"], "load": ["--once"] * once, "read": []}

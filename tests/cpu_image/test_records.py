@@ -61,7 +61,7 @@ def test_the_visited_bitmap_has_a_bit_for_each_address(
 def test_a_cpu_and_its_stop_are_decoded_as_the_commands_keep_them(
     start_run: StartRunClient, client: redis.Redis
 ) -> None:
-    start_run.store()
+    start_run.store_text()
     start_run.load(8)
     start_run.execute(8, 1, 2)
     start_run.execute(8, 3, 10)
@@ -81,7 +81,7 @@ def test_a_cpu_and_its_stop_are_decoded_as_the_commands_keep_them(
 def test_a_cpu_that_lacks_a_field_has_no_record_but_the_time_of_loading_may_be_missing(
     start_run: StartRunClient, client: redis.Redis, missing: str
 ) -> None:
-    start_run.store()
+    start_run.store_text()
     start_run.load(8)
     registers = Keys(start_run.start, 8).registers
     client.hdel(registers, missing)

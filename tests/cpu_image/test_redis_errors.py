@@ -31,11 +31,11 @@ error_reply: Callable[[str], redis.RedisError] = BaseParser.parse_error
 
 
 def store_as(name: str) -> Callable[[Client], Result]:
-    return lambda client: StartRunClient(client, name).store()
+    return lambda client: StartRunClient(client, name).store_text()
 
 
 def store(client: Client) -> Result:
-    return StartRunClient(client, "s").store()
+    return StartRunClient(client, "s").store_text()
 
 
 def load(client: Client) -> Result:
@@ -294,7 +294,7 @@ def test_a_key_of_another_node_is_a_permanent_error(two_nodes: list[str]) -> Non
 def test_a_start_run_works_on_a_redis_cluster_of_two_nodes(two_nodes: list[str]) -> None:
     def job(client: Client) -> list[object]:
         start_run = StartRunClient(client, "two-nodes")
-        start_run.store()
+        start_run.store_text()
         results = [start_run.run(cpu) for cpu in (0, 8)]
         return [start_run.survey()["status"], *(result["acc"] for result in results)]
 

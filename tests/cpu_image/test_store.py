@@ -14,7 +14,7 @@ from tests.support.start_run_client import StartRunClient
 
 
 def test_store_returns_the_length_of_the_program_and_the_candidates(start_run: StartRunClient) -> None:
-    assert start_run.store() == {
+    assert start_run.store_text() == {
         "status": "stored",
         "start": start_run.start,
         "instructions": 9,
@@ -25,10 +25,10 @@ def test_store_returns_the_length_of_the_program_and_the_candidates(start_run: S
 def test_storing_the_same_again_returns_the_same_and_changes_nothing(
     start_run: StartRunClient, client: redis.Redis
 ) -> None:
-    stored = start_run.store()
+    stored = start_run.store_text()
     start_run.run(8)
     before = start_run.dump(), client.hget(Keys(start_run.start).facts, "stored")
-    assert start_run.store(EXAMPLE.replace("\n", "\r\n")) == stored
+    assert start_run.store_text(EXAMPLE.replace("\n", "\r\n")) == stored
     assert (start_run.dump(), client.hget(Keys(start_run.start).facts, "stored")) == before
 
 
@@ -45,19 +45,19 @@ def test_storing_the_same_again_returns_the_same_and_changes_nothing(
 def test_storing_another_program_or_settings_under_the_same_name_fails(
     start_run: StartRunClient, text: str, parts: str, keep_going: bool
 ) -> None:
-    start_run.store()
+    start_run.store_text()
     before = start_run.dump()
     with pytest.raises(
         PreconditionError, match=f"start run {start_run.start} holds another program or other"
     ):
-        start_run.store(text, parts, keep_going=keep_going)
+        start_run.store_text(text, parts, keep_going=keep_going)
     assert start_run.dump() == before
 
 
 def test_ten_thousand_instructions_are_stored_and_their_result_is_small_enough(client: redis.Redis) -> None:
     start_run = StartRunClient(client, "x" * 32)
     text = "jmp -9223372036854775808\n" * 10_000
-    stored = start_run.store(text)
+    stored = start_run.store_text(text)
     assert len(str(stored)) < 3_000
     assert stored["candidates"] == hex((1 << 10_001) - 2)
     assert client.llen(Keys(start_run.start).program) == 10_000
@@ -68,7 +68,7 @@ def test_ten_thousand_instructions_are_stored_and_their_result_is_small_enough(c
 def test_every_key_is_named_after_its_start_run_and_cpu_and_expires(
     start_run: StartRunClient, client: redis.Redis
 ) -> None:
-    start_run.store()
+    start_run.store_text()
     start_run.run(8)
     keys = Keys(start_run.start, 8)
     expected = {*keys.of_start, *keys.of_cpu}
@@ -80,7 +80,7 @@ def test_every_key_is_named_after_its_start_run_and_cpu_and_expires(
 def test_loading_again_keeps_the_time_of_the_first_load(
     start_run: StartRunClient, client: redis.Redis, once: bool
 ) -> None:
-    start_run.store()
+    start_run.store_text()
     start_run.run(8)
     registers = Keys(start_run.start, 8).registers
     loaded = client.hget(registers, "loaded")
@@ -93,7 +93,7 @@ def test_loading_again_keeps_the_time_of_the_first_load(
 def test_each_command_refreshes_the_ttl_of_all_its_keys(
     start_run: StartRunClient, client: redis.Redis
 ) -> None:
-    start_run.store()
+    start_run.store_text()
     start_run.load(8)
     start_run.run(3)
     keys = Keys(start_run.start, 8)
@@ -127,8 +127,8 @@ def test_the_keys_of_a_start_run_share_a_slot_and_those_of_a_cpu_too(redis_clust
 
 def test_the_example_has_its_answers_on_a_redis_cluster(redis_cluster: Client) -> None:
     start_run = StartRunClient(redis_cluster)
-    start_run.store()
-    start_run.store()
+    start_run.store_text()
+    start_run.store_text()
     results = [start_run.run(cpu) for cpu in (0, 1, 8, 3)]
     assert [(result["status"], result["acc"], result.get("verdict")) for result in results] == [
         ("loop", "5", "part1"),

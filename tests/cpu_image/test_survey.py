@@ -18,7 +18,7 @@ ENDLESS = "acc +1\njmp -1\njmp -2\n"  # CPUs 2 and 3, neither of which ends
 
 
 def test_cycle_0_is_due_for_a_cpu_that_is_not_loaded(start_run: StartRunClient) -> None:
-    start_run.store(ENDLESS)
+    start_run.store_text(ENDLESS)
     due = [[0, 0, 0], [2, 0, 0], [3, 0, 0]]
     assert start_run.survey() == {
         "status": "running", "start": start_run.start, "cycles": 1, "due": due, "answers": [], "more": None,
@@ -29,12 +29,12 @@ def test_cycle_0_is_due_for_a_cpu_that_is_not_loaded(start_run: StartRunClient) 
 def test_a_survey_reports_the_cpus_of_the_parts_to_solve(
     start_run: StartRunClient, parts: str, cpus: list[int]
 ) -> None:
-    start_run.store(ENDLESS, parts)
+    start_run.store_text(ENDLESS, parts)
     assert [cpu for cpu, _, _ in start_run.survey()["due"]] == cpus
 
 
 def test_a_survey_reports_the_cycles_per_pod_of_the_start_run(start_run: StartRunClient) -> None:
-    start_run.store(cycles=100)
+    start_run.store_text(cycles=100)
     assert start_run.survey()["cycles"] == 100
     start_run.client.hdel(Keys(start_run.start).facts, "cycles")  # as an earlier version stored it
     assert start_run.survey()["cycles"] == 1
@@ -43,7 +43,7 @@ def test_a_survey_reports_the_cycles_per_pod_of_the_start_run(start_run: StartRu
 def test_a_survey_reports_the_cycle_that_was_asked_for_last_and_the_next_one(
     start_run: StartRunClient,
 ) -> None:
-    start_run.store(parts="1")
+    start_run.store_text(parts="1")
     start_run.load(0)
     assert start_run.survey()["due"] == [[0, 0, 1]]
     start_run.execute(0, 1)
@@ -53,13 +53,13 @@ def test_a_survey_reports_the_cycle_that_was_asked_for_last_and_the_next_one(
 
 
 def test_a_survey_leaves_out_a_cpu_that_has_stopped_without_an_answer(start_run: StartRunClient) -> None:
-    start_run.store(ENDLESS)
+    start_run.store_text(ENDLESS)
     start_run.run(2)
     assert [cpu for cpu, _, _ in start_run.survey()["due"]] == [0, 3]
 
 
 def test_a_survey_reports_an_answer_with_the_cycle_whose_run_posts_it(start_run: StartRunClient) -> None:
-    start_run.store(parts="1")
+    start_run.store_text(parts="1")
     start_run.load(0)
     start_run.execute(0, 1, 2)
     start_run.execute(0, 3, 10**6)
@@ -70,7 +70,7 @@ def test_a_survey_reports_an_answer_with_the_cycle_whose_run_posts_it(start_run:
 def test_a_survey_reports_an_answer_until_it_is_as_old_as_the_ttl(
     start_run: StartRunClient,
 ) -> None:
-    start_run.store(ENDLESS)
+    start_run.store_text(ENDLESS)
     start_run.load(0)
     start_run.execute(0, 1, 10**6)
     assert start_run.survey()["answers"] == [[0, 1]]
@@ -88,7 +88,7 @@ def test_the_last_cycle_is_due_again_if_the_stop_was_not_recorded(
     def die(*_: object, **__: object) -> None:
         raise InterruptedError("between its two commits")
 
-    start_run.store(ENDLESS, parts="2")
+    start_run.store_text(ENDLESS, parts="2")
     start_run.load(2)
     with monkeypatch.context() as patched:
         patched.setattr(StartRun, "stop", die)
@@ -100,7 +100,7 @@ def test_the_last_cycle_is_due_again_if_the_stop_was_not_recorded(
 
 
 def test_a_start_run_is_over_when_all_its_cpus_have_stopped(start_run: StartRunClient) -> None:
-    start_run.store(ENDLESS)
+    start_run.store_text(ENDLESS)
     for cpu in (0, 2, 3):
         start_run.run(cpu)
     found = start_run.survey()
@@ -121,7 +121,7 @@ def test_a_start_run_that_has_expired_is_over(start_run: StartRunClient) -> None
 
 def test_a_survey_refreshes_no_ttl(start_run: StartRunClient) -> None:
     start_run.ttl = 1
-    start_run.store()
+    start_run.store_text()
     deadline = time.monotonic() + 10
     while start_run.survey()["due"]:
         assert time.monotonic() < deadline, "it does not expire"
@@ -130,7 +130,7 @@ def test_a_survey_refreshes_no_ttl(start_run: StartRunClient) -> None:
 
 def test_a_survey_of_many_cpus_goes_page_by_page(start_run: StartRunClient) -> None:
     count = 10_000
-    start_run.store("nop +0\n" * count)
+    start_run.store_text("nop +0\n" * count)
     reported, cpu, pages = [], 0, 0
     while cpu is not None:
         found = start_run.survey(cpu)
@@ -145,7 +145,7 @@ def test_a_survey_of_many_cpus_goes_page_by_page(start_run: StartRunClient) -> N
 
 def test_a_survey_works_on_a_redis_cluster(redis_cluster: Client) -> None:
     start_run = StartRunClient(redis_cluster)
-    start_run.store(ENDLESS)
+    start_run.store_text(ENDLESS)
     start_run.run(2)
     assert start_run.survey()["due"] == [[0, 0, 0], [3, 0, 0]]
 

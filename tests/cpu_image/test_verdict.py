@@ -18,20 +18,20 @@ TWO_ENDS = "acc +5\nnop +2\njmp +1\nacc +1"  # CPUs 2 and 3, both of which end
 
 
 def test_cpu_0_answers_part_1(start_run: StartRunClient) -> None:
-    start_run.store()
+    start_run.store_text()
     assert start_run.run(0)["verdict"] == "part1"
 
 
 @pytest.mark.parametrize("text", ["acc +1", "jmp -1"])
 def test_cpu_0_answers_part_1_however_it_stops(start_run: StartRunClient, text: str) -> None:
-    start_run.store(text)
+    start_run.store_text(text)
     assert start_run.run(0)["verdict"] == "part1"
 
 
 def test_the_candidate_that_ends_answers_part_2_and_the_others_give_no_verdict(
     start_run: StartRunClient,
 ) -> None:
-    start_run.store()
+    start_run.store_text()
     assert "verdict" not in start_run.run(1)
     assert start_run.run(8)["verdict"] == "part2"
     assert "verdict" not in start_run.run(3)
@@ -41,7 +41,7 @@ def test_the_candidate_that_ends_answers_part_2_and_the_others_give_no_verdict(
 def test_only_the_parts_to_solve_have_verdicts(
     start_run: StartRunClient, parts: str, verdicts: dict[int, str]
 ) -> None:
-    start_run.store(parts=parts)
+    start_run.store_text(parts=parts)
     assert {cpu: start_run.run(cpu).get("verdict") for cpu in (0, 8)} == {
         0: verdicts.get(0),
         8: verdicts.get(8),
@@ -51,7 +51,7 @@ def test_only_the_parts_to_solve_have_verdicts(
 def test_the_other_candidates_stop_and_execute_nothing_once_part_2_is_answered(
     start_run: StartRunClient,
 ) -> None:
-    start_run.store()
+    start_run.store_text()
     start_run.load(3)
     before = start_run.execute(3, 1, 2)
     start_run.run(8)
@@ -65,13 +65,13 @@ def test_the_other_candidates_stop_and_execute_nothing_once_part_2_is_answered(
 
 
 def test_cpu_0_runs_on_when_part_2_is_answered(start_run: StartRunClient) -> None:
-    start_run.store()
+    start_run.store_text()
     start_run.run(8)
     assert start_run.run(0)["status"] == "loop"
 
 
 def test_a_candidate_loaded_after_the_answer_stops_at_its_first_cycle(start_run: StartRunClient) -> None:
-    start_run.store()
+    start_run.store_text()
     start_run.run(8)
     assert (start_run.run(3)["status"], start_run.read(3)["cycle"]) == ("stopped", 0)
 
@@ -79,7 +79,7 @@ def test_a_candidate_loaded_after_the_answer_stops_at_its_first_cycle(start_run:
 def test_with_keep_going_no_cpu_is_stopped_and_each_that_ends_answers_part_2(
     start_run: StartRunClient,
 ) -> None:
-    start_run.store(TWO_ENDS, keep_going=True)
+    start_run.store_text(TWO_ENDS, keep_going=True)
     results = [start_run.run(cpu) for cpu in (2, 3)]
     assert [(result["status"], result["acc"], result["verdict"]) for result in results] == [
         ("end", "6", "part2"),
@@ -91,19 +91,19 @@ def test_with_keep_going_no_cpu_is_stopped_and_each_that_ends_answers_part_2(
 def test_of_two_candidates_that_end_at_once_only_the_first_answers_part_2(
     start_run: StartRunClient, client: redis.Redis
 ) -> None:
-    start_run.store(TWO_ENDS)
+    start_run.store_text(TWO_ENDS)
     stops = [StartRun(client, Keys(start_run.start, cpu), 60) for cpu in (3, 2)]
     verdicts = [stop.stop(Status.END, candidate=True) for stop in stops]
     assert verdicts == ["part2", None]
 
 
 def test_the_last_candidate_to_stop_has_the_verdict_that_none_ended(start_run: StartRunClient) -> None:
-    start_run.store(ENDLESS)
+    start_run.store_text(ENDLESS)
     assert [start_run.run(cpu).get("verdict") for cpu in (3, 4, 2)] == [None, None, "none"]
 
 
 def test_invalid_cpus_and_cpu_0_do_not_count_as_candidates(start_run: StartRunClient) -> None:
-    start_run.store(ENDLESS)
+    start_run.store_text(ENDLESS)
     assert [start_run.run(cpu).get("verdict") for cpu in (1, 9, 0, 4, 3)] == [None, None, "part1", None, None]
     assert start_run.run(2)["verdict"] == "none"
     assert start_run.run(10).get("verdict") is None
@@ -113,14 +113,14 @@ def test_invalid_cpus_and_cpu_0_do_not_count_as_candidates(start_run: StartRunCl
 def test_without_candidates_the_first_invalid_cpu_has_the_verdict_that_none_ended(
     start_run: StartRunClient,
 ) -> None:
-    assert start_run.store("acc +1\nacc +2")["candidates"] == "0x0"
+    assert start_run.store_text("acc +1\nacc +2")["candidates"] == "0x0"
     assert [start_run.run(cpu).get("verdict") for cpu in (1, 2, 1)] == ["none", None, "none"]
 
 
 def test_repeating_a_command_returns_its_first_verdict_whatever_has_happened_since(
     start_run: StartRunClient,
 ) -> None:
-    start_run.store(ENDLESS)
+    start_run.store_text(ENDLESS)
     last = [start_run.run(cpu) for cpu in (3, 4, 2)]
     assert [start_run.execute(cpu, 1) for cpu in (3, 4, 2)] == last
     assert start_run.run(3) == last[0]
@@ -128,7 +128,7 @@ def test_repeating_a_command_returns_its_first_verdict_whatever_has_happened_sin
 
 
 def test_seconds_count_from_the_store_to_the_stop(start_run: StartRunClient, client: redis.Redis) -> None:
-    start_run.store()
+    start_run.store_text()
     start_run.load(3)
     running = [start_run.read(3)["seconds"] for _ in range(2)]
     assert 0 <= running[0] <= running[1] < 60
@@ -140,8 +140,8 @@ def test_seconds_count_from_the_store_to_the_stop(start_run: StartRunClient, cli
 
 def test_start_runs_do_not_affect_each_other(client: redis.Redis) -> None:
     one, other = StartRunClient(client), StartRunClient(client)
-    one.store()
-    other.store(ENDLESS)
+    one.store_text()
+    other.store_text(ENDLESS)
     one.load(3)
     other.load(3)
     assert one.run(8)["verdict"] == "part2"
@@ -154,7 +154,7 @@ def test_start_runs_do_not_affect_each_other(client: redis.Redis) -> None:
 def test_of_candidates_that_stop_at_once_exactly_one_is_the_last(
     start_run: StartRunClient, server: Server, round_: int
 ) -> None:
-    start_run.store("acc +1\n" + "jmp -1\n" * 8)
+    start_run.store_text("acc +1\n" + "jmp -1\n" * 8)
     cpus = range(2, 10)
     for cpu in cpus:
         start_run.load(cpu)

@@ -26,7 +26,7 @@ def test_a_start_run_that_was_never_stored_raises_not_kept_error(start_run: Star
 def test_a_start_run_has_a_cpu_for_part_1_and_one_per_candidate_for_part_2(
     start_run: StartRunClient, parts: str, cpus: list[int]
 ) -> None:
-    start_run.store(parts=parts)
+    start_run.store_text(parts=parts)
     found = snapshot(start_run)
     assert [cpu.cpu for cpu in found.cpus] == cpus
     assert {cpu.state for cpu in found.cpus} == {"waiting"}
@@ -34,7 +34,7 @@ def test_a_start_run_has_a_cpu_for_part_1_and_one_per_candidate_for_part_2(
 
 
 def test_a_cpu_has_its_registers_and_its_swap(start_run: StartRunClient) -> None:
-    start_run.store()
+    start_run.store_text()
     start_run.load(8)
     start_run.execute(8, 1, 3)
     cpu = snapshot(start_run).cpus[-1]
@@ -43,7 +43,7 @@ def test_a_cpu_has_its_registers_and_its_swap(start_run: StartRunClient) -> None
 
 
 def test_a_cpu_has_the_times_at_which_it_was_loaded_and_stopped(start_run: StartRunClient) -> None:
-    start_run.store()
+    start_run.store_text()
     start_run.run(8)
     start_run.load(0)
     found = snapshot(start_run)
@@ -58,7 +58,7 @@ def test_a_cpu_has_the_times_at_which_it_was_loaded_and_stopped(start_run: Start
 def test_a_cpu_without_a_time_of_its_load_counts_as_loaded_when_the_program_was_stored(
     start_run: StartRunClient,
 ) -> None:
-    start_run.store(parts="1")
+    start_run.store_text(parts="1")
     start_run.load(0)
     start_run.client.hdel(Keys(start_run.start, 0).registers, "loaded")
     found = snapshot(start_run)
@@ -66,20 +66,20 @@ def test_a_cpu_without_a_time_of_its_load_counts_as_loaded_when_the_program_was_
 
 
 def test_an_accumulator_of_64_bits_is_exact(start_run: StartRunClient) -> None:
-    start_run.store(f"acc +{2**63 - 1}\njmp +0\n", parts="1")
+    start_run.store_text(f"acc +{2**63 - 1}\njmp +0\n", parts="1")
     start_run.run(0)
     assert snapshot(start_run).cpus[0].acc == "9223372036854775807"
 
 
 def test_registers_beyond_64_bits_are_exact(start_run: StartRunClient) -> None:
-    start_run.store(f"{BEYOND_64_BITS}jmp +{2**63 - 1}\n")
+    start_run.store_text(f"{BEYOND_64_BITS}jmp +{2**63 - 1}\n")
     start_run.run(4)
     cpu = next(one for one in snapshot(start_run).cpus if one.cpu == 4)
     assert (cpu.acc, cpu.pc) == ("27670116110564327421", str(2**63 + 3))
 
 
 def test_an_answer_is_none_until_a_cpu_has_found_it(start_run: StartRunClient) -> None:
-    start_run.store()
+    start_run.store_text()
     assert (snapshot(start_run).part1(), snapshot(start_run).part2()) == (None, None)
     start_run.run(0)
     assert (snapshot(start_run).part1(), snapshot(start_run).part2()) == (Answer(text="5", cpu=0), None)
@@ -92,7 +92,7 @@ def test_an_answer_is_none_until_a_cpu_has_found_it(start_run: StartRunClient) -
 
 
 def test_a_start_run_has_ended_when_its_last_cpu_has_stopped(start_run: StartRunClient) -> None:
-    start_run.store()
+    start_run.store_text()
     for cpu in (0, 8, 1, 3, 5):
         start_run.run(cpu)
     found = snapshot(start_run)
@@ -113,7 +113,7 @@ def test_a_start_run_has_ended_when_its_last_cpu_has_stopped(start_run: StartRun
 def test_part_1_of_a_program_that_does_not_loop_is_a_sentence(
     start_run: StartRunClient, program: str, text: str
 ) -> None:
-    start_run.store(program, parts="1")
+    start_run.store_text(program, parts="1")
     start_run.run(0)
     assert snapshot(start_run).part1() == Answer(text=text, cpu=0)
 
@@ -121,7 +121,7 @@ def test_part_1_of_a_program_that_does_not_loop_is_a_sentence(
 def test_part_2_is_that_no_swap_ends_the_program_once_all_candidates_have_stopped(
     start_run: StartRunClient,
 ) -> None:
-    start_run.store(ENDLESS, parts="2")
+    start_run.store_text(ENDLESS, parts="2")
     start_run.run(2)
     assert snapshot(start_run).part2() is None
     start_run.run(3)
@@ -129,7 +129,7 @@ def test_part_2_is_that_no_swap_ends_the_program_once_all_candidates_have_stoppe
 
 
 def test_a_cancelled_start_run_has_no_answers(start_run: StartRunClient) -> None:
-    start_run.store()
+    start_run.store_text()
     for cpu in (0, 8):
         start_run.load(cpu)
     start_run.cancel()
@@ -143,7 +143,7 @@ def test_a_cancelled_start_run_has_no_answers(start_run: StartRunClient) -> None
 def test_the_listing_is_the_program_with_the_swap_and_the_visited_lines_of_its_cpu(
     start_run: StartRunClient,
 ) -> None:
-    start_run.store()
+    start_run.store_text()
     start_run.load(3)
     start_run.execute(3, 1, 4)
     found = read_listing(start_run.client, start_run.start, 3, snapshot(start_run).program)
@@ -154,7 +154,7 @@ def test_the_listing_is_the_program_with_the_swap_and_the_visited_lines_of_its_c
 
 
 def test_reading_refreshes_no_ttl(start_run: StartRunClient) -> None:
-    start_run.store()
+    start_run.store_text()
     start_run.load(0)
     keys = list(start_run.client.scan_iter())
     for key in keys:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from itertools import count
 
-from cpu import commands
+from cpu.commands import Commands
 from cpu.program import parse
 from cpu.redis_client import Client
 from cpu.result import Result
@@ -14,33 +14,18 @@ _numbers = count(1)
 
 
 @dataclass
-class StartRunClient:
-    """Runs commands on one start run, by default one with a new name."""
+class StartRunClient(Commands):
+    """The commands on one start run, by default one with a new name."""
 
     client: Client
     start: str = field(default_factory=lambda: f"start-{next(_numbers)}")
     ttl: int = 60
 
-    def store(
+    def store_text(
         self, text: str = EXAMPLE, parts: str = "12", *, keep_going: bool = False, cycles: int = 1
     ) -> Result:
-        settings = Settings(parts, keep_going, cycles)
-        return commands.store(self.client, self.start, parse(text), settings, self.ttl)
-
-    def load(self, cpu: int, *, once: bool = False) -> Result:
-        return commands.load(self.client, self.start, cpu, once=once, ttl=self.ttl)
-
-    def execute(self, cpu: int, first: int, cycles: int = 1) -> Result:
-        return commands.execute(self.client, self.start, cpu, first, cycles, self.ttl)
-
-    def read(self, cpu: int) -> Result:
-        return commands.read(self.client, self.start, cpu, self.ttl)
-
-    def cancel(self) -> Result:
-        return commands.cancel(self.client, self.start, self.ttl)
-
-    def survey(self, cpu: int = 0) -> Result:
-        return commands.survey(self.client, self.start, cpu, self.ttl)
+        """Store the program of this text."""
+        return self.store(parse(text), Settings(parts, keep_going, cycles))
 
     def run(self, cpu: int) -> Result:
         """Load a CPU, execute cycles until it stops, and return its last result."""

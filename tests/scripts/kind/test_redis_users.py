@@ -71,7 +71,7 @@ def used(admin: redis.Redis) -> set[str]:
 
 
 def whole_job(start_run: StartRunClient) -> None:
-    start_run.store()
+    start_run.store_text()
     for number in (0, 1, 3, 5, 8):
         start_run.run(number)
     assert start_run.read(0)["acc"] == "5"
@@ -79,11 +79,11 @@ def whole_job(start_run: StartRunClient) -> None:
     start_run.survey()
     start_run.load(1, once=True)
     cancelled = StartRunClient(start_run.client)
-    cancelled.store("jmp +0\nnop -1\n", keep_going=True)
+    cancelled.store_text("jmp +0\nnop -1\n", keep_going=True)
     cancelled.cancel()
     assert cancelled.run(0)["status"] == "stopped"
     hopeless = StartRunClient(start_run.client)
-    hopeless.store("acc +1\njmp -1\njmp -2\n")
+    hopeless.store_text("acc +1\njmp -1\njmp -2\n")
     assert [hopeless.run(number)["status"] for number in (2, 3)] == ["loop", "loop"]
 
 
@@ -124,7 +124,7 @@ def test_neither_user_can_run_another_command(command: str, cpu: StartRunClient,
 
 
 def test_the_user_wall_cannot_write(cpu: StartRunClient, wall: redis.Redis) -> None:
-    cpu.store()
+    cpu.store_text()
     for command in (["DEL"], ["HSET", "a", "b"], ["EXPIRE", "1"]):
         with pytest.raises(redis.exceptions.NoPermissionError):
             run(wall, command[0], f"cpu:{{{cpu.start}}}:start", *command[1:])
@@ -147,7 +147,7 @@ def test_the_redis_of_make_kind_starts_with_its_users_and_never_evicts(tmp_path:
             settings = client.config_get("maxmemory-policy", "appendfsync")
             assert settings == {"maxmemory-policy": "noeviction", "appendfsync": "always"}
         with connect(f"redis://cpu:{PASSWORDS['cpu']}@127.0.0.1:{port}") as client:
-            StartRunClient(client).store()
+            StartRunClient(client).store_text()
 
 
 def test_the_client_works_with_the_older_redis_library_of_airflow_s_image(

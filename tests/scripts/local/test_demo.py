@@ -130,7 +130,7 @@ def test_demo_reads_a_redis_cluster(redis_cluster_url: str, run: DemoRun) -> Non
     with connect(redis_cluster_url) as client:
         client.flushall()
         start_run = StartRunClient(client, "s")
-        start_run.store()
+        start_run.store_text()
         start_run.run(8)
     assert read_redis(run, redis_cluster_url).states == {"end": 1, "waiting": 4}
 
@@ -139,7 +139,7 @@ def test_demo_shows_why_redis_refuses_and_waits_until_it_answers(
     port: int, run: DemoRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with redis.Redis(port=port) as admin:
-        StartRunClient(admin, "s").store()
+        StartRunClient(admin, "s").store_text()
         StartRunClient(admin, "s").run(8)
         admin.config_set("requirepass", "s3cret")
 

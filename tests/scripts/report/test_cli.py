@@ -41,14 +41,14 @@ def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def finished(start_run: StartRunClient) -> StartRunClient:
-    start_run.store()
+    start_run.store_text()
     for cpu in (0, 8, 1, 3, 5):
         start_run.run(cpu)
     return start_run
 
 
 def store_at(start_run: StartRunClient, time: float) -> None:
-    start_run.store()
+    start_run.store_text()
     start_run.client.hset(Keys(start_run.start).facts, "stored", f"{time:.6f}")
 
 
@@ -122,7 +122,7 @@ def test_the_redis_of_the_stack_is_found_by_the_folder_of_the_stack(
     password = passwords(state).redis
     with servers.running("--requirepass", password, port=port):
         with connect(f"redis://:{password}@127.0.0.1:{port}") as client:
-            StartRunClient(client, "here").store()
+            StartRunClient(client, "here").store_text()
         assert main(["--json", "--state", str(state)]) == 0
         monkeypatch.setenv("STACK_DIR", str(state))
         assert main(["--json"]) == 0
@@ -250,7 +250,7 @@ def test_a_task_gets_the_picture_although_the_dag_file_cpu_is_on_its_path(tmp_pa
     port = servers.free_port()
     with servers.running(port=port) as reached:
         with connect(reached.url) as client:
-            StartRunClient(client, "here").store()
+            StartRunClient(client, "here").store_text()
         own["AIRFLOW_CONN_REDIS_CPU"] = reached.url
         line = [sys.executable, "-c", TASK, "here"]
         done = subprocess.run(line, env={**os.environ, **own}, capture_output=True, timeout=100, check=False)
@@ -315,7 +315,7 @@ def test_a_task_logs_that_matplotlib_is_missing_and_has_no_picture(
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with servers.running(port=port) as reached:
         with connect(reached.url) as client:
-            StartRunClient(client, "here").store()
+            StartRunClient(client, "here").store_text()
         monkeypatch.setenv("AIRFLOW_CONN_REDIS_CPU", reached.url)
         assert png_or_none("here") is None
     assert logged[0].endswith(

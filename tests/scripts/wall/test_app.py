@@ -32,7 +32,7 @@ REQUESTS = 60
 @pytest.fixture(scope="module")
 def server() -> Iterator[servers.Server]:
     with servers.running(port=servers.free_port()) as running, connect(running.url) as client:
-        StartRunClient(client, "here").store()
+        StartRunClient(client, "here").store_text()
         yield running
 
 
@@ -149,7 +149,7 @@ async def test_a_start_run_with_a_lost_part_is_404_with_the_remedy(
 ) -> None:
     with connect(server.url) as client:
         client.delete(*client.keys("*lost*") or ["none"])
-        StartRunClient(client, "lost").store()
+        StartRunClient(client, "lost").store_text()
         client.delete(Keys("lost").program)
     answer = await ask(visitor, path.replace("here", "lost"))
     assert answer.status_code == 404
