@@ -1,4 +1,4 @@
-"""A start run that somebody cancels."""
+"""A start run that is cancelled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.stack import PATIENCE_SECONDS, Stack
 LONG = "acc +1\n" * 400 + "jmp -400\n"
 
 
-def test_its_cpus_stop_its_pods_go_and_nothing_is_told(stack: Stack) -> None:
+def test_cancelled_start_run_stops_its_cpus_deletes_its_pods_and_posts_no_answer(stack: Stack) -> None:
     run = stack.start(program=LONG)
     assert wait_until(lambda: stack.api.run("cpu_start", run)["state"] == "success", PATIENCE_SECONDS)
     start = stack.start_id(run)
@@ -25,11 +25,11 @@ def test_its_cpus_stop_its_pods_go_and_nothing_is_told(stack: Stack) -> None:
     assert stack.answers(start) == []
     pods = kubernetes.core_api(stack.settings).list_namespaced_pod
     ours = {"namespace": stack.settings.namespace, "label_selector": f"start={start}"}
-    # A node takes its time to let one go.
+    # A node takes a moment to delete a pod.
     assert wait_until(lambda: pods(**ours).items == [], PATIENCE_SECONDS)
 
 
-def test_a_start_run_that_there_is_not_fails_and_says_so(stack: Stack) -> None:
+def test_cancelling_an_unknown_start_run_fails_and_names_it(stack: Stack) -> None:
     cancel = stack.api.trigger("cpu_cancel", {"start": "nobody"})["dag_run_id"]
     assert wait_until(
         lambda: stack.api.run("cpu_cancel", cancel)["state"] in ("success", "failed"), PATIENCE_SECONDS

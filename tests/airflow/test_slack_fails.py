@@ -1,4 +1,4 @@
-"""People are told once, whatever Slack does meanwhile; the trying again is Airflow's."""
+"""Each answer is posted once if Slack fails: Airflow retries the task."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.support.slack.server import Fault
 from tests.support.stack import PATIENCE_SECONDS, Stack
 
 
-def start(stack: Stack, trouble: Callable[[], object]) -> str:
-    """A run of cpu_start: when it has told that it has begun, the trouble begins, and then its CPUs do."""
+def start(stack: Stack, disturb: Callable[[], object]) -> str:
+    """Start a program; disturb Slack after the start is posted and before CPUs run; return the run id."""
     with stack.paused():
         run = stack.start(cycles=10, parts="part 1")
         assert wait_until(lambda: stack.api.run("cpu_start", run)["state"] == "success", PATIENCE_SECONDS)
-        trouble()
+        disturb()
     return run
 
 
@@ -28,9 +28,9 @@ def start(stack: Stack, trouble: Callable[[], object]) -> str:
         Fault(503),
         Fault(429, '{"ok": false, "error": "ratelimited"}', {"Retry-After": "2"}),
     ],
-    ids=["500 though it is posted", "cut off though it is posted", "503", "429"],
+    ids=["500 after posting", "cut off after posting", "503", "429"],
 )
-def test_the_answer_is_told_once_when_the_first_try_fails(stack: Stack, fault: Fault) -> None:
+def test_answer_is_posted_once_if_the_first_try_fails(stack: Stack, fault: Fault) -> None:
     _, name = stack.finish(start(stack, lambda: stack.slack.faults.put(fault)))
     assert stack.answers(name) == ["Part 1: 5"]
     run = f"{name}.cpu-0.cycle-1"
@@ -39,7 +39,7 @@ def test_the_answer_is_told_once_when_the_first_try_fails(stack: Stack, fault: F
     assert stack.api.xcom("cpu", run, "notify")["ts"] in [post.ts for post in stack.slack.posts]
 
 
-def test_clearing_the_task_that_has_told_tells_nothing_again(stack: Stack) -> None:
+def test_clearing_the_task_does_not_post_its_answer_again(stack: Stack) -> None:
     _, name = stack.finish(stack.start(cycles=10, parts="part 1"))
     run = f"{name}.cpu-0.cycle-1"
     receipt = stack.api.xcom("cpu", run, "notify")
@@ -48,7 +48,7 @@ def test_clearing_the_task_that_has_told_tells_nothing_again(stack: Stack) -> No
     assert stack.api.xcom("cpu", run, "notify") == receipt
 
 
-def test_where_slack_refuses_the_answer_is_in_the_log_and_in_the_xcom_and_clearing_posts_it(
+def test_answer_that_slack_refuses_is_in_the_log_and_the_xcom_and_clearing_the_task_posts_it(
     stack: Stack,
 ) -> None:
     try:

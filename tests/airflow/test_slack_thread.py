@@ -1,4 +1,4 @@
-"""The story of a start run in Slack, as Airflow's own tasks and callbacks tell it."""
+"""The thread of a start run in Slack, as Airflow's tasks and callbacks post it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from scripts.waiting import wait_until
 from tests.support.stack import PATIENCE_SECONDS, Stack
 
 
-def test_the_answers_come_to_the_thread_that_the_start_begins(stack: Stack) -> None:
+def test_answers_and_the_picture_are_in_the_thread_that_the_start_begins(stack: Stack) -> None:
     with stack.paused():
         run = stack.start(cycles=10)
         assert wait_until(lambda: stack.api.run("cpu_start", run)["state"] == "success", PATIENCE_SECONDS)
@@ -27,7 +27,7 @@ def test_the_answers_come_to_the_thread_that_the_start_begins(stack: Stack) -> N
     assert (picture.content or b"").startswith(b"\x89PNG")
 
 
-def test_a_refused_program_is_told_with_the_parser_s_words_once_and_not_for_each_try(stack: Stack) -> None:
+def test_refused_program_is_posted_once_with_the_parser_s_error(stack: Stack) -> None:
     run = stack.start(program="nop +0\nhop +1\n")
     assert stack.finish(run)[0] == "failed"
     [post] = [post for post in list(stack.slack.posts) if quote(run, safe="") in post.shown]

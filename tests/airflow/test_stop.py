@@ -1,4 +1,4 @@
-"""A start run that is paused, cleared, bereft of its pods or taken down in the middle: nothing is lost."""
+"""A start run continues after a pause, cleared tasks, deleted pods, and a stopped or killed stack."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scripts.local import processes
 from scripts.local.services import kubernetes
 from scripts.waiting import wait_until
 from tests.airflow.test_end_to_end import assert_every_cpu_is_right
-from tests.airflow.test_watch import LONG, look, runs_in_progress
+from tests.airflow.test_watch import LONG, resume_now, runs_in_progress
 from tests.support.stack import PATIENCE_SECONDS, Stack
 
 CPUS = (0, 401)
@@ -23,7 +23,7 @@ AT_WORK = ["queued", "running", "deferred", "restarting"]
 
 @pytest.fixture
 def under_way(stack: Stack) -> Iterator[tuple[str, str]]:
-    """A run of cpu_start whose CPUs are at work, one cycle per pod, for hours; and the start run's id."""
+    """Return a run of cpu_start whose CPUs have work for hours, one cycle per pod, and its start run's id."""
     run = stack.start(program=LONG)
     assert wait_until(lambda: stack.api.run("cpu_start", run)["state"] == "success", PATIENCE_SECONDS)
     start = stack.start_id(run)
@@ -48,14 +48,14 @@ def wait_for_cycles(stack: Stack, start: str, beyond: dict[int, int]) -> None:
 
 
 def pause(stack: Stack, start: str) -> None:
-    """Pause DAG cpu, and let end what is under way."""
+    """Pause DAG cpu, and wait until no task of the start run is at work."""
     stack.api.request("PATCH", "/dags/cpu", json={"is_paused": True})
 
     def is_at_work() -> bool:
         at_work = stack.api.tasks("cpu", state=AT_WORK)
         return any(task["dag_run_id"].startswith(start) for task in at_work)
 
-    # For a while: the scheduler may just have been about to queue one, and be slow.
+    # For 4 seconds: the scheduler may have been about to queue a task.
     assert wait_until(lambda: not wait_until(is_at_work, seconds=4), PATIENCE_SECONDS)
 
 
@@ -64,13 +64,13 @@ def unpause(stack: Stack) -> None:
 
 
 def finish_quickly(stack: Stack, run: str, start: str) -> None:
-    """Have the start run go on with many cycles per pod, and see that it ends as it would have."""
+    """Let the start run continue with many cycles per pod, and check its answers and CPUs at the end."""
     pause(stack, start)
     for one in runs_in_progress(stack, start):
         stack.api.request("PATCH", f"/dags/cpu/dagRuns/{one}", json={"state": "failed"})
     assert {stack.registers(start, cpu).status for cpu in CPUS} == {"ok"}
     unpause(stack)
-    assert len(look(stack, start, cycles=1000)) == len(CPUS)
+    assert len(resume_now(stack, start, cycles=1000)) == len(CPUS)
     assert stack.finish(run) == ("success", start)
     assert sorted(stack.answers(start)) == ANSWERS
     assert_every_cpu_is_right(stack, start, LONG)
@@ -86,7 +86,7 @@ def clear(stack: Stack, run: str, task: str, *, downstream: bool) -> None:
     }
 
     def is_cleared() -> bool:
-        # Refused while the scheduler is at the very same rows.
+        # Airflow refuses while the scheduler has locked the same rows.
         with suppress(AirflowError):
             stack.api.request("POST", "/dags/cpu/clearTaskInstances", json=body)
             return True
@@ -96,13 +96,13 @@ def clear(stack: Stack, run: str, task: str, *, downstream: bool) -> None:
 
 
 @pytest.mark.core
-def test_while_the_dag_is_paused_no_cycle_begins_and_then_it_goes_on(
+def test_no_cycle_begins_while_the_dag_is_paused_and_cpus_continue_when_it_is_unpaused(
     stack: Stack, under_way: tuple[str, str]
 ) -> None:
     run, start = under_way
     pause(stack, start)
     then = cycles(stack, start)
-    assert look(stack, start, cycles=1000) == []  # they are waited for, not lost
+    assert resume_now(stack, start, cycles=1000) == []  # their runs are queued, not lost
     assert not wait_until(lambda: cycles(stack, start) != then, seconds=3)
     unpause(stack)
     wait_for_cycles(stack, start, then)
@@ -110,9 +110,7 @@ def test_while_the_dag_is_paused_no_cycle_begins_and_then_it_goes_on(
     finish_quickly(stack, run, start)
 
 
-def test_runs_that_are_cleared_at_work_and_after_repeat_nothing(
-    stack: Stack, under_way: tuple[str, str]
-) -> None:
+def test_cleared_runs_repeat_no_cycle_and_no_message(stack: Stack, under_way: tuple[str, str]) -> None:
     run, start = under_way
     for _ in range(2):
         then = cycles(stack, start)
@@ -131,7 +129,7 @@ def test_runs_that_are_cleared_at_work_and_after_repeat_nothing(
     clear(stack, f"{start}.cpu-0.cycle-0", "execute", downstream=True)
     clear(stack, first, "next_cycle", downstream=False)
     past = f"{start}.cpu-0.cycle-2"
-    clear(stack, past, "execute", downstream=True)  # its pod refuses what has happened long ago
+    clear(stack, past, "execute", downstream=True)  # its pod refuses a cycle of the past
     assert wait_until(lambda: not runs_in_progress(stack, start), PATIENCE_SECONDS)
     assert tasks(stack, last)["notify"] == tasks(stack, first)["next_cycle"] == "success"
     assert tasks(stack, past)["execute"] == tasks(stack, past)["next_cycle"] == "success"
@@ -144,9 +142,7 @@ def tasks(stack: Stack, run: str) -> dict[str, str]:
     return {one["task_id"]: one["state"] for one in stack.api.tasks("cpu", run)}
 
 
-def test_pods_that_are_deleted_at_work_cost_a_try_and_no_more(
-    stack: Stack, under_way: tuple[str, str]
-) -> None:
+def test_deleted_pods_cost_a_retry_and_nothing_else(stack: Stack, under_way: tuple[str, str]) -> None:
     run, start = under_way
     api, namespace = kubernetes.core_api(stack.settings), stack.settings.namespace
     deleted: set[str] = set()
@@ -154,9 +150,9 @@ def test_pods_that_are_deleted_at_work_cost_a_try_and_no_more(
     def are_deleted() -> bool:
         for pod in api.list_namespaced_pod(namespace, label_selector=f"start={start},command=exec").items:
             name, at_work = pod.metadata.name, pod.status.phase in ("Pending", "Running")
-            # Not every try's: the last one would fail the run.
+            # Not the pod of every try: the last one would fail the run.
             if at_work and pod.metadata.deletion_timestamp is None and name not in deleted:
-                with suppress(ApiException):  # gone by itself
+                with suppress(ApiException):  # it has ended in between
                     api.delete_namespaced_pod(name, namespace)
                     deleted.add(name)
         return len(deleted) >= 4
@@ -168,7 +164,7 @@ def test_pods_that_are_deleted_at_work_cost_a_try_and_no_more(
 
 
 def kill(stack: Stack) -> None:
-    """Kill all its processes, as a machine's crash would; supervisord first, that it starts none anew."""
+    """Kill all processes, as a crash of the machine would; supervisord first, as it restarts others."""
 
     def is_gone() -> bool:
         members = processes.members(stack.settings)
@@ -178,7 +174,7 @@ def kill(stack: Stack) -> None:
     assert wait_until(is_gone, PATIENCE_SECONDS)
 
 
-def test_a_stack_that_was_taken_down_or_killed_goes_on_when_it_is_up_again(
+def test_start_run_continues_after_its_stack_was_stopped_or_killed(
     stack: Stack, under_way: tuple[str, str]
 ) -> None:
     run, start = under_way

@@ -1,4 +1,4 @@
-"""What Slack does with files: an address to upload to, the upload, and its completion.
+"""Files in the stand-in for Slack: an address to upload to, the upload, and its completion.
 
 https://docs.slack.dev/messaging/working-with-files#uploading_files
 """
@@ -32,11 +32,11 @@ class Files:
 
     @property
     def shared(self) -> list[File]:
-        """Those that people see."""
+        """The files that people see."""
         return [file for file in self._files.values() if file.channel]
 
     def begin(self, asked: dict[str, str], address: str) -> dict[str, Any]:
-        """What files.getUploadURLExternal answers; raises Refusal."""
+        """Return the answer of files.getUploadURLExternal. Raises Refusal."""
         name, length = asked.get("filename", ""), asked.get("length", "")
         if not name or not length.isdecimal() or int(length) == 0:
             raise Refusal("invalid_arguments")
@@ -45,7 +45,7 @@ class Files:
         return {"ok": True, "upload_url": f"{address}{number}", "file_id": number}
 
     def take(self, number: str, content: bytes) -> tuple[int, str]:
-        """Status and body of the answer to an upload."""
+        """Take an upload; return the status and body of the answer."""
         file = self._files.get(number)
         if file is None:
             return 404, "not found"
@@ -55,7 +55,7 @@ class Files:
         return 200, f"OK - {len(content)}"
 
     def complete(self, asked: dict[str, str], threads: set[str]) -> dict[str, Any]:
-        """What files.completeUploadExternal answers for one of the channel's `threads`; raises Refusal."""
+        """Return the answer of files.completeUploadExternal, for a channel with these threads."""
         channel, thread = asked["channel_id"], asked.get("thread_ts")
         try:
             named = [(one["id"], one.get("title", "")) for one in json.loads(asked.get("files", ""))]

@@ -1,4 +1,4 @@
-"""Messages as Slack keeps them, in a channel and in its threads, and as it tells of them."""
+"""Messages in the stand-in for Slack: in a channel and in its threads, and as Slack returns them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tests.support.slack.rules import Refusal
 
 @dataclass(frozen=True)
 class Post:
-    """An accepted message: which way it came, where it went, its body, and `shown`: what a reader sees.
+    """An accepted message. `via`: the method or webhook; `shown`: what a reader sees; `body`: as it was sent.
 
-    `thread`: the message that it replies to.
+    `thread`: the timestamp of the message that it replies to.
     """
 
     via: str
@@ -25,28 +25,31 @@ class Post:
 
     @property
     def mark(self) -> tuple[str, str] | None:
-        """Which start run it is about, and which news of it, where it says so."""
-        about = self.body.get("metadata", {}).get("event_payload")
-        return (about["start"], about["news"]) if about else None
+        """The start run and the kind of the message, or None if it has no mark."""
+        mark = self.body.get("metadata", {}).get("event_payload")
+        return (mark["start"], mark["news"]) if mark else None
 
     @property
     def about(self) -> str:
-        """What tells it from other messages of the same start run and news, such as the CPU."""
+        """What tells it from other messages of the same start run and kind, such as the CPU."""
         return str(self.body.get("metadata", {}).get("event_payload", {}).get("about", ""))
 
     @property
     def is_answer(self) -> bool:
-        """Whether it is none of the other news: that a start run has begun, or that something has failed."""
+        """Whether it is an answer, not a start or a failure."""
         return self.mark is not None and self.mark[1] in ("part1", "part2", "none")
 
     @property
     def is_in_channel(self) -> bool:
-        """Whether one sees it without opening a thread."""
+        """Whether it is shown in the channel, not only in its thread."""
         return self.thread is None or bool(self.body.get("reply_broadcast"))
 
 
 def thread_of(posts: Sequence[Post], channel: str, body: dict[str, Any]) -> str | None:
-    """The thread that a post comes to; none where the message that it replies to is gone. Raises Refusal."""
+    """Return the thread of a post, or None if it is no reply or the thread's first message is deleted.
+
+    Raises Refusal for a reply to a reply.
+    """
     for post in posts:
         if (post.channel, post.ts) == (channel, body.get("thread_ts")):
             if post.thread:
@@ -56,18 +59,18 @@ def thread_of(posts: Sequence[Post], channel: str, body: dict[str, Any]) -> str 
 
 
 def history(posts: Sequence[Post], channel: str) -> list[dict[str, Any]]:
-    """What a channel shows, newest first."""
-    return [_told(post) for post in reversed(posts) if post.channel == channel and post.is_in_channel]
+    """Return the messages that a channel shows, newest first."""
+    return [_as_returned(post) for post in reversed(posts) if post.channel == channel and post.is_in_channel]
 
 
 def replies(posts: Sequence[Post], channel: str, ts: str | None) -> list[dict[str, Any]]:
-    """A message and the thread that it begins, oldest first."""
-    return [_told(post) for post in posts if post.channel == channel and ts in (post.ts, post.thread)]
+    """Return a message and its replies, oldest first."""
+    return [_as_returned(post) for post in posts if post.channel == channel and ts in (post.ts, post.thread)]
 
 
-def _told(post: Post) -> dict[str, Any]:
-    said = {"type": "message", "ts": post.ts}
+def _as_returned(post: Post) -> dict[str, Any]:
+    message = {"type": "message", "ts": post.ts}
     if post.thread:
-        said |= {"thread_ts": post.thread}
-        said |= {"subtype": "thread_broadcast"} if post.is_in_channel else {}
-    return said | {name: post.body[name] for name in ("text", "blocks", "metadata") if name in post.body}
+        message |= {"thread_ts": post.thread}
+        message |= {"subtype": "thread_broadcast"} if post.is_in_channel else {}
+    return message | {name: post.body[name] for name in ("text", "blocks", "metadata") if name in post.body}

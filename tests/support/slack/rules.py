@@ -1,4 +1,4 @@
-"""What Slack takes and what it refuses, in its words, and what a reader then sees."""
+"""What Slack accepts, what it refuses and with which error, and what a reader sees."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ MAX_BLOCKS = 50  # https://docs.slack.dev/reference/block-kit/blocks
 MAX_PAGE = 999  # https://docs.slack.dev/reference/methods/conversations.history
 MAX_SECTION_TEXT = 3_000  # https://docs.slack.dev/reference/block-kit/blocks/section-block
 MAX_HEADER_TEXT = 150  # https://docs.slack.dev/reference/block-kit/blocks/header-block
-# Slack does not say how much is too much for all blocks of a message; people have found about this.
+# Slack does not document the limit for all blocks of a message; users have found about this.
 MAX_BLOCKS_TEXT = 13_200
 
 
 class Refusal(Exception):
-    """Slack's own word for what is wrong with a request, and what else its answer holds."""
+    """Slack's error for a request, and the other fields of its answer."""
 
     def __init__(self, word: str, **more: str) -> None:
         super().__init__(word)
@@ -24,7 +24,7 @@ class Refusal(Exception):
 
 
 def checked(raw: bytes, otherwise: str) -> dict[str, Any]:
-    """The body of a post if Slack would take it; raises Refusal."""
+    """Return the body of a post. Raises Refusal, with the error `otherwise` if it is no JSON object."""
     try:
         body = json.loads(raw)
     except ValueError:
@@ -50,12 +50,12 @@ def checked(raw: bytes, otherwise: str) -> dict[str, Any]:
 
 
 def is_ts(ts: Any) -> bool:
-    """Whether it may be a message's name."""
+    """Return whether it is a message's timestamp."""
     return isinstance(ts, str) and re.fullmatch(r"\d{10}\.\d{6}", ts) is not None
 
 
 def _is_metadata(metadata: Any) -> bool:
-    """Whether it is message metadata, as https://docs.slack.dev/reference/metadata wants it."""
+    """Return whether it is message metadata: https://docs.slack.dev/reference/metadata"""
     match metadata:
         case {"event_type": str(kind), "event_payload": dict(values)}:
             plain = all(isinstance(value, str | int | float | bool) for value in values.values())
@@ -65,7 +65,7 @@ def _is_metadata(metadata: Any) -> bool:
 
 
 def page_of(messages: list[dict[str, Any]], asked: dict[str, str]) -> dict[str, Any]:
-    """What conversations.history and conversations.replies answer of `messages`; raises Refusal.
+    """Return the answer of conversations.history or conversations.replies. Raises Refusal.
 
     https://docs.slack.dev/reference/methods/conversations.history
     """
@@ -108,10 +108,10 @@ def _well_formed(block: Any) -> bool:
 def _is_text(text: Any, most: int) -> bool:
     """https://docs.slack.dev/reference/block-kit/composition-objects/text-object"""
     match text:
-        case {"type": "plain_text", "text": str(said), **more}:
-            return 0 < len(said) <= most and isinstance(more.pop("emoji", False), bool) and not more
-        case {"type": "mrkdwn", "text": str(said), **more}:
-            return 0 < len(said) <= most and isinstance(more.pop("verbatim", False), bool) and not more
+        case {"type": "plain_text", "text": str(content), **more}:
+            return 0 < len(content) <= most and isinstance(more.pop("emoji", False), bool) and not more
+        case {"type": "mrkdwn", "text": str(content), **more}:
+            return 0 < len(content) <= most and isinstance(more.pop("verbatim", False), bool) and not more
         case _:
             return False
 
@@ -147,14 +147,14 @@ def _is_style(style: Any) -> bool:
 
 
 def shown(body: dict[str, Any]) -> str:
-    """What a reader sees, as plain text: the blocks if there are any, otherwise the text."""
+    """Return what a reader sees, as plain text: the blocks if there are any, otherwise the text."""
     if blocks := body.get("blocks"):
         return "\n".join(_plain(block) for block in blocks)
     return unescape(body["text"])
 
 
 def unescape(text: str) -> str:
-    """The three entities that Slack knows, as the characters they stand for."""
+    """Return the text with Slack's three entities replaced by their characters."""
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 

@@ -1,12 +1,12 @@
-"""A stand-in for Slack on loopback: takes posts, shows them, refuses what Slack refuses, can misbehave.
+"""A stand-in for Slack on loopback: accepts and shows posts, refuses what Slack refuses, and fails on demand.
 
 In a test: `with SlackServer() as slack:`, then point `base_url` at `slack.api`, read `slack.posts`.
 By hand:   `python -m tests.support.slack.server --port 9000` prints every accepted post as one JSON line.
 
-Checked as Slack does (`rules.py`, `files.py`): token, scopes, content type, JSON, channel, text, blocks and
-their lengths, metadata, threads, what a channel's history and a thread are asked for, and uploads. Not
-modelled: users, attachments, block types other than header, section and rich_text, the size of metadata, a
-file's own message.
+It checks as Slack does (`rules.py`, `files.py`): token, scopes, content type, JSON, channel, text, blocks and
+their lengths, metadata, threads, queries of history and threads, and uploads. It does not model users,
+attachments, block types other than header, section and rich_text, the size of metadata, and the message of a
+file.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PRIVATE = {"C0SECRET"}
 
 @dataclass(frozen=True)
 class Request:
-    """Any request, accepted or not."""
+    """A request, accepted or not."""
 
     path: str
     headers: dict[str, str]
@@ -48,10 +48,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Fault:
-    """What to answer in place of the right answer.
+    """What to answer instead of the right answer.
 
-    `silent`: nothing at all until the server closes; `cut`: nothing, and the connection is closed.
-    `accepts`: the message is posted all the same, and only the answer to it goes wrong.
+    `silent`: no answer until the server closes; `cut`: no answer, and the connection is closed. `accepts`:
+    the message is posted anyway, and only the answer to it goes wrong.
     """
 
     status: int = 500
@@ -63,11 +63,11 @@ class Fault:
 
 
 class SlackServer:
-    """Serves from entering to leaving.
+    """A server that runs inside its `with` block.
 
-    `scopes`: what the bot may do. `faults` are used up one a post, `history_faults` one a look into the
-    channel, `thread_faults` one into a thread, `file_faults` one a step of an upload; before anything of the
-    request is looked at. None among them is the right answer, for once.
+    `scopes`: what the bot may do. Each request takes one fault from its queue, before it is checked: a post
+    from `faults`, a query of the channel's history from `history_faults`, of a thread from `thread_faults`, a
+    step of an upload from `file_faults`. If the fault is None, the request gets the right answer.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class SlackServer:
 
     @property
     def api(self) -> str:
-        """What the SDK calls `base_url`."""
+        """The `base_url` for the SDK."""
         return f"{self.url}/api/"
 
     def __enter__(self) -> Self:
@@ -129,7 +129,7 @@ class SlackServer:
             return replies(self.posts, channel, ts)
 
     def delete(self, post: Post) -> None:
-        """As somebody in the channel might."""
+        """Delete a post, as a person in the channel might."""
         with self._lock:
             self.posts.remove(post)
 
@@ -163,11 +163,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _faults(self) -> queue.SimpleQueue[Fault | None]:
         if self.path.startswith(("/api/files.", UPLOAD)):
             return self.slack.file_faults
-        looks = {
+        queues = {
             "/api/conversations.history": self.slack.history_faults,
             "/api/conversations.replies": self.slack.thread_faults,
         }
-        return looks.get(self.path, self.slack.faults)
+        return queues.get(self.path, self.slack.faults)
 
     def _outcome(self, body: bytes) -> tuple[int, str]:
         methods = {
@@ -272,7 +272,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: standard error is for what is wrong."""
+        """Log nothing: standard error is for errors."""
 
 
 def main() -> None:
@@ -280,11 +280,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--port", type=int, default=0, help="default: any free one; standard error says which"
+        "--port", type=int, default=0, help="the port (default: any free one, which standard error names)"
     )
     port = parser.parse_args().port
     with SlackServer(port, lambda post: print(json.dumps(asdict(post)), flush=True)) as slack:
-        print(f"Slack's stand-in: base_url {slack.api}, token {TOKEN}", file=sys.stderr)
+        print(f"The stand-in for Slack: base_url {slack.api}, token {TOKEN}", file=sys.stderr)
         print(
             f"channels {', '.join(CHANNELS)}; webhook {slack.url}{WEBHOOK_PATH}", file=sys.stderr, flush=True
         )
