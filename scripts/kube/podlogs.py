@@ -76,8 +76,8 @@ def _options(request: web.Request, pod: Json) -> logs.LogOptions:
 def _amount(request: web.Request, pod: Json, name: str, least: int) -> int | None:
     value = number(request, name)
     if value is not None and value < least:
-        message = f"Invalid value: {value}: must be greater than or equal to {least}"
-        cause = {"reason": "FieldValueInvalid", "message": message, "field": name}
+        why = f"Invalid value: {value}: must be greater than or equal to {least}"
+        cause = {"reason": "FieldValueInvalid", "message": why, "field": name}
         raise invalid("PodLogOptions", pod["metadata"]["name"], [cause])
     return value
 

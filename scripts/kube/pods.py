@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scripts.kube.container import Container
+from scripts.kube.identity import ADDRESS
 from scripts.kube.objects import Json, now
 
 FINAL = ("Succeeded", "Failed")
 """The phases of a pod that has ended."""
-ADDRESS = "127.0.0.1"
 
 
 def status_of(pod: Json, inits: Sequence[Container], mains: Sequence[Container], verdict: Json) -> Json:
