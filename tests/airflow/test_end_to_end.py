@@ -120,14 +120,14 @@ def test_two_concurrent_start_runs_do_not_affect_one_another(stack: Stack) -> No
 
 
 @pytest.mark.parametrize(
-    ("task", "cycle", "told"),
+    ("task", "cycle", "is_kept"),
     [
         ("load", 0, True),  # the CPU exists: the result of its load is returned again
         ("execute", 7, True),  # the last cycle: its result is returned again
         ("execute", 4, False),  # the pod refuses a past cycle; the next one was triggered
     ],
 )
-def test_clearing_a_task_repeats_no_cycle(stack: Stack, task: str, cycle: int, told: bool) -> None:
+def test_clearing_a_task_repeats_no_cycle(stack: Stack, task: str, cycle: int, is_kept: bool) -> None:
     _, start = stack.finish(stack.start(parts="part 1"))
     run = f"{start}.cpu-0.cycle-{cycle}"
     registers, runs = stack.registers(start, 0), len(stack.runs(start))
@@ -135,7 +135,7 @@ def test_clearing_a_task_repeats_no_cycle(stack: Stack, task: str, cycle: int, t
     assert stack.clear_task(run, task) == "success"
     assert stack.registers(start, 0) == registers
     assert len(stack.runs(start)) == runs
-    if told:
+    if is_kept:
         assert stack.api.xcom("cpu", run, task) == result
 
 
@@ -152,14 +152,14 @@ def test_the_demo_prints_one_json_object_with_the_option_json(stack: Stack, tmp_
     program = tmp_path / "program.txt"
     program.write_text(EXAMPLE)
     done = stack.demo("--json", "--cycles", "10", program)
-    told = json.loads(done.stdout)
-    assert (done.returncode, told["text"]) == (0, ["Part 1: 5", "Part 2: 8 (line 8: jmp -4 → nop -4)"])
+    output = json.loads(done.stdout)
+    assert (done.returncode, output["text"]) == (0, ["Part 1: 5", "Part 2: 8 (line 8: jmp -4 → nop -4)"])
     expected = solver.answers(programs.parse(EXAMPLE))
-    assert {part: told[part] for part in ("part1", "part2")} == {
+    assert {part: output[part] for part in ("part1", "part2")} == {
         part: expected[part] for part in ("part1", "part2")
     }
-    assert told["airflow"]["url"] == stack.settings.api_url
-    assert told["run"].startswith(f"{stack.settings.api_url}/dags/cpu_start/runs/")
+    assert output["airflow"]["url"] == stack.settings.api_url
+    assert output["run"].startswith(f"{stack.settings.api_url}/dags/cpu_start/runs/")
 
 
 def test_the_demo_exits_1_where_no_swap_ends_the_program(stack: Stack, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from tests.support.programs import thirty_lines_with_faulting_swaps
 
 def run(deployed: Deployed, **conf: object) -> list[str]:
     """Trigger cpu_start, wait until all its runs have ended, and return the answers in Slack, in order."""
-    told = len(deployed.slack.posts)
+    before = len(deployed.slack.posts)
     name = deployed.api.trigger("cpu_start", conf)["dag_run_id"]
 
     def is_over() -> bool:
@@ -23,7 +23,7 @@ def run(deployed: Deployed, **conf: object) -> list[str]:
     assert wait_until(is_over, PATIENCE_SECONDS)
     assert deployed.api.run("cpu_start", name)["state"] == "success"
     assert deployed.api.count_runs("cpu", state=["failed"]) == 0
-    return sorted(post.shown.splitlines()[0] for post in deployed.slack.posts[told:] if post.is_answer)
+    return sorted(post.shown.splitlines()[0] for post in deployed.slack.posts[before:] if post.is_answer)
 
 
 def test_the_example_gives_5_and_8(deployed: Deployed) -> None:

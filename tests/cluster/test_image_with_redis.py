@@ -62,6 +62,6 @@ def test_start_time_measures_the_time_to_the_first_redis_command(
     context = ["--context", option("--context")] if option("--context") else []
     where = ["--kubeconfig", option("--kubeconfig"), *context, "--host-for-pods", host]
     start_time.main([*where, "--image", option("--cpu-image"), "--pods", "1", "--json"])
-    told = json.loads(capsys.readouterr().out)
-    assert told.keys() == {"cycle", "python"}
-    assert all(0 < seconds < 60 for [seconds] in told.values())
+    measured = json.loads(capsys.readouterr().out)
+    assert measured.keys() == {"cycle", "python"}
+    assert all(0 < seconds < 60 for [seconds] in measured.values())

@@ -21,7 +21,7 @@ class Report:
     runs: Counter[str] = field(default_factory=Counter)
     resumed: int = 0
     tries: int = 0
-    told: int = 0
+    answers: int = 0
 
     def count(self, stack: Stack, start: str) -> None:
         """Add a start run that has ended to the counts."""
@@ -37,7 +37,7 @@ class Report:
             for task in stack.api.tasks("cpu")
             if task["dag_run_id"].startswith(start) and task["try_number"] > 1
         )
-        self.told += len(stack.answers(start))
+        self.answers += len(stack.answers(start))
 
     def __str__(self) -> str:
         faults = ", ".join(f"{name} {count}" for name, count in sorted(self.faults.items()))
@@ -45,6 +45,6 @@ class Report:
         return (
             f"--seed {self.seed}; faults injected: {self.faults.total()} ({faults})\n"
             f"start runs that ended: {self.starts}; CPUs equal to the machine in memory: {self.cpus}, "
-            f"after {self.cycles} cycles; answers, each posted once: {self.told}\n"
+            f"after {self.cycles} cycles; answers, each posted once: {self.answers}\n"
             f"DAG runs of cpu: {runs}; resumed by cpu_watch: {self.resumed}; tasks tried again: {self.tries}"
         )

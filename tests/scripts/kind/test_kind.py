@@ -1,4 +1,4 @@
-"""`python -m scripts.kind`: what it makes fits what the chart, the pods and one another expect of it."""
+"""What `python -m scripts.kind` creates matches what the chart and the pods expect."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MADE_UP = {
 
 
 def objects() -> list[dict[str, Any]]:
-    """What the folder holds, each file for itself."""
+    """Return the objects in the manifests of the folder."""
     files = yaml.safe_load((laptop.FOLDER / "kustomization.yaml").read_text())["resources"]
     texts = [(laptop.FOLDER / file).read_text() for file in files if file.endswith(".yaml")]
     return [one for text in texts for one in yaml.safe_load_all(text)]
@@ -40,7 +40,7 @@ def kind(*arguments: str, path: str = os.defpath, **environment: str) -> subproc
 
 
 def made(environment: dict[str, str] | None = None) -> dict[tuple[str, str, str], str]:
-    """Every value of every Secret, by namespace, Secret and key."""
+    """Return every value of every Secret by namespace, Secret and key."""
     return {
         (one["metadata"]["namespace"], one["metadata"]["name"], key): value
         for one in passwords.manifests(MADE_UP, environment or {})
@@ -49,7 +49,7 @@ def made(environment: dict[str, str] | None = None) -> dict[tuple[str, str, str]
 
 
 def pods() -> list[tuple[str, dict[str, Any]]]:
-    """The namespace and the pod of every workload."""
+    """Return the namespace and the pod spec of every workload."""
     return [
         (one["metadata"]["namespace"], one["spec"]["template"]["spec"])
         for one in objects()
@@ -69,7 +69,7 @@ def test_every_secret_that_is_referred_to_is_created() -> None:
 
 
 def test_no_command_line_contains_a_password() -> None:
-    """Neither as it is written, nor put in by a shell or by Kubernetes."""
+    """Neither literally nor by an expansion that a shell or Kubernetes would perform."""
     for _, pod in pods():
         for container in pod["containers"]:
             words = [*container.get("command", []), *container.get("args", [])]
@@ -202,7 +202,7 @@ def test_a_chart_with_another_sha512_is_refused(tmp_path: Path) -> None:
     (other := tmp_path / "other.tgz").write_bytes(b"another chart")
     with pytest.raises(KindError, match=r"is not the official chart .* \(its sha512 differs\): remove it"):
         helm.chart("", tmp_path / "kept", other.as_uri())
-    # Nor is what an earlier try has left taken for it.
+    # The rejected download is still in the folder and is not accepted later.
     with pytest.raises(KindError, match="is not the official chart"):
         helm.chart("", tmp_path / "kept")
 
@@ -213,7 +213,7 @@ def test_a_failed_download_of_the_chart_names_its_address(tmp_path: Path) -> Non
 
 
 class Releases:
-    """Helm's library, with one release in some state."""
+    """A stand-in for Helm's library that knows of these releases."""
 
     HelmError = RuntimeError
 

@@ -1,4 +1,4 @@
-"""The users in scripts/cluster/redis-users.acl: the whole job works with them, and they may do no more."""
+"""The users in scripts/cluster/redis-users.acl have the rights that the whole job needs, and no others."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tests.support import redis_server as servers
 from tests.support.start_run_client import StartRunClient
 
 PASSWORDS = {"cpu": "of-the-pods", "wall": "of-the-wall"}
-OF_THE_CONNECTION = {"auth"}
-"""What every user may do, as it is how it becomes one."""
+CONNECTION_COMMANDS = {"auth"}
+"""Commands that every client may send, because it logs in with them."""
 
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    """A server with these users, and an administrator to see what they did."""
+    """The address of a server with these users and an administrator who can see their commands."""
     users = tmp_path / "users.acl"
     users.write_text(acl_file(**PASSWORDS) + "user admin on >admin ~* +@all\n")
     port = servers.free_port()
@@ -42,7 +42,7 @@ def admin(url: str) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def cpu(url: str) -> Iterator[StartRunClient]:
-    """The pods' commands, as the user cpu."""
+    """Run the pods' commands as the user cpu."""
     with connect(f"redis://cpu:{PASSWORDS['cpu']}@{url}") as client:
         yield StartRunClient(client)
 
@@ -64,10 +64,10 @@ def allowed(user: str) -> set[str]:
 
 
 def used(admin: redis.Redis) -> set[str]:
-    """Every command that was run since the last look, by a script or not."""
+    """Return every command that ran since the last call, including those of scripts."""
     found = {name.removeprefix("cmdstat_") for name in admin.info("commandstats")}
     admin.config_resetstat()
-    return found - OF_THE_CONNECTION - {"info", "config|resetstat", "client|setinfo", "hello"}
+    return found - CONNECTION_COMMANDS - {"info", "config|resetstat", "client|setinfo", "hello"}
 
 
 def whole_job(start_run: StartRunClient) -> None:
