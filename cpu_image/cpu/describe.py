@@ -6,7 +6,7 @@ from cpu.result import Result
 
 STOPPED_BY = {
     "ok": "",
-    "loop": ", where it has been before: loop",
+    "loop": ", which it has executed before: loop",
     "end": ", past the last instruction: end",
     "fault": ", outside of the program: fault",
 }

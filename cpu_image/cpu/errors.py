@@ -1,4 +1,4 @@
-"""The errors of the commands. What tells them apart is whether another try may help."""
+"""The errors of the commands, divided by whether another try may help."""
 
 
 class CpuError(Exception):

@@ -14,7 +14,7 @@ from cpu.errors import CpuError, PermanentError, TemporaryError
 
 
 class Cause(NamedTuple):
-    """A row of the table: how to recognize the cause, and what to tell people."""
+    """A row of the table: how to recognize the cause, and the text that people see."""
 
     pattern: str
     """A regular expression."""
@@ -33,8 +33,8 @@ _QUOTED = re.compile("'.*'|`.*`", re.DOTALL)
 _AWAY = (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.RedisClusterException)
 
 _TLS_REMEDIES = {
-    "redis": "where it wants TLS, it must begin with rediss://",
-    "rediss": "where Redis has no TLS, it must begin with redis://",
+    "redis": "if Redis requires TLS, REDIS_URL must begin with rediss://",
+    "rediss": "if Redis does not use TLS, REDIS_URL must begin with redis://",
 }
 _CUT_OFF = {"redis": "(?i)clos|reset", "rediss": "(?i)clos|reset|timed out|EOF"}
 """What is seen if only one side speaks TLS. A Redis without it waits for the rest of a command."""
@@ -72,7 +72,7 @@ CAUSES = [
     Cause(
         "Cluster mode is not enabled|cluster support disabled",
         "never",
-        "Redis is no cluster: REDIS_URL must begin with redis:// or rediss://, without +cluster",
+        "Redis is not a cluster: REDIS_URL must begin with redis:// or rediss://, without +cluster",
     ),
     Cause(
         r"\bCLUSTERDOWN\b|not covered",
@@ -94,7 +94,7 @@ CAUSES = [
     Cause(
         r"\bWRONGTYPE\b",
         "never",
-        "a key of this start run holds something that is not a CPU's: take another name for the start run,"
+        "a key of this start run has a type that the CPUs do not use: choose another name for the start run,"
         " or a database that nothing else writes to",
     ),
     Cause(
@@ -150,12 +150,12 @@ CAUSES = [
     Cause(
         "WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE",
         "later",
-        "what answers where REDIS_URL leads to speaks no TLS: REDIS_URL must begin with redis://",
+        "the server that REDIS_URL leads to does not use TLS: REDIS_URL must begin with redis://",
     ),
     Cause(
         r"\bInvalidResponse\b",
         "later",
-        "what answers where REDIS_URL leads to is not Redis: host and port must be those of Redis",
+        "the server that REDIS_URL leads to is not Redis: host and port must be those of Redis",
     ),
 ]
 """The first row counts whose pattern is found in `_searchable` of the error."""

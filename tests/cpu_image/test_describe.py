@@ -42,7 +42,7 @@ ACCOUNT = {"seconds": 12.3, "cpus": 4, "stopped": 2, "ended": 1}
         (CYCLE | {"first": 1, "cycle": 100}, "CPU 8, cycles 1 to 100: jmp +4 → acc 1, pc 6"),
         (
             CYCLE | {"status": "loop"},
-            "CPU 8, cycle 3: jmp +4 → acc 1, pc 6, where it has been before: loop",
+            "CPU 8, cycle 3: jmp +4 → acc 1, pc 6, which it has executed before: loop",
         ),
         (CYCLE | {"status": "end"}, "CPU 8, cycle 3: jmp +4 → acc 1, pc 6, past the last instruction: end"),
         (

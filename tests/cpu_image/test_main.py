@@ -298,7 +298,7 @@ def test_a_server_that_is_not_redis_is_a_temporary_error() -> None:
             connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
             thread.join(20)
     assert [str(error) for error in failed] == [
-        "what answers where REDIS_URL leads to is not Redis: host and port must be those of Redis"
+        "the server that REDIS_URL leads to is not Redis: host and port must be those of Redis"
     ]
 
 

@@ -133,7 +133,7 @@ def test_a_key_of_another_type_is_a_permanent_error(admin: redis.Redis, port: in
     admin.set("cpu:{s}:start", "something else")
     error = error_of(f"redis://127.0.0.1:{port}", command)
     assert isinstance(error, PermanentError)
-    assert "holds something that is not a CPU's" in str(error)
+    assert "has a type that the CPUs do not use" in str(error)
 
 
 def test_a_full_redis_is_a_temporary_error(admin: redis.Redis, port: int) -> None:
@@ -226,7 +226,7 @@ def test_a_redis_without_a_command_is_a_permanent_error() -> None:
 def test_a_single_redis_behind_a_cluster_url_is_a_permanent_error(admin: redis.Redis, port: int) -> None:
     error = error_of(f"redis+cluster://127.0.0.1:{port}", store)
     assert isinstance(error, PermanentError)
-    assert "Redis is no cluster: REDIS_URL must begin with redis://" in str(error)
+    assert "Redis is not a cluster: REDIS_URL must begin with redis://" in str(error)
 
 
 @pytest.mark.parametrize("scheme", ["redis", "redis+cluster"])
@@ -310,7 +310,7 @@ async def tls_port(admin: redis.Redis, port: int, tmp_path: Path) -> Any:
 async def test_a_redis_that_wants_tls_is_a_temporary_error(tls_port: int) -> None:
     error = await asyncio.to_thread(error_of, f"redis://:{SECRET}@127.0.0.1:{tls_port}", store)
     assert isinstance(error, TemporaryError)
-    assert "where it wants TLS, it must begin with rediss://" in str(error)
+    assert "if Redis requires TLS, REDIS_URL must begin with rediss://" in str(error)
 
 
 @pytest.mark.parametrize("scheme", ["rediss", "rediss+cluster"])
@@ -324,7 +324,7 @@ def test_a_redis_without_tls_is_a_temporary_error(admin: redis.Redis, port: int)
     url = f"rediss://127.0.0.1:{port}?socket_timeout=0.3&socket_connect_timeout=0.3"
     error = error_of(url, store)
     assert isinstance(error, TemporaryError)
-    assert "where Redis has no TLS, it must begin with redis://" in str(error)
+    assert "if Redis does not use TLS, REDIS_URL must begin with redis://" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_a_redis_without_tls_is_a_temporary_error(admin: redis.Redis, port: int)
         (
             "ERR Error running script (call to f_1): @user_script:7: WRONGTYPE Operation",
             "never",
-            "not a CPU's",
+            "a type that the CPUs do not use",
         ),
         (
             "ERR Error running script (call to f_1): @user_script: 7: -OOM command not allowed",
