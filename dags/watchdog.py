@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -87,21 +87,24 @@ def resume_cpus(context: Context) -> list[str]:
             stuck.update(error.args)
     if params["outage"]:
         # A stuck cycle that is being tried once more stays stuck until its CPU has executed it.
-        pending = [
-            *(due for _, due in cpus),
-            *(cycle for cycle in answers if not is_answer_posted(ti, cycle)),
-        ]
-        stuck.update(
-            run_id(cycle) for cycle in pending if ti.get_dr_count(dag_id="cpu", run_ids=slow_run_ids(cycle))
-        )
+        unposted = [cycle for cycle in answers if not is_answer_posted(ti, cycle)]
+        for cycle in [*(due for _, due in cpus), *unposted]:
+            if ti.get_dr_count(dag_id="cpu", run_ids=slow_run_ids(cycle)):
+                stuck.add(run_id(cycle))
     lost = [f"{params['start']}.cpu-{cpu}" for cpu in found.get("lost", ())]
-    causes = [str(CyclesStuck(*sorted(stuck)))] if stuck else []
-    causes += [REGISTERS_LOST.format(", ".join(lost))] if lost else []
-    if causes:
-        ti.xcom_push(key=STUCK, value=[*lost, *sorted(stuck)])
-        ti.xcom_push(key=REASON_KEY, value="; ".join(causes))
-        raise AirflowFailException("; ".join(causes))
+    if stuck or lost:
+        fail(ti, sorted(stuck), lost)
     return resumed
+
+
+def fail(ti: RuntimeTaskInstanceProtocol, stuck: Sequence[str], lost: Sequence[str]) -> NoReturn:
+    """Fail the task `resume` for good: with cycles that are stuck, and CPUs whose registers are lost."""
+    causes = [str(CyclesStuck(*stuck))] if stuck else []
+    causes += [REGISTERS_LOST.format(", ".join(lost))] if lost else []
+    cause = "; ".join(causes)
+    ti.xcom_push(key=STUCK, value=[*lost, *stuck])
+    ti.xcom_push(key=REASON_KEY, value=cause)
+    raise AirflowFailException(cause)
 
 
 def is_in_progress(count: Callable[[Sequence[str], Sequence[str]], int], last: Cycle, due: Cycle) -> bool:
