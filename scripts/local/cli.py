@@ -48,7 +48,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    top = argparse.ArgumentParser(prog="python -m scripts.local", description=__doc__)
+    top = argparse.ArgumentParser(
+        prog="python -m scripts.local", description="Run the whole stack on one machine."
+    )
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     up = _add_command(commands, "up", "start everything that does not run yet", run_up)
@@ -72,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     _add_json(demo)
     add_settings(demo)
 
-    _add_command(commands, "clean-up", "remove what is older than --keep-days now", run_clean_up)
+    _add_command(commands, "clean-up", "remove now what is older than the stack's --keep-days", run_clean_up)
 
     shown = _add_command(commands, "status", "show which components run, and where", run_status)
     shown.epilog = STATUS_EXIT_CODES

@@ -84,7 +84,7 @@ with DemoProgress() as progress:
     return running([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=stderr)
 
 
-def test_progress_without_a_terminal_is_one_line_in_ten_seconds() -> None:
+def test_progress_without_a_terminal_is_a_line_every_ten_seconds() -> None:
     assert describe(VIEW, 0.0) == SHOWN
     with progress(subprocess.PIPE) as process:
         out, errors = process.communicate(timeout=60)
