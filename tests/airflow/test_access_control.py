@@ -109,7 +109,7 @@ def test_invalid_parameters_start_no_dag_run(stack: Stack, dag: str, conf: dict[
     ("dag", "task", "conf", "message"),
     [
         ("cpu_start", "store", {"Program": "nop +0"}, "'Program' (did you mean 'program'?)"),
-        ("cpu_start", "store", {"params": {"program": "nop +0"}}, "'params' (give what is in it directly)"),
+        ("cpu_start", "store", {"params": {"program": "nop +0"}}, "'params' (give its content directly)"),
         ("cpu", "execute", {"Cycle": 1}, "'Cycle' (did you mean 'cycle'?)"),
         ("cpu_watch", "survey", {"start": "s", "cpus": 1}, "'cpus' (did you mean 'cpu'?)"),
         ("cpu_cancel", "cancel", {"start": "s", "force": True}, "'force'; its parameters are start"),
