@@ -113,7 +113,7 @@ class Processes:
 
     def _add(self, process: Process) -> Process:
         self._running[process.pid] = process
-        self._tell_guard(process.pid)
+        self._notify_guard(process.pid)
         return process
 
     def _fork_server(self, image: Image) -> _ForkServer:
@@ -138,9 +138,9 @@ class Processes:
         # the system gives its id to no other process, although the leader is already reaped.
         process.signal(signal.SIGKILL)
         process.exited.set_result(code)
-        self._tell_guard(-pid)
+        self._notify_guard(-pid)
 
-    def _tell_guard(self, group: int) -> None:
+    def _notify_guard(self, group: int) -> None:
         with contextlib.suppress(BrokenPipeError):
             os.write(self._to_guard, b"%d\n" % group)
 

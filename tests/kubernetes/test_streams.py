@@ -55,11 +55,11 @@ def test_a_watch_reports_objects_that_leave_or_enter_its_selector(cluster: Clust
     name = cluster.finished(labels={"seen": "leaving"}).metadata.name
     with changes(cluster, label_selector="seen=leaving") as stream:
         assert next(stream)["type"] == "ADDED"
-        for value, told in (("no", "DELETED"), ("leaving", "ADDED")):
+        for value, event in (("no", "DELETED"), ("leaving", "ADDED")):
             cluster.api.patch_namespaced_pod(
                 name, cluster.namespace, {"metadata": {"labels": {"seen": value}}}
             )
-            assert next(stream)["type"] == told
+            assert next(stream)["type"] == event
 
 
 def test_a_watch_ends_after_its_timeout(cluster: Cluster) -> None:

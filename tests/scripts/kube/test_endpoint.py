@@ -153,14 +153,14 @@ def test_an_image_s_package_gets_only_the_given_environment_and_descriptors(
         "args": ["a", "b"],
     }
     pod = local.finished(containers=[container])
-    told = json.loads(local.log(pod.metadata.name))
-    environment = told["environment"]
+    printed = json.loads(local.log(pod.metadata.name))
+    environment = printed["environment"]
     environment.pop("LC_CTYPE", None)  # Python sets this for itself where there is no locale
     assert sorted(environment) == ["GIVEN", "HOME", "HOSTNAME", "PATH"]
     assert environment["HOSTNAME"] == pod.metadata.name
-    assert (told["arguments"], told["folder"]) == (["a", "b"], str(images[name]))
-    assert (told["leads"], told["stdin"], told["umask"]) == (True, "/dev/null", 0o022)
-    assert told["descriptors"] == [0, 1, 2]
+    assert (printed["arguments"], printed["folder"]) == (["a", "b"], str(images[name]))
+    assert (printed["leads"], printed["stdin"], printed["umask"]) == (True, "/dev/null", 0o022)
+    assert printed["descriptors"] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("name", ["probe", "preloaded-probe"])
