@@ -1,4 +1,4 @@
-"""Starts the endpoint: `python -m scripts.kube --state DIR --image cpu=cpu_image`."""
+"""Start the endpoint: `python -m scripts.kube --state DIR --image cpu=cpu_image`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from scripts.kube.server import Settings, serve
 
 _DESCRIPTION = f"""\
 A stand-in for Kubernetes, for trying and testing on one machine: the part of core/v1 that pods need, on
-https://{ADDRESS}, each container run as a local process of yours. It isolates nothing: run only images that
-you would run as programs. DIR/kubeconfig is there once it listens, for kubectl and every other client.
+https://{ADDRESS}, with each container as a local process. Containers are not isolated: run only images that
+you would run as programs. It writes DIR/kubeconfig, for kubectl and every other client, once it listens.
 """
 
 
 def main() -> int:
-    """Runs until SIGTERM or SIGINT; 0 then, 1 when it could not start."""
+    """Serve until SIGTERM or SIGINT; return the exit code, 1 if the endpoint could not start."""
     settings = _settings()
     try:
         asyncio.run(serve(settings))
@@ -42,11 +42,9 @@ def _settings() -> Settings:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--port", type=int, default=16443, help="port on loopback, 0 for any free one (%(default)s)"
+        "--port", type=int, default=16443, help="the port on loopback, 0 for any free one (%(default)s)"
     )
-    parser.add_argument(
-        "--state", type=Path, required=True, metavar="DIR", help="folder for everything it keeps"
-    )
+    parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="the folder for all state")
     parser.add_argument(
         "--image",
         type=_image,
@@ -61,7 +59,7 @@ def _settings() -> Settings:
         type=int,
         default=4 * (os.cpu_count() or 1),
         metavar="N",
-        help="containers that may be starting at once; the others wait as Pending (%(default)s)",
+        help="how many containers may start at once; the others are Pending (%(default)s)",
     )
     given = parser.parse_args()
     if given.starting < 1:

@@ -13,7 +13,6 @@ from scripts.kube.errors import (
     ApiError,
     bad_request,
     conflict,
-    forbidden,
     invalid,
     method_not_allowed,
     no_such_resource,
@@ -91,12 +90,8 @@ class Api:
         version = str(self._store.version)
         if wants_table(request):
             return answer(table(target.kind, things, version))
-        head = {
-            "kind": f"{target.kind.name}List",
-            "apiVersion": "v1",
-            "metadata": {"resourceVersion": version},
-        }
-        return answer({**head, "items": things})
+        head = {"kind": f"{target.kind.name}List", "apiVersion": "v1"}
+        return answer({**head, "metadata": {"resourceVersion": version}, "items": things})
 
     def _select(self, request: web.Request, target: Target) -> list[Json]:
         return list(filter(selection(request, target.kind), self._store.list(target.kind, target.namespace)))
@@ -130,7 +125,7 @@ class Api:
             raise not_found("namespaces", name)
         if "deletionTimestamp" in namespace["metadata"]:
             why = f"unable to create new content in namespace {name} because it is being terminated"
-            raise forbidden(kind.plural, metadata["name"], why)
+            raise ApiError(403, "Forbidden", f'{kind.plural} "{metadata["name"]}" is forbidden: {why}')
 
     async def _replace(self, request: web.Request, target: Target) -> web.Response:
         old = self._find(target)

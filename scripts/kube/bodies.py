@@ -8,6 +8,9 @@ from collections import defaultdict
 from typing import Any
 
 from aiohttp import web
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import DecodeError
+from google.protobuf.unknown_fields import UnknownFieldSet
 from jsonpatch import JsonPatch, JsonPatchException, JsonPointerException
 
 from scripts.kube.errors import ApiError, bad_request, unsupported_media_type
@@ -32,7 +35,7 @@ async def read_object(request: web.Request, kind: str) -> Json:
     if request.content_type == _PROTOBUF and kind in _PROTOBUF_KINDS:
         try:
             thing: Any = _decode_protobuf(data, kind)
-        except ValueError:  # its text may quote a Secret
+        except (ValueError, DecodeError):  # whose text may quote a Secret
             raise bad_request("the object provided is unrecognized: it is damaged protobuf") from None
     elif request.content_type in (_JSON, "application/octet-stream"):
         thing = json_of(data)
@@ -102,7 +105,7 @@ def _merge(original: Any, patch: Any) -> Any:
 
 
 def _decode_protobuf(data: bytes, kind: str) -> Json:
-    """Return the namespace or Secret in the body as it is in JSON; raise ValueError if it is unreadable.
+    """Return the namespace or Secret in the body as it is in JSON; raise ValueError or DecodeError.
 
     Read are the fields that clients set; others, such as a creation time, belong to the server.
     """
@@ -142,26 +145,7 @@ def _texts(fields: _Fields, number: int) -> dict[str, str]:
 
 def _fields(data: bytes) -> _Fields:
     found: _Fields = defaultdict(list)
-    position = 0
-    while position < len(data):
-        key, position = _varint(data, position)
-        length, position = _varint(data, position)
-        if key & 7 == 2 and position + length <= len(data):
-            found[key >> 3].append(data[position : position + length])
-            position += length
-        elif key & 7:  # 0 is a number, which is read already
-            raise ValueError("it is cut off or damaged")
+    for field in UnknownFieldSet(Empty.FromString(data)):
+        if isinstance(field.data, bytes):
+            found[field.field_number].append(field.data)
     return found
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    """Return the variable-length number at a position, and the position after it."""
-    number = shift = 0
-    while position < len(data) and shift < 64:
-        byte = data[position]
-        position += 1
-        number |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            return number, position
-    raise ValueError("it is cut off or damaged")

@@ -28,12 +28,6 @@ def unreadable(kind: str, why: str) -> ApiError:
     return bad_request(f'{kind} in version "v1" cannot be handled as a {kind}: {why}')
 
 
-def forbidden(plural: str, name: str, why: str) -> ApiError:
-    """The request is understood, and refused."""
-    message = f'{plural} "{name}" is forbidden: {why}'
-    return ApiError(403, "Forbidden", message, {"name": name, "kind": plural})
-
-
 def not_found(plural: str, name: str) -> ApiError:
     """The object does not exist."""
     return ApiError(404, "NotFound", f'{plural} "{name}" not found', {"name": name, "kind": plural})

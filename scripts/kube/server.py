@@ -22,7 +22,7 @@ from scripts.kube import discovery, identity
 from scripts.kube.api import Api
 from scripts.kube.container import Node
 from scripts.kube.deletion import Namespaces
-from scripts.kube.errors import ApiError, bad_request, log_failure, method_not_allowed, no_such_resource
+from scripts.kube.errors import ApiError, bad_request, log_failure, no_such_resource
 from scripts.kube.events import Recorder
 from scripts.kube.identity import ADDRESS
 from scripts.kube.images import BARE_IMAGES, Image
@@ -137,10 +137,6 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except ApiError as problem:
         error = problem
-    except web.HTTPNotFound:
-        error = no_such_resource()
-    except web.HTTPMethodNotAllowed:
-        error = method_not_allowed()
     except web.HTTPRequestEntityTooLarge as problem:
         error = ApiError(413, "RequestEntityTooLarge", str(problem.text))
     except (ConnectionResetError, web.HTTPException):
