@@ -12,7 +12,7 @@ from tests.support.cluster import Cluster, ended
 
 
 def refusal(error: pytest.ExceptionInfo[ApiException]) -> dict[str, Any]:
-    """The Status object of a refused request."""
+    """Return the Status object of a refused request."""
     status: dict[str, Any] = json.loads(error.value.body)
     assert status["kind"] == "Status"
     assert status["status"] == "Failure"
@@ -21,27 +21,27 @@ def refusal(error: pytest.ExceptionInfo[ApiException]) -> dict[str, Any]:
 
 
 def container(**more: Any) -> dict[str, Any]:
-    """A change to a manifest: another container."""
+    """Return a change to a manifest: another container."""
     return {"spec": {"containers": [{"name": "a", "image": "alpine", **more}]}}
 
 
 def variable(**entry: Any) -> dict[str, Any]:
-    """A change to a manifest: a container with that variable."""
+    """Return a change to a manifest: a container with that variable."""
     return container(env=[entry])
 
 
 def volume(**entry: Any) -> dict[str, Any]:
-    """A change to a manifest: that volume."""
+    """Return a change to a manifest: that volume."""
     return {"spec": {"volumes": [{"name": "v", **entry}]}}
 
 
 def item(**entry: Any) -> dict[str, Any]:
-    """A change to a manifest: a secret volume with that file for its key."""
+    """Return a change to a manifest: a Secret volume with that file for its key."""
     return volume(secret={"secretName": "s", "items": [{"key": "k", **entry}]})
 
 
 def changed(cluster: Cluster, change: dict[str, Any]) -> dict[str, Any]:
-    """A manifest with a change."""
+    """Return a manifest with a change."""
     manifest = cluster.manifest()
     return {**manifest, **change, "spec": {**manifest["spec"], **change.get("spec", {})}}
 

@@ -1,4 +1,4 @@
-"""The cluster under test, and what every contract test does with it: run pods and wait for them."""
+"""The cluster under test, and helpers that run pods on it and wait for them."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60
-"""Seconds any single wait may take; a real cluster's kubelet looks at its pods once a second."""
+"""Seconds that a single wait may take; a real kubelet checks its pods once a second."""
 
 _numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A running stand-in: its process and its state folder."""
+    """A running endpoint: its process and its state folder."""
 
     process: subprocess.Popen[str]
     state: Path
 
     @property
     def kubeconfig(self) -> Path:
-        """What clients need to speak to it."""
+        """The file that clients connect with."""
         return self.state / "kubeconfig"
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Ends it; returns its exit code."""
+        """Send it a signal; return its exit code."""
         self.process.send_signal(number)
         return self.process.wait(timeout=PATIENCE)
 
 
 @contextlib.contextmanager
 def endpoint(state: Path, *options: str, **environment: str) -> Iterator[Endpoint]:
-    """Runs the stand-in on a free port until the block is left."""
+    """Run the endpoint on a free port inside the block."""
     command = [sys.executable, "-m", "scripts.kube", "--port", "0", "--state", str(state), *options]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
     ) as process:
         assert process.stdout is not None
         ready, _, _ = select.select([process.stdout], [], [], PATIENCE)
-        assert ready, "the endpoint did not say that it listens"
+        assert ready, "the endpoint did not report that it listens"
         assert "kubeconfig" in process.stdout.readline()
         try:
             yield Endpoint(process, state)
@@ -63,7 +63,7 @@ def endpoint(state: Path, *options: str, **environment: str) -> Iterator[Endpoin
 
 @dataclass(frozen=True)
 class Executed:
-    """What came of a command in a pod; `end` is the Status it ended with, as JSON."""
+    """The outcome of a command in a pod; `end` is its final Status, as JSON."""
 
     stdout: str
     stderr: str
@@ -73,7 +73,7 @@ class Executed:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster, a namespace in it that is ours, and an image its pods can run."""
+    """A cluster, the tests' namespace in it, and an image that its pods can run."""
 
     kubeconfig: Path
     namespace: str
@@ -84,18 +84,18 @@ class Cluster:
 
     @classmethod
     def connect(cls, kubeconfig: Path, namespace: str, image: str, context: str | None = None) -> Cluster:
-        """Speaks to the cluster with the official client."""
+        """Connect to the cluster with the official client."""
         client = kubernetes.config.new_client_from_config(str(kubeconfig), context=context)
         return cls(kubeconfig, namespace, image, kubernetes.client.CoreV1Api(client), context)
 
     def container(self, script: str, name: str = "main", **more: Any) -> dict[str, Any]:
-        """A container that runs a shell script."""
+        """Return a container that runs a shell script."""
         command = ["sh", "-c", script]
         base = {"name": name, "image": self.image, "imagePullPolicy": "IfNotPresent", "command": command}
         return {**base, **more}
 
     def manifest(self, script: str = "true", *, name: str = "", **spec: Any) -> dict[str, Any]:
-        """A pod of one such container that is not restarted; `container` in `spec` adds to the container."""
+        """Return a pod of one such container, not restarted; `container` in `spec` adds to the container."""
         name = name or f"contract-{next(_numbers)}"
         container = self.container(script, **spec.pop("container", {}))
         metadata = {"name": name, "labels": {"name": name, **spec.pop("labels", {})}}
@@ -103,24 +103,24 @@ class Cluster:
         return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {**rules, **spec}}
 
     def create(self, script: str = "true", **spec: Any) -> str:
-        """Creates such a pod; returns its name."""
+        """Create such a pod; return its name."""
         return str(self.create_pod(script, **spec).metadata.name)
 
     def create_pod(self, script: str = "true", **spec: Any) -> Any:
-        """Creates such a pod; returns it as it was then."""
+        """Create such a pod; return it as it was then."""
         return self.api.create_namespaced_pod(self.namespace, self.manifest(script, **spec))
 
     def read(self, name: str) -> Any:
-        """The pod as it is."""
+        """Return the pod as it is now."""
         return self.api.read_namespaced_pod(name, self.namespace)
 
     def until(self, name: str, reached: Callable[[Any], object]) -> Any:
-        """The pod once `reached` holds for it: by its present state, or by a watch from there."""
+        """Return the pod once `reached` holds for it: now, or later by a watch."""
         pod = self.read(name)
         return pod if reached(pod) else self.history(pod, reached)[-1]
 
     def history(self, pod: Any, reached: Callable[[Any], object]) -> list[Any]:
-        """The states of a pod after the given one, until `reached` holds."""
+        """Return the states of a pod after the given one, until `reached` holds."""
         seen = []
         changes = kubernetes.watch.Watch().stream(
             self.api.list_namespaced_pod,
@@ -138,7 +138,7 @@ class Cluster:
         raise AssertionError(f"{pod.metadata.name} did not get there in {PATIENCE} s: {states}")
 
     def until_gone(self, name: str) -> None:
-        """Returns once the pod is deleted."""
+        """Wait until the pod is deleted."""
         selector = {"namespace": self.namespace, "field_selector": f"metadata.name={name}"}
         snapshot = self.api.list_namespaced_pod(**selector)
         version = snapshot.metadata.resource_version
@@ -151,36 +151,36 @@ class Cluster:
                 raise AssertionError(f"{name} was not gone in {PATIENCE} s")
 
     def finished(self, script: str = "true", **spec: Any) -> Any:
-        """Runs a pod to its end."""
+        """Run a pod to its end."""
         return self.until(self.create(script, **spec), ended)
 
     def running(self, script: str, **spec: Any) -> str:
-        """Starts a pod and waits until it runs; returns its name."""
+        """Start a pod and wait until it runs; return its name."""
         name = self.create(script, **spec)
         self.until(name, runs)
         return name
 
     def log(self, name: str, **options: Any) -> str:
-        """What the pod has written."""
+        """Return the pod's log."""
         # Read as bytes: the client's own decoding gives the repr of what it could not parse as JSON.
         read = self.api.read_namespaced_pod_log
         return str(read(name, self.namespace, _preload_content=False, **options).data.decode())
 
     def until_said(self, name: str) -> None:
-        """Returns once the pod has written anything: it may be said to run before its first command has."""
+        """Wait until the pod has written something: it may count as running before its first command."""
         read = self.api.read_namespaced_pod_log
         log = read(name, self.namespace, follow=True, _preload_content=False, _request_timeout=PATIENCE)
         with contextlib.closing(log):
-            assert next(log.stream(1)), f"{name} ended without a word"
+            assert next(log.stream(1)), f"{name} ended without any output"
 
     def secret(self, **values: str) -> str:
-        """Creates a secret; returns its name."""
+        """Create a Secret; return its name."""
         name = f"secret-{next(_numbers)}"
         self.api.create_namespaced_secret(self.namespace, {"metadata": {"name": name}, "stringData": values})
         return name
 
     def exec(self, name: str, *command: str, stdin: str | None = None) -> Executed:
-        """Runs a command in a pod until it ends."""
+        """Run a command in a pod until it ends."""
         socket = kubernetes.stream.stream(
             self.api.connect_get_namespaced_pod_exec,
             name,
@@ -206,7 +206,7 @@ class Cluster:
             return Executed(socket.read_stdout(), socket.read_stderr(), codes[0] if codes else 0, end)
 
     def kubectl(self, *arguments: str, **options: Any) -> str:
-        """What kubectl prints; fails when it fails."""
+        """Return what kubectl prints; raise CalledProcessError if it fails."""
         options = {"timeout": PATIENCE, "check": True, **options}
         with_errors = subprocess.run(
             self.kubectl_command(*arguments), capture_output=True, text=True, **options
@@ -214,7 +214,7 @@ class Cluster:
         return str(with_errors.stdout)
 
     def kubectl_command(self, *arguments: str) -> list[str]:
-        """The command line of kubectl for this cluster and namespace."""
+        """Return the command line of kubectl for this cluster and namespace."""
         program = shutil.which(self.kubectl_program)
         if program is None and os.environ.get("CI") != "true":
             pytest.skip(f"there is no {self.kubectl_program}: install kubectl, and run make .venv/kubectl")
@@ -224,17 +224,17 @@ class Cluster:
 
 
 def ended(pod: Any) -> bool:
-    """Whether a pod has come to its end."""
+    """Return whether a pod has ended."""
     return pod.status.phase in ("Succeeded", "Failed")
 
 
 def runs(pod: Any) -> bool:
-    """Whether a pod runs."""
+    """Return whether a pod runs."""
     return bool(pod.status.phase == "Running")
 
 
 def state(pod: Any, container: str = "main") -> Any:
-    """The state of one of a pod's containers; waiting, running or terminated is set in it."""
+    """Return the state of one of a pod's containers: waiting, running or terminated is set in it."""
     states = [one.state for one in pod.status.container_statuses or [] if one.name == container]
     return states[0] if states else kubernetes.client.V1ContainerState()
 
@@ -250,7 +250,7 @@ def waits(reason: str, message: str = "") -> Callable[[Any], bool]:
 
 
 def terminated(pod: Any, container: str = "main") -> Any:
-    """How a container ended."""
+    """Return how a container ended."""
     found = state(pod, container).terminated
     assert found, f"the container has not ended: {pod.status}"
     return found

@@ -1,4 +1,4 @@
-"""The cluster that the contract is held against: the stand-in, or with --kubeconfig a real one."""
+"""The cluster that the contract tests run on: the local endpoint, or with --kubeconfig a real one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.cluster import Cluster, endpoint
 
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster with a namespace of the session's own, which is deleted after."""
+    """Return a cluster with a namespace for this test session, which is deleted at its end."""
     option = request.config.getoption
     namespace = f"contract-{uuid.uuid4().hex[:8]}"
     with ExitStack() as stack:
