@@ -247,7 +247,7 @@ def test_mount_paths_are_rewritten_only_where_they_are_whole_paths(local: Cluste
 
 
 def test_pgrep_and_proc_in_an_exec_show_only_the_container_s_processes(local: Cluster) -> None:
-    trap = "trap 'exit 0' INT; while true; do sleep 0.1; done"
+    trap = "trap 'exit 0' INT; echo ready; while true; do sleep 0.1; done"
     with subprocess.Popen(["sh", "-c", trap]) as bystander:
         try:
             for kill in (
@@ -256,6 +256,7 @@ def test_pgrep_and_proc_in_an_exec_show_only_the_container_s_processes(local: Cl
                 "&& pid=${f%/comm} && kill -2 ${pid##*/}; done",
             ):
                 name = local.running(trap)
+                local.until_said(name)
                 local.exec(name, "/bin/sh", stdin=f"{kill}\n")
                 assert terminated(local.until(name, ended)).exit_code == 0
             assert bystander.poll() is None
