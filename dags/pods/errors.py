@@ -45,7 +45,7 @@ class WaitingReason(NamedTuple):
 _NO_IMAGE = WaitingReason(30, "the image must exist under that name, and the node must be able to pull it")
 # Long enough for an autoscaler to add a node, and for a full cluster to finish some of its work.
 _NO_NODE = WaitingReason(300, "add nodes, run fewer at once, or let the pod ask for what a node has")
-_UNKNOWN = WaitingReason(30, "kubectl get events tells more")
+_UNKNOWN = WaitingReason(30, "kubectl get events says more")
 WAITING_REASONS: dict[str, WaitingReason | None] = {
     "ContainerCreating": None,
     "PodInitializing": None,
@@ -71,7 +71,7 @@ The cluster keeps trying by itself, so waiting achieves all that a second pod wo
 """
 
 TERMINATION_REMEDIES = {
-    "DeadlineExceeded": "if it never started, kubectl describe pod tells what it waited for",
+    "DeadlineExceeded": "if it never started, kubectl describe pod says what it waited for",
     "Evicted": "free the node of what takes its room, or allow the pod more",
     "OOMKilled": "raise the pod's memory limit, or give it less to do at once",
     "StartError": "the image must have the program that is its entrypoint",

@@ -113,7 +113,7 @@ class PodOperator(BaseOperator, BranchMixIn):
         return needs_worker([self.name, *self.arguments, *self.labels.values(), self.skip_to])
 
     def trigger(self, rendered: bool) -> PodTrigger:
-        """Return the trigger that runs the pod; ``rendered`` tells whether the templates already are."""
+        """Return the trigger that runs the pod; ``rendered``: the templates already are."""
         return PodTrigger(
             kubernetes_conn_id=self.kubernetes_conn_id,
             name=self.name,

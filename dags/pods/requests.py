@@ -1,6 +1,6 @@
 """The requests to the Kubernetes API that this package makes: create, read, watch and delete pods.
 
-The Role in `manifests/` grants just these.
+The Role in scripts/cluster/access.yaml grants exactly these.
 """
 
 from __future__ import annotations
@@ -122,9 +122,9 @@ async def watch_pods(
 
 
 def _parse_event(line: bytes) -> dict[str, Any] | None:
-    """Return a watch's event; None if the line is not from the API, as a proxy's error page is not.
+    """Return a watch's event; None if the watch is over: the line is from a proxy, or it is status 401.
 
-    Raises ApiException if it is an error, as an event or instead of events.
+    Raises ApiException for any other error, as an event or instead of events.
     """
     from kubernetes_asyncio.client import ApiException
 
@@ -133,6 +133,8 @@ def _parse_event(line: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     status = event["object"] if event.get("type") == "ERROR" else event
+    if status.get("code") == 401:
+        return None  # the next request renews the credentials
     if "code" in status:
         raise ApiException(status=status["code"], reason=f"{status.get('reason')}: {status.get('message')}")
     return dict(event)

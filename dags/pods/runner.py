@@ -58,7 +58,7 @@ async def run_pod(conn_id: str, manifest: Manifest) -> Result:
                 raise
             raise PodFailed(
                 f"pod {name} in namespace {namespace} did not end within {seconds} s "
-                "(kubectl describe pod tells what it waits for)"
+                "(kubectl describe pod says what it waits for)"
             ) from error
         result = result_of(pod)
         await _clean_up(client, pod)
@@ -139,7 +139,7 @@ def is_idle(pod: V1Pod) -> bool:
 
 
 def ended_before(moment: datetime) -> Callable[[V1Pod], bool]:
-    """Return a function that tells whether a pod has finished and was created before that moment."""
+    """Return a predicate: whether a pod has finished and was created before that moment."""
     return lambda pod: bool(is_finished(pod) and pod.metadata.creation_timestamp < moment)
 
 

@@ -43,6 +43,7 @@ class KubernetesApi:
         self.refuses: Callable[[web.Request], int] = lambda _: 0  # the status of a rejection, or 0
         self.is_silent: Callable[[web.Request], bool] = lambda _: False  # whether a request gets no answer
         self.watched_as = "MODIFIED"
+        self.watch_error = 0  # the code of an error event that the next watch begins with, or 0
         self._version = 1
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -78,6 +79,11 @@ class KubernetesApi:
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
+        if self.watch_error:
+            error = {"code": self.watch_error, "reason": "Expired", "message": "start again"}
+            await response.write(json.dumps({"type": "ERROR", "object": error}).encode() + b"\n")
+            self.watch_error = 0
+            return response
         for pod in list(self.pods.values()):
             self._version += 1
             pod["metadata"]["resourceVersion"] = str(self._version)

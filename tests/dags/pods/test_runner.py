@@ -151,6 +151,19 @@ async def test_delete_all_deletes_failed_pods_even_if_a_sidecar_still_runs(clust
     assert await pods.delete_all(CONNECTION, "cpu-jobs", {"start": "s"}) == ["failed"]
 
 
+@pytest.mark.parametrize("code", [401, 410, 500])
+async def test_a_watch_that_an_error_event_ends_is_repeated(cluster: KubernetesApi, code: int) -> None:
+    cluster.watch_error = code
+    assert await run() == RESULT
+    assert cluster.seen["WATCH", 200] == 2
+
+
+async def test_a_watch_that_an_error_event_forbids_is_refused(cluster: KubernetesApi) -> None:
+    cluster.watch_error = 403
+    with pytest.raises(pods.PodRefused, match="403 Expired: start again"):
+        await run()
+
+
 class Plugin:
     """A kubeconfig's exec plugin that prints another token each time it runs."""
 
