@@ -33,12 +33,14 @@ export function focusTile(cpu) {
 function createTiles(cpus) {
   tiles = new Map();
   const items = cpus.map((cpu) => {
-    const name = element("b", {}, `CPU ${cpu.cpu}: ${cpu.cpu ? shortSwap(cpu.swap) : "as written"}`);
+    const name = element("b", {}, `CPU ${cpu.cpu}`);
+    const swap = element("span", {}, cpu.cpu ? shortSwap(cpu.swap) : "as written");
+    const firstLine = element("span", { class: "first" }, name, swap);
     const registers = element("span", { class: "registers" });
     const cycles = element("span", { class: "quiet" });
     const state = element("span");
     const lastLine = element("span", { class: "last" }, cycles, state);
-    const button = element("button", { class: "tile", "data-cpu": cpu.cpu, title: fullName(cpu) }, name, registers, lastLine);
+    const button = element("button", { class: "tile", "data-cpu": cpu.cpu, title: fullName(cpu) }, firstLine, registers, lastLine);
     const item = element("li", {}, button);
     tiles.set(cpu.cpu, { item, button, registers, cycles, state });
     return item;
