@@ -46,7 +46,7 @@ def test_the_form_explains_its_fields(ui: Ui) -> None:
     ui.open_form()
     form = ui.text()
     for text in (
-        "One that comes along, or the text below",
+        "A bundled program, or the text below",
         "One instruction per line",
         "one pod per clock cycle",
     ):
