@@ -91,7 +91,7 @@ audit: .venv/ready ## Look up every locked package among the known vulnerabiliti
 	$(UV) audit --frozen --preview-features audit-command $(if $(ADVISORIES),--service-url $(ADVISORIES))
 
 .PHONY: fuzz
-fuzz: .venv/ready ## Try hostile input: make fuzz [SECONDS=n] [SEED=n]
+fuzz: .venv/ready ## Run the property tests with random input: make fuzz [SECONDS=n] [SEED=n]
 	@$(RUN) -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 .PHONY: faults
