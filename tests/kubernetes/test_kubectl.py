@@ -167,17 +167,6 @@ def test_labels_are_changed_by_apply_patch_edit_and_replace(cluster: Cluster) ->
     cluster.kubectl("delete", "pod", "changing", "--grace-period=1")
 
 
-def test_cp_copies_a_file_into_a_volume_and_back(cluster: Cluster, tmp_path: Path) -> None:
-    mounts = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
-    name = cluster.running("sleep 60", container=mounts, volumes=[{"name": "data", "emptyDir": {}}])
-    (tmp_path / "sent").write_text("copied\n")
-    cluster.kubectl("cp", str(tmp_path / "sent"), f"{name}:/data/file")
-    assert cluster.kubectl("exec", name, "--", "cat", "/data/file") == "copied\n"
-    cluster.kubectl("cp", f"{name}:/data/file", str(tmp_path / "received"))
-    assert (tmp_path / "received").read_text() == "copied\n"
-    cluster.api.delete_namespaced_pod(name, cluster.namespace, grace_period_seconds=0)
-
-
 def test_create_secret_works_and_tables_do_not_show_its_values(cluster: Cluster) -> None:
     cluster.kubectl("create", "secret", "generic", "by-hand", "--from-literal=url=redis://here")
     assert cluster.kubectl("get", "secret", "by-hand").splitlines()[1].split()[:3] == [
