@@ -1,6 +1,5 @@
 """The command `survey`: which cycles are due, which CPUs have an answer."""
 
-import time
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from cpu.keys import Keys
 from cpu.redis_client import Client
 from cpu.result import to_line
 from cpu.start_run import StartRun
+from scripts.waiting import wait_until
 from tests.support.start_run_client import StartRunClient
 
 ENDLESS = "acc +1\njmp -1\njmp -2\n"  # CPUs 2 and 3, neither of which ends
@@ -122,10 +122,7 @@ def test_a_start_run_that_has_expired_is_over(start_run: StartRunClient) -> None
 def test_a_survey_refreshes_no_ttl(start_run: StartRunClient) -> None:
     start_run.ttl = 1
     start_run.store_text()
-    deadline = time.monotonic() + 10
-    while start_run.survey()["due"]:
-        assert time.monotonic() < deadline, "it does not expire"
-        time.sleep(0.05)
+    assert wait_until(lambda: not start_run.survey()["due"], 10), "the start run does not expire"
 
 
 def test_a_survey_of_many_cpus_goes_page_by_page(start_run: StartRunClient) -> None:

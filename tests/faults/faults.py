@@ -18,6 +18,7 @@ from redis import RedisError
 
 from scripts.local import supervisor
 from scripts.local.services import kubernetes
+from scripts.waiting import wait_until
 from tests.support.slack.server import Fault as SlackFault
 from tests.support.stack import Stack
 
@@ -82,13 +83,10 @@ def kill_pods_as_they_commit(chaos: Chaos) -> bool:
     redis = component(chaos, "redis")
     signal_all(redis, signal.SIGSTOP)
     try:
-        for _ in range(50):
-            if pods(chaos):
-                # Long enough for a pod that is just starting to send its commit.
-                time.sleep(1)
-                return any(signal_all(pods(chaos), signal.SIGKILL))
-            time.sleep(0.1)
-        return False
+        if not wait_until(lambda: bool(pods(chaos)), 5):
+            return False
+        time.sleep(1)  # for a pod that is just starting to send its commit
+        return any(signal_all(pods(chaos), signal.SIGKILL))
     finally:
         signal_all(redis, signal.SIGCONT)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
@@ -55,7 +54,7 @@ def test_each_answer_is_posted_once_and_every_cpu_is_correct_despite_the_fault(
     assert sum(chaos.done.values()) == len(injectable(stack, names))
     for start, run in chaos.starts.items():
         # The last fault may have been injected after everything had ended.
-        assert wait_until(lambda run=run: is_settled(stack, run, program), PATIENCE_SECONDS)  # type: ignore[misc]
+        assert wait_until(lambda run=run: is_settled(stack, run, program), PATIENCE_SECONDS, 1)  # type: ignore[misc]
         assert_all_correct(stack, start, program)
         report.count(stack, start)
     report.faults += chaos.done
@@ -66,7 +65,7 @@ def run_until_settled(chaos: Chaos, text: str) -> None:
     run = when_available(lambda: stack.start(program=text, stop_at_first_answer=False))
     start = when_available(lambda: stack.start_id(run))
     chaos.starts[start] = run
-    settled = wait_until(lambda: is_settled(stack, run, programs.parse(text)), PATIENCE_SECONDS)
+    settled = wait_until(lambda: is_settled(stack, run, programs.parse(text)), PATIENCE_SECONDS, 1)
     assert settled, f"start run {start} did not end within {PATIENCE_SECONDS} s; faults: {chaos.done}"
 
 
@@ -85,7 +84,6 @@ def when_available(what: Callable[[], str]) -> str:
 
 def is_settled(stack: Stack, run: str, program: Program) -> bool:
     """Return whether every CPU has stopped, both answers are posted and no run is in progress."""
-    time.sleep(1)  # two cores have something better to do than to be asked
     with suppress(*AWAY):
         state, start = stack.api.run("cpu_start", run)["state"], stack.start_id(run)
         if state == "failed":
