@@ -8,8 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from scripts.kube.environment import Image
 from scripts.kube.identity import ADDRESS
-from scripts.kube.images import Image
 from scripts.kube.server import Settings, serve
 
 _DESCRIPTION = f"""\

@@ -21,8 +21,8 @@ from scripts.kube.errors import (
 from scripts.kube.execs import serve_exec
 from scripts.kube.kinds import NAMESPACES, PODS, Kind
 from scripts.kube.kubelet import Kubelet
+from scripts.kube.logs import serve_log
 from scripts.kube.objects import Json, key_of, now
-from scripts.kube.podlogs import serve_log
 from scripts.kube.requests import Target, answer, flag, selection, target_of
 from scripts.kube.store import Store
 from scripts.kube.tables import table, wants_table

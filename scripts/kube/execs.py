@@ -1,32 +1,30 @@
-"""pods/exec over websocket: channels 0 to 2 are the streams, channel 3 carries the final status.
+"""The pods/exec subresource, over websocket: channels 0 to 2 are the streams, channel 3 has the final status.
 
 There is no inside of a container to enter: an exec'd process gets the container's environment, folder and
 paths, and is killed when the container ends. Clients rely on seeing the container's processes only:
 Airflow's pod operator ends its sidecar by what it finds. So `pgrep` and `pkill` find only those, and /proc
-lists only the container's main process. There is no terminal: with `tty`, stdout and stderr are one plain
-pipe.
+lists only the container's main process. There is no terminal: with `tty`, stdout and stderr are one pipe.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
 from aiohttp import WSMsgType, web
 
 from scripts.kube.container import Container, start_problem
-from scripts.kube.environment import SYSTEM_PATH
+from scripts.kube.environment import SYSTEM_PATH, Command
 from scripts.kube.errors import ApiError, bad_request
 from scripts.kube.kubelet import Kubelet
+from scripts.kube.logs import container_name
 from scripts.kube.objects import Json, encode
-from scripts.kube.podlogs import container_name
-from scripts.kube.processes import Command, Process
+from scripts.kube.processes import Process, Processes
 from scripts.kube.requests import flag
 
 _PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
@@ -36,11 +34,9 @@ _LATE_OUTPUT_SECONDS = 1.0
 """How long the streams are read after the process has ended: others may still hold them open."""
 _PROC = re.compile(r"(?<![\w.-])/proc(?=/[0-9*?\[])")
 
-_Rewrite = Callable[[str], str]
-
 
 async def serve_exec(request: web.Request, pod: Json, kubelet: Kubelet) -> web.StreamResponse:
-    """Run a command beside a running container and connect its streams."""
+    """Run a command beside a running container and connect its streams; raise ApiError (400, 500)."""
     words = request.query.getall("command", [])
     if not words:
         raise bad_request("you must specify at least one command for the container")
@@ -54,95 +50,94 @@ async def serve_exec(request: web.Request, pod: Json, kubelet: Kubelet) -> web.S
         raise bad_request("Upgrade request required: exec is served over websocket only")
     await socket.prepare(request)
     if socket.ws_protocol in _PROTOCOLS:
-        rewrite = _rewriter(container, main)
-        command = _command(container, main, words, rewrite)
-        stdin = subprocess.PIPE if flag(request, "stdin") else subprocess.DEVNULL
-        stderr = subprocess.STDOUT if flag(request, "tty") else subprocess.PIPE
-        try:
-            process, pipes = kubelet.node.processes.start_child(command, stdin, subprocess.PIPE, stderr)
-        except (OSError, ValueError) as problem:
-            status = _not_started(words[0], problem)
-        else:
-            # A shell without arguments reads its commands from stdin: their paths are rewritten too.
-            code = await _connect(socket, process, pipes, main, rewrite if len(words) == 1 else None)
-            status = _exit_status(code, words)
+        session = _Session(socket, words, container, main)
+        processes = kubelet.node.processes
+        status = await session.run(processes, stdin=flag(request, "stdin"), tty=flag(request, "tty"))
         if not socket.closed:
             await socket.send_bytes(bytes([_ERROR]) + encode(status))
     await socket.close()
     return socket
 
 
-async def _connect(
-    socket: web.WebSocketResponse,
-    process: Process,
-    pipes: subprocess.Popen[bytes],
-    main: Process,
-    rewrite: _Rewrite | None,
-) -> int:
-    """Move bytes until the process has ended, or kill it when `main` has; return its exit code."""
+class _Session:
+    """One exec'd command and its client."""
 
-    def kill(_exited: object = None) -> None:
-        process.signal(signal.SIGKILL)
+    def __init__(
+        self, socket: web.WebSocketResponse, words: list[str], container: Container, main: Process
+    ) -> None:
+        self._socket = socket
+        self._words = words
+        self._main = main
+        self._rewrite = _rewriter(container, main)
+        self._command = _command(container, main, words, self._rewrite)
 
-    main.exited.add_done_callback(kill)
-    feeding = asyncio.create_task(_feed(socket, pipes.stdin, rewrite, kill))
-    outputs = [
-        asyncio.create_task(_send_output(socket, channel, pipe))
-        for channel, pipe in ((_STDOUT, pipes.stdout), (_STDERR, pipes.stderr))
-        if pipe
-    ]
-    code = await process.exited
-    _done, late = await asyncio.wait(outputs, timeout=_LATE_OUTPUT_SECONDS)
-    for task in (*late, feeding):
-        task.cancel()
-    await asyncio.gather(*outputs, feeding, return_exceptions=True)
-    main.exited.remove_done_callback(kill)
-    return code
+    async def run(self, processes: Processes, *, stdin: bool, tty: bool) -> Json:
+        """Run the command to its end, or until its container ends or the client leaves; return the Status."""
+        (their_in, our_in), (our_out, their_out), (our_err, their_err) = (os.pipe() for _ in range(3))
+        try:
+            process = processes.start(self._command, their_out, their_out if tty else their_err, their_in)
+        except (OSError, ValueError) as problem:
+            for descriptor in (our_in, our_out, our_err):
+                os.close(descriptor)
+            return _not_started(self._words[0], problem)
+        finally:
+            for descriptor in (their_in, their_out, their_err):
+                os.close(descriptor)
 
+        def kill(_ended: object = None) -> None:
+            process.signal(signal.SIGKILL)
 
-async def _feed(
-    socket: web.WebSocketResponse,
-    stdin: IO[bytes] | None,
-    rewrite: _Rewrite | None,
-    kill: Callable[[], None],
-) -> None:
-    """Write what the client sends into stdin; end the process when the client leaves."""
-    pipe = None
-    if stdin is not None:
-        pipe, _ = await asyncio.get_running_loop().connect_write_pipe(asyncio.Protocol, stdin)
-    try:
-        async for message in socket:
-            data = message.data if message.type == WSMsgType.BINARY else str(message.data).encode()
-            if pipe and data[:1] == bytes([_STDIN]):
-                pipe.write(_rewritten(data[1:], rewrite) if rewrite else data[1:])
-            elif pipe and data == bytes([_CLOSE, _STDIN]):
+        self._main.exited.add_done_callback(kill)
+        feeding = asyncio.create_task(self._feed(our_in, kill, is_open=stdin))
+        streams = ((_STDOUT, our_out), (_STDERR, our_err))
+        outputs = [asyncio.create_task(self._send_output(*stream)) for stream in streams]
+        code = await process.exited
+        _done, late = await asyncio.wait(outputs, timeout=_LATE_OUTPUT_SECONDS)
+        for task in (*late, feeding):
+            task.cancel()
+        await asyncio.gather(*outputs, feeding, return_exceptions=True)
+        self._main.exited.remove_done_callback(kill)
+        return _exit_status(code, self._words)
+
+    async def _feed(self, stdin: int, kill: Callable[[], None], *, is_open: bool) -> None:
+        """Write what the client sends into stdin; end the process when the client leaves."""
+        loop = asyncio.get_running_loop()
+        pipe, _ = await loop.connect_write_pipe(asyncio.Protocol, os.fdopen(stdin, "wb"))
+        try:
+            if not is_open:
                 pipe.close()
-        kill()
-    finally:
-        if pipe is not None:
+            async for message in self._socket:
+                data = message.data if message.type == WSMsgType.BINARY else str(message.data).encode()
+                if data == bytes([_CLOSE, _STDIN]):
+                    pipe.close()
+                elif data[:1] == bytes([_STDIN]) and not pipe.is_closing():
+                    pipe.write(self._rewritten(data[1:]))
+            kill()
+        finally:
             pipe.abort()
 
+    def _rewritten(self, data: bytes) -> bytes:
+        """Rewrite paths for a shell without arguments, which reads its commands from stdin."""
+        if len(self._words) > 1:
+            return data
+        # `surrogateescape`, because a message may end within a character.
+        return self._rewrite(data.decode(errors="surrogateescape")).encode(errors="surrogateescape")
 
-def _rewritten(data: bytes, rewrite: _Rewrite) -> bytes:
-    # `surrogateescape`, because a message may end within a character.
-    return rewrite(data.decode(errors="surrogateescape")).encode(errors="surrogateescape")
+    async def _send_output(self, channel: int, output: int) -> None:
+        """Send what comes out of a pipe until it is closed."""
+        reader = asyncio.StreamReader(limit=_CHUNK)
+        pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(output, "rb")
+        )
+        try:
+            while data := await reader.read(_CHUNK):
+                if not self._socket.closed:
+                    await self._socket.send_bytes(bytes([channel]) + data)
+        finally:
+            pipe.close()
 
 
-async def _send_output(socket: web.WebSocketResponse, channel: int, output: IO[bytes]) -> None:
-    """Send what comes out of a pipe until it is closed."""
-    reader = asyncio.StreamReader(limit=_CHUNK)
-    pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), output
-    )
-    try:
-        while data := await reader.read(_CHUNK):
-            if not socket.closed:
-                await socket.send_bytes(bytes([channel]) + data)
-    finally:
-        pipe.close()
-
-
-def _command(container: Container, main: Process, words: list[str], rewrite: _Rewrite) -> Command:
+def _command(container: Container, main: Process, words: list[str], rewrite: Callable[[str], str]) -> Command:
     """Return the command, with a pgrep and a pkill first in its PATH that see the container's group only."""
     programs = container.folder / "bin"
     programs.mkdir(exist_ok=True)
@@ -160,14 +155,13 @@ def _command(container: Container, main: Process, words: list[str], rewrite: _Re
     return Command(arguments, environment, main.command.folder)
 
 
-def _rewriter(container: Container, main: Process) -> _Rewrite:
+def _rewriter(container: Container, main: Process) -> Callable[[str], str]:
     """Rewrite mount paths, and patterns of /proc to a folder that has only the container's main process."""
     proc: Path = container.folder / "proc"
     shutil.rmtree(proc, ignore_errors=True)
     proc.mkdir()
     (proc / str(main.pid)).symlink_to(f"/proc/{main.pid}")
-    mounts = container.mounts
-    return lambda text: _PROC.sub(str(proc), mounts.rewrite(text))
+    return lambda text: _PROC.sub(str(proc), container.mounts.rewrite(text))
 
 
 def _exit_status(code: int, words: list[str]) -> Json:
@@ -181,5 +175,6 @@ def _exit_status(code: int, words: list[str]) -> Json:
 
 def _not_started(word: str, problem: OSError | ValueError) -> Json:
     why = f'error executing command in container: exec: "{word}": {start_problem(problem)}'
-    details = {"causes": [{"message": why}]}
-    return ApiError(500, "InternalError", f"Internal error occurred: {why}", details).body
+    return ApiError(
+        500, "InternalError", f"Internal error occurred: {why}", {"causes": [{"message": why}]}
+    ).body

@@ -1,4 +1,4 @@
-"""A container's log: a file of lines with their times, and its readers.
+"""A container's log: a file of lines with their times, its readers, and the pods/log subresource.
 
 Each record is `<time> F|P <text>\\n`, as container runtimes write it: F for a full line, P for a part of
 one (the rest of a line at the container's end, or a line too long to wait for).
@@ -11,22 +11,34 @@ import os
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+
+from aiohttp import web
+
+from scripts.kube.errors import bad_request
+from scripts.kube.objects import Json, dig
+from scripts.kube.requests import flag, number
 
 _CHUNK = 65536
 _LONGEST_LINE = 16384
+_WAITING_REASONS = {
+    "ErrImagePull": "image can't be pulled",
+    "ImagePullBackOff": "trying and failing to pull image",
+}
+"""How a kubelet describes some of the reasons why a container waits."""
 
 
 @dataclass(frozen=True)
 class LogOptions:
-    """What to read: `since` is the first time, as written in the log; `limit` is in bytes."""
+    """What to read: `tail` is a number of lines, `since` the first time, as written in the log."""
 
     follow: bool = False
     timestamps: bool = False
     tail: int | None = None
     since: str = ""
-    limit: int | None = None
 
 
 class Log:
@@ -80,9 +92,8 @@ class Log:
         return True
 
     def _write(self, lines: list[bytes], kind: bytes) -> None:
-        seconds, nanoseconds = divmod(time.time_ns(), 10**9)
-        now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09d}Z"
-        self._stream.write(b"".join(b"%s %s %s\n" % (now.encode(), kind, line) for line in lines))
+        now = _timestamp(time.time_ns()).encode()
+        self._stream.write(b"".join(b"%s %s %s\n" % (now, kind, line) for line in lines))
         self._announce()
 
     def _announce(self) -> None:
@@ -90,18 +101,22 @@ class Log:
         event.set()
 
 
+class LogKeeper(Protocol):
+    """The kubelet, as this module sees it."""
+
+    def log(self, pod: Json, name: str, run: int) -> tuple[Path, Log | None]:
+        """Return the file of the log of a container's nth run, and the log itself while it is written."""
+
+
 async def read(file: Path, options: LogOptions, log: Log | None) -> AsyncIterator[bytes]:
     """Yield the log's text in pieces; with `follow`, until `log`, which is being written, is closed."""
-    left, tail = options.limit, options.tail
+    tail = options.tail
     with file.open("rb") as stream:
         while True:
             # Taken before the file is read, so that no change after the reading is missed.
             follows, changed = options.follow and log and not log.closed, log and log.changed
             for piece in _text(stream if tail is None else deque(stream, tail), options):
-                yield piece if left is None else piece[:left]
-                left = None if left is None else left - len(piece)
-                if left is not None and left <= 0:
-                    return
+                yield piece
             if not follows or not changed:
                 return
             await changed.wait()
@@ -116,7 +131,7 @@ def last_lines(file: Path, lines: int, limit: int) -> str:
 
 
 def _text(records: Iterable[bytes], options: LogOptions) -> Iterator[bytes]:
-    """Yield the records' text in pieces of at most some 64 KiB."""
+    """Yield the records' text in pieces of about 64 KiB at most."""
     piece = bytearray()
     since = options.since.encode()
     for record in records:
@@ -131,3 +146,58 @@ def _text(records: Iterable[bytes], options: LogOptions) -> Iterator[bytes]:
             piece.clear()
     if piece:
         yield bytes(piece)
+
+
+def _timestamp(nanoseconds: int) -> str:
+    seconds, rest = divmod(max(0, nanoseconds), 10**9)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:09d}Z"
+
+
+async def serve_log(request: web.Request, pod: Json, keeper: LogKeeper) -> web.StreamResponse:
+    """Stream the log of one of the pod's containers as text; raise ApiError (400)."""
+    name = container_name(request, pod)
+    options = _options(request)
+    groups = ("containerStatuses", "initContainerStatuses")
+    statuses = [each for group in groups for each in pod["status"].get(group, [])]
+    status: Json = next((each for each in statuses if each["name"] == name), {})
+    run = status.get("restartCount", 0) - flag(request, "previous")
+    container = f'container "{name}" in pod "{pod["metadata"]["name"]}"'
+    if run < 0:
+        raise bad_request(f"previous terminated {container} not found")
+    file, log = keeper.log(pod, name, run)
+    if not file.exists():
+        reason = dig(status, "state.waiting.reason") or "ContainerCreating"
+        why = _WAITING_REASONS.get(reason, reason)
+        raise bad_request(f"{container} is waiting to start: {why}")
+    response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+    await response.prepare(request)
+    with suppress(ConnectionResetError):
+        async for piece in read(file, options, log):
+            await response.write(piece)
+        await response.write_eof()
+    return response
+
+
+def container_name(request: web.Request, pod: Json) -> str:
+    """Return the container that the request names, or the only one; raise ApiError (400)."""
+    mains = [container["name"] for container in pod["spec"]["containers"]]
+    inits = [container["name"] for container in pod["spec"].get("initContainers") or []]
+    pod_name = pod["metadata"]["name"]
+    name = request.query.get("container") or (mains[0] if len(mains) == 1 else "")
+    if not name:
+        why = f"a container name must be specified for pod {pod_name}, choose one of: [{' '.join(mains)}]"
+        raise bad_request(why + (f" or one of the init containers: [{' '.join(inits)}]" if inits else ""))
+    if name not in (*mains, *inits):
+        raise bad_request(f"container {name} is not valid for pod {pod_name}")
+    return str(name)
+
+
+def _options(request: web.Request) -> LogOptions:
+    for name in ("limitBytes", "sinceTime"):
+        if name in request.query:
+            raise bad_request(f"{name} is not supported by this endpoint: use tailLines or sinceSeconds")
+    tail, seconds = number(request, "tailLines"), number(request, "sinceSeconds")
+    if (tail or 0) < 0 or (seconds or 1) < 1:
+        raise bad_request("tailLines must be at least 0, and sinceSeconds at least 1")
+    since = "" if seconds is None else _timestamp(time.time_ns() - seconds * 10**9)
+    return LogOptions(flag(request, "follow"), flag(request, "timestamps"), tail, since)

@@ -1,116 +1,152 @@
-"""A pod's status, from the states of its containers."""
+"""One pod: its containers from the first to the last, and its status."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
 
-from scripts.kube.container import Container
+from scripts.kube.container import Container, Node, until_stopping
+from scripts.kube.environment import ConfigError, prepare_volumes
 from scripts.kube.identity import ADDRESS
-from scripts.kube.objects import Json, now
+from scripts.kube.kinds import NODE, PODS, SECRETS
+from scripts.kube.objects import Json, Key, key_of, now
 
 FINAL = ("Succeeded", "Failed")
 """The phases of a pod that has ended."""
+_DEADLINE = "Pod was active on the node longer than the specified deadline"
 
 
-def status_of(pod: Json, inits: Sequence[Container], mains: Sequence[Container], verdict: Json) -> Json:
-    """Return the status to publish; `verdict` (a deadline, for example) overrides the containers' outcome."""
-    old = pod["status"]
-    phase = verdict.get("phase") or _phase(pod["spec"]["restartPolicy"], inits, mains)
-    status: Json = {
-        "phase": phase,
-        "conditions": _conditions(old.get("conditions", []), phase, inits, mains),
-        "hostIP": ADDRESS,
-        "podIP": ADDRESS,
-        "podIPs": [{"ip": ADDRESS}],
-        "startTime": old.get("startTime") or now(),
-        # A kubelet sorts these by name, and leaves init containers in their order.
-        "containerStatuses": [_container_status(one) for one in sorted(mains, key=lambda one: one.name)],
-        "qosClass": old["qosClass"],
-        **verdict,
-    }
-    if inits:
-        status["initContainerStatuses"] = [_container_status(container) for container in inits]
-    return status
+class PodRun:
+    """One pod from its first container to its last; `stopping` is set once none may start any more."""
 
+    def __init__(self, node: Node, pod: Json) -> None:
+        self.pod = _scheduled(pod)
+        """The pod as this node took it on; labels that have changed since are not in it."""
+        self.key: Key = key_of(pod)
+        self.uid: str = pod["metadata"]["uid"]
+        self.folder = node.folder / self.uid
+        self.stopping = asyncio.Event()
+        self._node = node
+        self._failure: Json = {}
+        spec = pod["spec"]
+        self._inits = [Container(node, self, each, init=True) for each in spec.get("initContainers") or []]
+        self._mains = [Container(node, self, each, init=False) for each in spec["containers"]]
+        if self._inits:
+            for container in self._mains:
+                container.state = {"waiting": {"reason": "PodInitializing"}}
 
-def abandoned(pod: Json, message: str) -> Json:
-    """Return the status of a pod whose processes ended with the endpoint that ran them."""
-    status = {**pod["status"], "phase": "Failed", "reason": "EndpointStopped", "message": message}
-    for group in ("containerStatuses", "initContainerStatuses"):
-        if group in status:
-            status[group] = [_lost(container, message) for container in status[group]]
-    return status
+    @property
+    def stored(self) -> Json | None:
+        """The pod's object in the store, None once it is deleted."""
+        pod = self._node.store.get(PODS, self.key)
+        return pod if pod is not None and pod["metadata"]["uid"] == self.uid else None
 
+    def container(self, name: str) -> Container | None:
+        """Return the container of that name."""
+        return next((each for each in (*self._inits, *self._mains) if each.name == name), None)
 
-def _lost(container: Json, message: str) -> Json:
-    state = container["state"]
-    if "terminated" in state:
-        return container
-    terminated = {
-        "exitCode": 137,
-        "reason": "ContainerStatusUnknown",
-        "message": message,
-        "startedAt": state.get("running", {}).get("startedAt"),
-        "finishedAt": now(),
-    }
-    return {**container, "state": {"terminated": terminated}, "ready": False, "started": False}
+    async def run(self) -> None:
+        """Run the pod until all of its containers have ended."""
+        self.publish()
+        self._node.recorder.scheduled(self.pod)
+        if deadline := self.pod["spec"].get("activeDeadlineSeconds"):
+            asyncio.get_running_loop().call_later(deadline, self._exceed_deadline)
+        await self._prepare_volumes()
+        if await self._run_inits():
+            await asyncio.gather(*(container.run() for container in self._mains))
+        self.publish()
 
+    def stop(self, grace: float) -> None:
+        """Ask every container to end; kill it `grace` seconds later, at once if that is 0."""
+        self.stopping.set()
+        for container in (*self._inits, *self._mains):
+            container.stop(grace)
 
-def _phase(policy: str, inits: Sequence[Container], mains: Sequence[Container]) -> str:
-    for container in inits:
-        if container.exit_code != 0:
-            return "Failed" if container.exit_code is not None and policy == "Never" else "Pending"
-    if any("waiting" in container.state and not container.last_state for container in mains):
-        return "Pending"
-    codes = [container.exit_code for container in mains]
-    if policy == "Always" or None in codes:
-        return "Running"
-    if not any(codes):
-        return "Succeeded"
-    return "Failed" if policy == "Never" else "Running"
+    def fail(self, reason: str, message: str) -> None:
+        """Let the pod end as failed, whatever its containers' exit codes are."""
+        self._failure = {"phase": "Failed", "reason": reason, "message": message}
+        self.publish()
 
+    def publish(self) -> None:
+        """Write the containers' states into the store, unless the pod is deleted."""
+        if stored := self.stored:
+            pod = {**stored, "spec": self.pod["spec"], "status": self._status(stored["status"])}
+            self._node.store.update(PODS, pod)
 
-def _conditions(
-    old: list[Json], phase: str, inits: Sequence[Container], mains: Sequence[Container]
-) -> list[Json]:
-    initialized, ready = ("True", ""), ("True", "")
-    if phase == "Succeeded":
-        initialized, ready = ("True", "PodCompleted"), ("False", "PodCompleted")
-    else:
-        if any(container.exit_code != 0 for container in inits):
-            initialized = ("False", "ContainersNotInitialized")
-        if any("running" not in container.state for container in mains):
-            ready = ("False", "ContainersNotReady")
-    since = {(each["type"], each["status"]): each["lastTransitionTime"] for each in old}
-    return [
-        {
-            "type": type_,
-            "status": status,
-            **({"reason": reason} if reason else {}),
-            "lastProbeTime": None,
-            "lastTransitionTime": since.get((type_, status)) or now(),
+    async def _prepare_volumes(self) -> None:
+        """Create the volumes, after waiting for missing Secrets, unless the pod is stopped meanwhile."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        while not self.stopping.is_set():
+            try:
+                return prepare_volumes(self.pod, self.folder / "volumes", self._node.store)
+            except ConfigError as problem:
+                self._node.recorder.warning(self.pod, "FailedMount", f"MountVolume.SetUp failed: {problem}")
+            await until_stopping(self.stopping, self._node.store.next_change(SECRETS))
+        return None
+
+    async def _run_inits(self) -> bool:
+        """Run the init containers one after the other; return whether all of them succeeded."""
+        for container in self._inits:
+            await container.run()
+            if container.exit_code != 0:
+                return False
+        return not self.stopping.is_set()
+
+    def _exceed_deadline(self) -> None:
+        pod = self.stored
+        if pod and pod["status"]["phase"] not in FINAL:
+            self._node.recorder.normal(pod, "DeadlineExceeded", _DEADLINE)
+            self.fail("DeadlineExceeded", _DEADLINE)
+            self.stop(pod["spec"]["terminationGracePeriodSeconds"])
+
+    def _status(self, old: Json) -> Json:
+        phase = self._failure.get("phase") or self._phase()
+        status = {
+            **self.pod["status"],
+            "phase": phase,
+            "conditions": self._conditions(old.get("conditions", []), phase),
+            # A kubelet sorts these by name, and leaves init containers in their order.
+            "containerStatuses": [each.status for each in sorted(self._mains, key=lambda each: each.name)],
+            **self._failure,
         }
-        for type_, (status, reason) in (
-            ("Initialized", initialized),
-            ("Ready", ready),
-            ("ContainersReady", ready),
-            ("PodScheduled", ("True", "")),
-        )
-    ]
+        if self._inits:
+            status["initContainerStatuses"] = [each.status for each in self._inits]
+        return status
+
+    def _phase(self) -> str:
+        policy = self.pod["spec"]["restartPolicy"]
+        for container in self._inits:
+            if container.exit_code != 0:
+                return "Failed" if container.exit_code is not None and policy == "Never" else "Pending"
+        if any("waiting" in container.state and not container.last_state for container in self._mains):
+            return "Pending"
+        codes = [container.exit_code for container in self._mains]
+        if policy == "Always" or None in codes:
+            return "Running"
+        if not any(codes):
+            return "Succeeded"
+        return "Failed" if policy == "Never" else "Running"
+
+    def _conditions(self, old: list[Json], phase: str) -> list[Json]:
+        succeeded = phase == "Succeeded"
+        initialized = all(container.exit_code == 0 for container in self._inits)
+        ready = not succeeded and all("running" in container.state for container in self._mains)
+        not_ready = "PodCompleted" if succeeded else "ContainersNotReady"
+        since = {(each["type"], each["status"]): each["lastTransitionTime"] for each in old}
+        conditions = []
+        for type_, holds, reason in (
+            ("Initialized", initialized, "ContainersNotInitialized"),
+            ("Ready", ready, not_ready),
+            ("ContainersReady", ready, not_ready),
+            ("PodScheduled", True, ""),
+        ):
+            condition = {"type": type_, "status": str(holds)}
+            condition["lastTransitionTime"] = since.get((type_, str(holds))) or now()
+            conditions.append(condition if holds else {**condition, "reason": reason})
+        return conditions
 
 
-def _container_status(container: Container) -> Json:
-    running = "running" in container.state
-    status: Json = {
-        "name": container.name,
-        "state": container.state,
-        "lastState": container.last_state,
-        "ready": running or (container.init and container.exit_code == 0),
-        "restartCount": container.restarts,
-        "image": container.spec["image"],
-        "imageID": f"local://{container.spec['image']}" if container.identity else "",
-        "started": running,
-    }
-    if container.identity:
-        status["containerID"] = container.identity
-    return status
+def _scheduled(pod: Json) -> Json:
+    """Return the pod with this node in its spec, and its addresses and time of start in its status."""
+    addresses = {"hostIP": ADDRESS, "podIP": ADDRESS, "podIPs": [{"ip": ADDRESS}]}
+    status = {"startTime": now(), **addresses, **pod["status"]}
+    return {**pod, "spec": {**pod["spec"], "nodeName": NODE}, "status": status}

@@ -1,57 +1,41 @@
 """Local processes, each the leader of a session and process group of its own.
 
-`Processes.start` is the only place where a command becomes a process: a new one, or a fork of the image's
-fork server (see `fork_server.py`).
+`launcher.py` starts them: one launcher for programs, and one for each image that is forked.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from multiprocessing.reduction import send_handle
+from contextlib import suppress
 from pathlib import Path
 
-from scripts.kube.images import Image
+from scripts.kube.environment import Command, Image
 
-_GUARD = Path(__file__).with_name("guard.py")
-_FORK_SERVER = Path(__file__).with_name("fork_server.py")
-_FORK_SECONDS = 30.0
-"""How long a fork may take; the first one waits for the server's imports."""
-
-
-@dataclass(frozen=True)
-class Command:
-    """What to run: the arguments, the whole environment, the working directory.
-
-    `image` is set where the image's own entrypoint is run, which its fork server may do.
-    """
-
-    arguments: Sequence[str]
-    environment: Mapping[str, str]
-    folder: Path
-    image: Image | None = None
+_LAUNCHER = Path(__file__).with_name("launcher.py")
+_START_SECONDS = 30.0
+"""How long a start may take; an image's first one waits for the launcher's imports."""
 
 
 class Process:
     """A process group; `exited` becomes its leader's exit code, 128+n after signal n."""
 
-    def __init__(self, pid: int, command: Command) -> None:
+    def __init__(self, pid: int, command: Command, launcher: _Launcher) -> None:
         self.pid = pid
         self.command = command
+        self.launcher = launcher
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def signal(self, number: int) -> None:
         """Send a signal to the whole group, unless its leader has ended."""
         if not self.exited.done():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
+            with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
 
 
@@ -60,106 +44,55 @@ class Processes:
 
     def __init__(self) -> None:
         self._running: dict[int, Process] = {}
-        self._children: dict[int, subprocess.Popen[bytes]] = {}
-        self._fork_servers: dict[Path, _ForkServer] = {}
-        reader, self._to_guard = os.pipe()
-        self._guard = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_GUARD)],
-            stdin=reader,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        os.close(reader)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
+        self._launchers: dict[Path | None, _Launcher] = {}
+        self._nothing = os.open(os.devnull, os.O_RDONLY)
+        self._launcher(None)
 
-    def start(self, command: Command, output: int) -> Process:
-        """Start a process that writes to the descriptor `output`; raise OSError when that fails."""
-        if command.image and command.image.preloads:
-            pid = self._fork_server(command.image).fork(command, output)
-            return self._add(Process(pid, command))
-        return self.start_child(command, subprocess.DEVNULL, output, output)[0]
-
-    def start_child(
-        self, command: Command, stdin: int, stdout: int, stderr: int
-    ) -> tuple[Process, subprocess.Popen[bytes]]:
-        """Start a process with these descriptors, or pipes to it, and no others; raise OSError."""
-        child = subprocess.Popen(
-            command.arguments,
-            bufsize=0,
-            env=command.environment,
-            cwd=command.folder,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            start_new_session=True,
-            umask=0o022,
-        )
-        self._children[child.pid] = child
-        return self._add(Process(child.pid, command)), child
+    def start(self, command: Command, stdout: int, stderr: int, stdin: int | None = None) -> Process:
+        """Start a process with these descriptors and no others; raise OSError or ValueError if that fails."""
+        launcher = self._launcher(command.image if command.image and command.image.preloads else None)
+        pid = launcher.start(command, [self._nothing if stdin is None else stdin, stdout, stderr])
+        process = self._running[pid] = Process(pid, command, launcher)
+        return process
 
     async def stop(self, grace: float) -> None:
         """End every process: SIGTERM first, SIGKILL after `grace` seconds."""
         waiting = [process.exited for process in self._running.values()]
         for number, timeout in ((signal.SIGTERM, grace), (signal.SIGKILL, None)):
-            for process in list(self._running.values()):
+            for process in self._running.values():
                 process.signal(number)
             if waiting:
                 await asyncio.wait(waiting, timeout=timeout)
-        asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)
-        for server in self._fork_servers.values():
-            server.retire()
-        os.close(self._to_guard)
-        self._guard.wait()
+        for launcher in self._launchers.values():
+            launcher.close()
 
-    def _add(self, process: Process) -> Process:
-        self._running[process.pid] = process
-        self._notify_guard(process.pid)
-        return process
-
-    def _fork_server(self, image: Image) -> _ForkServer:
-        """Return the image's fork server: a new one if there is none or it is stale."""
-        server = self._fork_servers.get(image.folder)
-        if server is None or server.is_stale:
-            if server:
-                server.retire()
-            server = self._fork_servers[image.folder] = _ForkServer(image, self._ended)
-        return server
-
-    def _reap(self) -> None:
-        for pid, child in list(self._children.items()):
-            code = child.poll()
-            if code is not None:
-                del self._children[pid]
-                self._ended(pid, code if code >= 0 else 128 - code)
-
-    def _ended(self, pid: int, code: int) -> None:
-        process = self._running.pop(pid)
-        # The rest of the group ends with its leader, as in a container. As long as the group has a member,
-        # the system gives its id to no other process, although the leader is already reaped.
-        process.signal(signal.SIGKILL)
-        process.exited.set_result(code)
-        self._notify_guard(-pid)
-
-    def _notify_guard(self, group: int) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            os.write(self._to_guard, b"%d\n" % group)
+    def _launcher(self, image: Image | None) -> _Launcher:
+        """Return the launcher of programs or of an image: a new one if there is none or it is stale."""
+        key = image.folder if image else None
+        launcher = self._launchers.get(key)
+        if launcher is None or launcher.is_stale:
+            if launcher:
+                launcher.retire()
+            launcher = self._launchers[key] = _Launcher(image, self._running)
+        return launcher
 
 
-class _ForkServer:
-    """The client of one image's fork server; calls `ended(pid, code)` when a forked process has ended."""
+class _Launcher:
+    """The client of one launcher; removes its ended processes from `running`, which all launchers share."""
 
-    def __init__(self, image: Image, ended: Callable[[int, int], None]) -> None:
+    def __init__(self, image: Image | None, running: dict[int, Process]) -> None:
         self._image = image
-        self._ended = ended
+        self._running = running
         self._started = time.time()
-        self._children: set[int] = set()
         self._connection, theirs = multiprocessing.Pipe()
-        python = image.entrypoint[: image.entrypoint.index("-m")]
+        python, package = [sys.executable, "-I", "-S"], list[str]()
+        if image:  # -P: without this folder on the path
+            python, package = [*image.python, "-P"], [image.package]
         with theirs:
             self._process = subprocess.Popen(
-                [*python, "-P", str(_FORK_SERVER), image.package, str(theirs.fileno())],
-                env=dict(image.environment),
-                cwd=image.folder,
+                [*python, str(_LAUNCHER), str(theirs.fileno()), *package],
+                env=image.environment if image else None,
+                cwd=image.folder if image else None,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
@@ -168,45 +101,53 @@ class _ForkServer:
 
     @property
     def is_stale(self) -> bool:
-        """Whether the server has ended, or the image's code has changed since it started."""
-        return self._connection.closed or any(
-            file.stat().st_mtime > self._started for file in self._image.folder.glob("*/*.py")
-        )
+        """Whether the launcher has ended, or the image's code has changed since it started."""
+        files = self._image.folder.glob("*/*.py") if self._image else ()
+        return self._connection.closed or any(file.stat().st_mtime > self._started for file in files)
 
-    def fork(self, command: Command, output: int) -> int:
-        """Return the id of a new process; raise OSError when the server cannot fork it."""
-        arguments = command.arguments[len(self._image.entrypoint) :]
+    def start(self, command: Command, descriptors: list[int]) -> int:
+        """Return the id of a new process; raise OSError or ValueError when there is none."""
+        arguments = command.arguments
+        if self._image:
+            arguments = arguments[len(self._image.entrypoint) :]
         self._connection.send((arguments, dict(command.environment), str(command.folder)))
-        send_handle(self._connection, output, self._process.pid)
-        forked = None
-        while forked is None:
-            if not self._connection.poll(_FORK_SECONDS):
+        with socket.socket(fileno=os.dup(self._connection.fileno())) as channel:
+            socket.send_fds(channel, [b"."], descriptors)
+        answer = None
+        while answer is None:
+            if not self._connection.poll(_START_SECONDS):
                 self._process.kill()
-            forked = self._receive()
-            if self._connection.closed:
-                raise OSError(f"the fork server of {self._image.folder} has ended")
-        return forked
+            answer = self._receive()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def retire(self) -> None:
-        """Fork no more: the server exits when its last child has ended."""
-        with contextlib.suppress(OSError):
+        """Start no more: the launcher exits when its last process has ended."""
+        with suppress(OSError):
             self._connection.send(None)
 
-    def _receive(self) -> int | None:
-        """Take one message; return the id of a newly forked process."""
-        try:
-            event, pid, code = self._connection.recv()
-        except (EOFError, ConnectionError):
+    def close(self) -> None:
+        """End the launcher, which kills its processes."""
+        if not self._connection.closed:
             asyncio.get_running_loop().remove_reader(self._connection.fileno())
             self._connection.close()
             self._process.wait()
-            for child in self._children:
-                self._ended(child, 128 + signal.SIGKILL)
-            self._children.clear()
-            return None
-        if event == "forked":
-            self._children.add(pid)
-            return int(pid)
-        self._children.remove(pid)
-        self._ended(pid, code)
+
+    def _receive(self) -> int | Exception | None:
+        """Take one message; return the answer to a start, None if it is about another process."""
+        try:
+            message: int | Exception | tuple[int, int] = self._connection.recv()
+        except (EOFError, ConnectionError):
+            self.close()
+            for process in [each for each in self._running.values() if each.launcher is self]:
+                process.signal(signal.SIGKILL)
+                self._ended(process.pid, 128 + signal.SIGKILL)
+            return OSError(f"the launcher of {self._image.folder if self._image else 'programs'} has ended")
+        if not isinstance(message, tuple):
+            return message
+        self._ended(*message)
         return None
+
+    def _ended(self, pid: int, code: int) -> None:
+        self._running.pop(pid).exited.set_result(code)

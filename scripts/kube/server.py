@@ -22,10 +22,10 @@ from scripts.kube import discovery, identity
 from scripts.kube.api import Api
 from scripts.kube.container import Node
 from scripts.kube.deletion import Namespaces
+from scripts.kube.environment import BARE_IMAGES, Image
 from scripts.kube.errors import ApiError, bad_request, log_failure, no_such_resource
 from scripts.kube.events import Recorder
 from scripts.kube.identity import ADDRESS
-from scripts.kube.images import BARE_IMAGES, Image
 from scripts.kube.kinds import NODE, NODES
 from scripts.kube.kubelet import Kubelet
 from scripts.kube.objects import Json, now

@@ -29,6 +29,6 @@ def server(settings: Settings) -> Component:
         ],
         folder=REPOSITORY,
         address=f"https://127.0.0.1:{settings.kube_port}",
-        # The endpoint ends its pods itself. If it is killed its guard does, which must outlive it.
+        # The endpoint ends its pods itself. If it is killed, its launchers do, which must outlive it.
         signal_whole_group=False,
     )

@@ -132,6 +132,13 @@ def test_a_container_s_stdin_is_refused_by_name(local: Cluster) -> None:
     assert error.value.status == 422
 
 
+def test_a_part_of_a_log_by_bytes_is_refused_by_name(local: Cluster) -> None:
+    name = local.finished().metadata.name
+    with pytest.raises(ApiException, match="limitBytes is not supported") as error:
+        local.log(name, limit_bytes=5)
+    assert error.value.status == 400
+
+
 def test_the_endpoint_listens_on_loopback_and_only_its_user_can_read_its_files(own: Endpoint) -> None:
     listening = [
         each for each in psutil.Process(own.process.pid).net_connections() if each.status == "LISTEN"
@@ -207,7 +214,7 @@ def parent_of(cluster: Cluster, name: str) -> psutil.Process:
         return psutil.Process(int(next(lines)))
 
 
-def test_a_fork_server_is_replaced_when_its_code_changes_or_it_is_killed(
+def test_a_launcher_is_replaced_when_its_code_changes_or_it_is_killed(
     local: Cluster, images: dict[str, Path]
 ) -> None:
     def another() -> str:
