@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -70,7 +68,6 @@ class Container:
         self.mounts = Mounts(paths)
         self._spec = spec
         self._restarts = 0
-        self._id = ""
         self._node = node
         self._owner = owner
         self._field = f"spec.{'initContainers' if init else 'containers'}{{{self.name}}}"
@@ -84,24 +81,21 @@ class Container:
     @property
     def status(self) -> Json:
         """The container's part of its pod's status."""
-        running = "running" in self.state
         return {
             "name": self.name,
             "state": self.state,
             "lastState": self.last_state,
-            "ready": running or (self.init and self.exit_code == 0),
+            "ready": "running" in self.state or (self.init and self.exit_code == 0),
             "restartCount": self._restarts,
             "image": self._spec["image"],
-            "imageID": f"local://{self._spec['image']}" if self._id else "",
-            "started": running,
-            **({"containerID": self._id} if self._id else {}),
+            "imageID": f"local://{self._spec['image']}",
         }
 
     async def run(self) -> None:
         """Run the container until it has ended for good or its pod is stopping."""
         while command := await self._configure():
             await self._run_once(command)
-            if not self._is_to_restart():
+            if self._owner.stopping.is_set() or not self._is_to_restart():
                 return
             await self._wait_before_restart()
 
@@ -150,7 +144,6 @@ class Container:
 
     def _start(self, command: Command, log: logs.Log) -> Process | None:
         """Start the process; where that fails, the container is terminated with a start error."""
-        self._id = f"local://{uuid.uuid4().hex}"
         self._message_file.write_bytes(b"")
         self._normal("Created", f"Created container {self.name}")
         try:
@@ -172,25 +165,20 @@ class Container:
     def _terminate(self, code: int, reason: str, message: str) -> None:
         started = self.state.get("running", {}).get("startedAt", now())
         end = {"exitCode": code, "reason": reason, "startedAt": started, "finishedAt": now()}
-        text = {"message": message} if message else {}
-        self.state = {"terminated": {**end, **text, "containerID": self._id}}
+        self.state = {"terminated": {**end, "message": message} if message else end}
         self._owner.publish()
 
     def _termination_message(self, code: int, log: logs.Log) -> str:
         message = ""
-        with suppress(OSError), self._message_file.open("rb") as stream:
-            size = stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, size - _MESSAGE_BYTES))
-            message = stream.read(_MESSAGE_BYTES).decode(errors="replace")
+        with suppress(OSError):  # the container may have removed its file
+            message = self._message_file.read_bytes()[-_MESSAGE_BYTES:].decode(errors="replace")
         if code and not message and self._spec["terminationMessagePolicy"] == "FallbackToLogsOnError":
             return logs.last_lines(log.file, _LOG_MESSAGE_LINES, _LOG_MESSAGE_BYTES)
         return message
 
     def _is_to_restart(self) -> bool:
         policy = self._owner.pod["spec"]["restartPolicy"]
-        if self._owner.stopping.is_set() or policy == "Never":
-            return False
-        return self.exit_code != 0 or (policy == "Always" and not self.init)
+        return policy != "Never" and (self.exit_code != 0 or (policy == "Always" and not self.init))
 
     async def _wait_before_restart(self) -> None:
         self.last_state = self.state

@@ -37,7 +37,7 @@ class Kubelet:
                 store.update(PODS, {**pod, "status": _abandoned(pod["status"])})
         for folder in self.node.folder.iterdir():
             if folder.name not in known:
-                _remove(folder)
+                shutil.rmtree(folder, ignore_errors=True)
         store.subscribe(PODS, self._follow)
 
     def container(self, pod: Json, name: str) -> Container | None:
@@ -69,9 +69,11 @@ class Kubelet:
         elif change.type == "DELETED" and run:
             run.stop(0)  # `_run` removes the folder when the processes have ended
         elif change.type == "DELETED":
-            _remove(self.node.folder / uid)
-        elif run and change.old and _deletion(pod) != _deletion(change.old):
-            run.stop(pod["metadata"]["deletionGracePeriodSeconds"])
+            shutil.rmtree(self.node.folder / uid, ignore_errors=True)
+        elif run and change.old:
+            grace, before = (each["metadata"].get("deletionGracePeriodSeconds") for each in (pod, change.old))
+            if grace != before:
+                run.stop(grace)
 
     async def _run(self, run: PodRun) -> None:
         try:
@@ -84,14 +86,9 @@ class Kubelet:
         del self._runs[run.uid], self._tasks[run.uid]
         pod = run.stored
         if pod is None:
-            _remove(run.folder)
+            shutil.rmtree(run.folder, ignore_errors=True)
         elif pod["metadata"].get("deletionTimestamp"):
             self.node.store.delete(PODS, run.key)
-
-
-def _remove(folder: Path) -> None:
-    """Remove a pod's folder; ignore what cannot be removed."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _abandoned(status: Json) -> Json:
@@ -100,14 +97,7 @@ def _abandoned(status: Json) -> Json:
     end = {"exitCode": 137, "reason": "ContainerStatusUnknown", "message": _STOPPED, "finishedAt": now()}
     for group in failed.keys() & {"containerStatuses", "initContainerStatuses"}:
         failed[group] = [
-            each
-            if "terminated" in each["state"]
-            else {**each, "state": {"terminated": end}, "ready": False, "started": False}
+            {**each, "state": {"terminated": each["state"].get("terminated", end)}, "ready": False}
             for each in failed[group]
         ]
     return failed
-
-
-def _deletion(pod: Json) -> tuple[str | None, int | None]:
-    metadata = pod["metadata"]
-    return metadata.get("deletionTimestamp"), metadata.get("deletionGracePeriodSeconds")

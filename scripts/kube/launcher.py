@@ -62,10 +62,7 @@ def serve(client: "Connection[Any, Any]", package: str, groups: set[int]) -> Non
             with socket.socket(fileno=os.dup(client.fileno())) as channel:
                 descriptors = socket.recv_fds(channel, 1, 3)[1]
             try:
-                if package:
-                    pid = fork(package, request, descriptors, [client.fileno(), wakeup, waker])
-                else:
-                    pid = start(request, descriptors)
+                pid = start(package, request, descriptors, [client.fileno(), wakeup, waker])
             except (OSError, ValueError) as problem:
                 client.send(problem)
             else:
@@ -93,8 +90,13 @@ def kill(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
 
 
-def start(request: Request, descriptors: list[int]) -> int:
-    """Start a program; return the process's id."""
+def start(package: str, request: Request, descriptors: list[int], inherited: list[int]) -> int:
+    """Start a process: a fork that runs the package, or without one a program; return its id."""
+    if package:
+        pid = os.fork()
+        if pid == 0:
+            run(package, request, descriptors, inherited)
+        return pid
     arguments, environment, folder = request
     stdin, stdout, stderr = descriptors
     process = subprocess.Popen(
@@ -109,14 +111,6 @@ def start(request: Request, descriptors: list[int]) -> int:
     )
     process.returncode = 0  # it is `report_ended` that waits for the process
     return process.pid
-
-
-def fork(package: str, request: Request, descriptors: list[int], inherited: list[int]) -> int:
-    """Fork a process that runs the package; return its id."""
-    pid = os.fork()
-    if pid == 0:
-        run(package, request, descriptors, inherited)
-    return pid
 
 
 def run(package: str, request: Request, descriptors: list[int], inherited: list[int]) -> NoReturn:

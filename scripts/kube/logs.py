@@ -24,11 +24,6 @@ from scripts.kube.requests import flag, number
 
 _CHUNK = 65536
 _LONGEST_LINE = 16384
-_WAITING_REASONS = {
-    "ErrImagePull": "image can't be pulled",
-    "ImagePullBackOff": "trying and failing to pull image",
-}
-"""How a kubelet describes some of the reasons why a container waits."""
 
 
 @dataclass(frozen=True)
@@ -167,8 +162,7 @@ async def serve_log(request: web.Request, pod: Json, keeper: LogKeeper) -> web.S
     file, log = keeper.log(pod, name, run)
     if not file.exists():
         reason = dig(status, "state.waiting.reason") or "ContainerCreating"
-        why = _WAITING_REASONS.get(reason, reason)
-        raise bad_request(f"{container} is waiting to start: {why}")
+        raise bad_request(f"{container} is waiting to start: {reason}")
     response = web.StreamResponse(headers={"Content-Type": "text/plain"})
     await response.prepare(request)
     with suppress(ConnectionResetError):

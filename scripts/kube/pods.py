@@ -30,9 +30,9 @@ class PodRun:
         spec = pod["spec"]
         self._inits = [Container(node, self, each, init=True) for each in spec.get("initContainers") or []]
         self._mains = [Container(node, self, each, init=False) for each in spec["containers"]]
-        if self._inits:
-            for container in self._mains:
-                container.state = {"waiting": {"reason": "PodInitializing"}}
+        self._containers = [*self._inits, *self._mains]
+        for container in self._mains if self._inits else ():
+            container.state = {"waiting": {"reason": "PodInitializing"}}
 
     @property
     def stored(self) -> Json | None:
@@ -42,7 +42,7 @@ class PodRun:
 
     def container(self, name: str) -> Container | None:
         """Return the container of that name."""
-        return next((each for each in (*self._inits, *self._mains) if each.name == name), None)
+        return next((each for each in self._containers if each.name == name), None)
 
     async def run(self) -> None:
         """Run the pod until all of its containers have ended."""
@@ -58,7 +58,7 @@ class PodRun:
     def stop(self, grace: float) -> None:
         """Ask every container to end; kill it `grace` seconds later, at once if that is 0."""
         self.stopping.set()
-        for container in (*self._inits, *self._mains):
+        for container in self._containers:
             container.stop(grace)
 
     def fail(self, reason: str, message: str) -> None:
@@ -77,11 +77,11 @@ class PodRun:
         self.folder.mkdir(parents=True, exist_ok=True)
         while not self.stopping.is_set():
             try:
-                return prepare_volumes(self.pod, self.folder / "volumes", self._node.store)
+                prepare_volumes(self.pod, self.folder / "volumes", self._node.store)
+                break
             except ConfigError as problem:
                 self._node.recorder.warning(self.pod, "FailedMount", f"MountVolume.SetUp failed: {problem}")
             await until_stopping(self.stopping, self._node.store.next_change(SECRETS))
-        return None
 
     async def _run_inits(self) -> bool:
         """Run the init containers one after the other; return whether all of them succeeded."""
@@ -147,6 +147,5 @@ class PodRun:
 
 def _scheduled(pod: Json) -> Json:
     """Return the pod with this node in its spec, and its addresses and time of start in its status."""
-    addresses = {"hostIP": ADDRESS, "podIP": ADDRESS, "podIPs": [{"ip": ADDRESS}]}
-    status = {"startTime": now(), **addresses, **pod["status"]}
+    status = {"startTime": now(), "hostIP": ADDRESS, "podIP": ADDRESS, **pod["status"]}
     return {**pod, "spec": {**pod["spec"], "nodeName": NODE}, "status": status}
