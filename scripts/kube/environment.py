@@ -160,7 +160,7 @@ def _variables(pod: Json, container: Json, store: Store) -> dict[str, str]:
         if "secretRef" not in source:
             raise ConfigError(f"envFrom {sorted(source)} is not supported by this endpoint: use secretRef")
         values = _secret_values(pod, source["secretRef"], source["secretRef"]["name"], store)
-        found |= {source.get("prefix", "") + name: _text(value) for name, value in values.items()}
+        found |= {source.get("prefix", "") + key: value for key, value in values.items()}
     for entry in container.get("env") or []:
         match entry.get("valueFrom"):
             case None:
@@ -169,7 +169,7 @@ def _variables(pod: Json, container: Json, store: Store) -> dict[str, str]:
                 name, key = reference["name"], reference["key"]
                 values = _secret_values(pod, reference, name, store)
                 if key in values:
-                    found[entry["name"]] = _text(values[key])
+                    found[entry["name"]] = values[key]
                 elif not reference.get("optional"):
                     namespace = pod["metadata"]["namespace"]
                     raise ConfigError(f"couldn't find key {key} in Secret {namespace}/{name}")
@@ -187,18 +187,16 @@ def _field(pod: Json, path: str) -> str:
     return str(dig(pod, path) or "")
 
 
-def _secret_values(pod: Json, reference: Json, name: str, store: Store) -> dict[str, bytes]:
-    """Return a Secret's values, decoded; none if it is missing and `reference` calls it optional."""
+def _secret_values(pod: Json, reference: Json, name: str, store: Store) -> dict[str, str]:
+    """Return a Secret's values; none if it is missing and `reference` calls it optional.
+
+    A value need not be UTF-8: `surrogateescape` keeps all other bytes.
+    """
     secret = store.get(SECRETS, (pod["metadata"]["namespace"], name))
     if secret is None and not reference.get("optional"):
         raise ConfigError(f'secret "{name}" not found')
     data = (secret or {}).get("data") or {}
-    return {key: base64.b64decode(value) for key, value in data.items()}
-
-
-def _text(value: bytes) -> str:
-    # A value need not be UTF-8: `surrogateescape` passes other bytes to the process unchanged.
-    return value.decode(errors="surrogateescape")
+    return {key: base64.b64decode(value).decode(errors="surrogateescape") for key, value in data.items()}
 
 
 def prepare_volumes(pod: Json, folder: Path, store: Store) -> None:
@@ -223,7 +221,7 @@ def _write_secret(place: Path, source: Json, pod: Json, store: Store) -> None:
         if item["key"] in values:
             file = place / item["path"]
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(values[item["key"]])
+            file.write_bytes(values[item["key"]].encode(errors="surrogateescape"))
             file.chmod(item.get("mode", source.get("defaultMode", 0o644)))
         elif not source.get("optional"):
             raise ConfigError(f"references non-existent secret key: {item['key']}")

@@ -68,14 +68,23 @@ class _Session:
         self._socket = socket
         self._words = words
         self._main = main
-        self._rewrite = _rewriter(container, main)
-        self._command = _command(container, main, words, self._rewrite)
+        self._mounts = container.mounts
+        self._proc: Path = container.folder / "proc"
+        shutil.rmtree(self._proc, ignore_errors=True)
+        self._proc.mkdir()
+        (self._proc / str(main.pid)).symlink_to(f"/proc/{main.pid}")
+        self._programs: Path = container.folder / "bin"
+        self._programs.mkdir(exist_ok=True)
+        for name in ("pgrep", "pkill"):
+            if real := shutil.which(name, path=SYSTEM_PATH):
+                (self._programs / name).write_text(f'#!/bin/sh\nexec {real} -g {main.pid} "$@"\n')
+                (self._programs / name).chmod(0o755)
 
     async def run(self, processes: Processes, *, stdin: bool, tty: bool) -> Json:
         """Run the command to its end, or until its container ends or the client leaves; return the Status."""
         (their_in, our_in), (our_out, their_out), (our_err, their_err) = (os.pipe() for _ in range(3))
         try:
-            process = processes.start(self._command, their_out, their_out if tty else their_err, their_in)
+            process = processes.start(self._command(), their_out, their_out if tty else their_err, their_in)
         except (OSError, ValueError) as problem:
             for descriptor in (our_in, our_out, our_err):
                 os.close(descriptor)
@@ -99,6 +108,20 @@ class _Session:
         self._main.exited.remove_done_callback(kill)
         return _exit_status(code, self._words)
 
+    def _command(self) -> Command:
+        environment = dict(self._main.command.environment)
+        environment["PATH"] = f"{self._programs}:{environment['PATH']}"
+        arguments = [self._rewrite(word) for word in self._words]
+        if self._words[:3] == ["tar", "cf", "-"] and arguments != self._words:
+            # kubectl cp: the members' names must begin with the path that it knows.
+            path, known = (re.escape(words[3].strip("/")) for words in (arguments, self._words))
+            arguments.insert(3, f"--transform=s,^{path},{known},S")
+        return Command(arguments, environment, self._main.command.folder)
+
+    def _rewrite(self, text: str) -> str:
+        """Replace mount paths, and patterns of /proc with a folder that has only the main process."""
+        return _PROC.sub(str(self._proc), self._mounts.rewrite(text))
+
     async def _feed(self, stdin: int, kill: Callable[[], None], *, is_open: bool) -> None:
         """Write what the client sends into stdin; end the process when the client leaves."""
         loop = asyncio.get_running_loop()
@@ -111,17 +134,13 @@ class _Session:
                 if data == bytes([_CLOSE, _STDIN]):
                     pipe.close()
                 elif data[:1] == bytes([_STDIN]) and not pipe.is_closing():
-                    pipe.write(self._rewritten(data[1:]))
+                    text = data[1:].decode(errors="surrogateescape")  # it may end within a character
+                    # A shell without arguments reads its commands from stdin: paths in them count too.
+                    text = self._rewrite(text) if len(self._words) == 1 else text
+                    pipe.write(text.encode(errors="surrogateescape"))
             kill()
         finally:
             pipe.abort()
-
-    def _rewritten(self, data: bytes) -> bytes:
-        """Rewrite paths for a shell without arguments, which reads its commands from stdin."""
-        if len(self._words) > 1:
-            return data
-        # `surrogateescape`, because a message may end within a character.
-        return self._rewrite(data.decode(errors="surrogateescape")).encode(errors="surrogateescape")
 
     async def _send_output(self, channel: int, output: int) -> None:
         """Send what comes out of a pipe until it is closed."""
@@ -135,33 +154,6 @@ class _Session:
                     await self._socket.send_bytes(bytes([channel]) + data)
         finally:
             pipe.close()
-
-
-def _command(container: Container, main: Process, words: list[str], rewrite: Callable[[str], str]) -> Command:
-    """Return the command, with a pgrep and a pkill first in its PATH that see the container's group only."""
-    programs = container.folder / "bin"
-    programs.mkdir(exist_ok=True)
-    for name in ("pgrep", "pkill"):
-        if real := shutil.which(name, path=SYSTEM_PATH):
-            (programs / name).write_text(f'#!/bin/sh\nexec {real} -g {main.pid} "$@"\n')
-            (programs / name).chmod(0o755)
-    environment = dict(main.command.environment)
-    environment["PATH"] = f"{programs}:{environment['PATH']}"
-    arguments = [rewrite(word) for word in words]
-    if words[:3] == ["tar", "cf", "-"] and arguments != words:
-        # kubectl cp: the members' names must begin with the path that it knows.
-        path, known = (re.escape(each[3].strip("/")) for each in (arguments, words))
-        arguments.insert(3, f"--transform=s,^{path},{known},S")
-    return Command(arguments, environment, main.command.folder)
-
-
-def _rewriter(container: Container, main: Process) -> Callable[[str], str]:
-    """Rewrite mount paths, and patterns of /proc to a folder that has only the container's main process."""
-    proc: Path = container.folder / "proc"
-    shutil.rmtree(proc, ignore_errors=True)
-    proc.mkdir()
-    (proc / str(main.pid)).symlink_to(f"/proc/{main.pid}")
-    return lambda text: _PROC.sub(str(proc), container.mounts.rewrite(text))
 
 
 def _exit_status(code: int, words: list[str]) -> Json:

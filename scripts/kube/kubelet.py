@@ -43,7 +43,7 @@ class Kubelet:
     def container(self, pod: Json, name: str) -> Container | None:
         """Return the container while its pod is running, else None."""
         run = self._runs.get(pod["metadata"]["uid"])
-        return run.container(name) if run else None
+        return run.containers.get(name) if run else None
 
     def log(self, pod: Json, name: str, run: int) -> tuple[Path, Log | None]:
         """Return the file of the log of a container's nth run, and the log itself while it is written."""

@@ -19,18 +19,19 @@ class PodRun:
     """One pod from its first container to its last; `stopping` is set once none may start any more."""
 
     def __init__(self, node: Node, pod: Json) -> None:
-        self.pod = _scheduled(pod)
-        """The pod as this node took it on; labels that have changed since are not in it."""
+        spec = {**pod["spec"], "nodeName": NODE}
+        status = {"startTime": now(), "hostIP": ADDRESS, "podIP": ADDRESS, **pod["status"]}
+        self.pod = {**pod, "spec": spec, "status": status}
+        """The pod when this node took it; later changes of its labels and its status are not in it."""
         self.key: Key = key_of(pod)
         self.uid: str = pod["metadata"]["uid"]
         self.folder = node.folder / self.uid
         self.stopping = asyncio.Event()
         self._node = node
         self._failure: Json = {}
-        spec = pod["spec"]
         self._inits = [Container(node, self, each, init=True) for each in spec.get("initContainers") or []]
         self._mains = [Container(node, self, each, init=False) for each in spec["containers"]]
-        self._containers = [*self._inits, *self._mains]
+        self.containers = {each.name: each for each in (*self._inits, *self._mains)}
         for container in self._mains if self._inits else ():
             container.state = {"waiting": {"reason": "PodInitializing"}}
 
@@ -39,10 +40,6 @@ class PodRun:
         """The pod's object in the store, None once it is deleted."""
         pod = self._node.store.get(PODS, self.key)
         return pod if pod is not None and pod["metadata"]["uid"] == self.uid else None
-
-    def container(self, name: str) -> Container | None:
-        """Return the container of that name."""
-        return next((each for each in self._containers if each.name == name), None)
 
     async def run(self) -> None:
         """Run the pod until all of its containers have ended."""
@@ -58,7 +55,7 @@ class PodRun:
     def stop(self, grace: float) -> None:
         """Ask every container to end; kill it `grace` seconds later, at once if that is 0."""
         self.stopping.set()
-        for container in self._containers:
+        for container in self.containers.values():
             container.stop(grace)
 
     def fail(self, reason: str, message: str) -> None:
@@ -143,9 +140,3 @@ class PodRun:
             condition["lastTransitionTime"] = since.get((type_, str(holds))) or now()
             conditions.append(condition if holds else {**condition, "reason": reason})
         return conditions
-
-
-def _scheduled(pod: Json) -> Json:
-    """Return the pod with this node in its spec, and its addresses and time of start in its status."""
-    status = {"startTime": now(), "hostIP": ADDRESS, "podIP": ADDRESS, **pod["status"]}
-    return {**pod, "spec": {**pod["spec"], "nodeName": NODE}, "status": status}

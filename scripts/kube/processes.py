@@ -142,12 +142,10 @@ class _Launcher:
             self.close()
             for process in [each for each in self._running.values() if each.launcher is self]:
                 process.signal(signal.SIGKILL)
-                self._ended(process.pid, 128 + signal.SIGKILL)
+                self._running.pop(process.pid).exited.set_result(128 + signal.SIGKILL)
             return OSError(f"the launcher of {self._image.folder if self._image else 'programs'} has ended")
-        if not isinstance(message, tuple):
-            return message
-        self._ended(*message)
-        return None
-
-    def _ended(self, pid: int, code: int) -> None:
-        self._running.pop(pid).exited.set_result(code)
+        if isinstance(message, tuple):
+            pid, code = message
+            self._running.pop(pid).exited.set_result(code)
+            return None
+        return message
