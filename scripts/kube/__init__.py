@@ -6,7 +6,8 @@ environment and a process group of their own. `python -m scripts.kube --help` ex
 Data flows one way, as in a cluster: `api` writes objects into the `store`; the `kubelet` watches the store,
 runs processes and writes their states back; clients follow the store through `watches`.
 
-It serves pods, their logs and exec, Secrets, namespaces, events and one node; every other path is answered
-with 404. Left out are pages of lists (all objects come at once), bookmarks and initial events of watches,
-changes of a pod's spec, the schemas of `kubectl explain`, and merging lists in strategic merge patches.
+It serves pods, their logs and exec, Secrets, namespaces and events; every other path is answered with 404.
+It refuses bodies other than JSON (415), set-based label selectors (400), the deletion of a collection (405),
+initial events of watches and changes of a pod's spec (422). Lists come whole, without pages; a list in a
+strategic merge patch replaces the old one; a deleted namespace ends at once, with all that is in it.
 """

@@ -28,9 +28,8 @@ def main() -> int:
         print(f"{settings.state} is in use by another endpoint: stop that one first", file=sys.stderr)
         return 1
     except OSError as problem:
-        remedy = "choose another --port or --state"
         where = f"{ADDRESS}:{settings.port} with {settings.state}"
-        print(f"Cannot serve on {where}: {problem}: {remedy}", file=sys.stderr)
+        print(f"Cannot serve on {where}: {problem}: choose another --port or --state", file=sys.stderr)
         return 1
     return 0
 

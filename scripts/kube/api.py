@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
 
 from scripts.kube.bodies import checked, json_of, patched, read_delete_options, read_object
-from scripts.kube.deletion import delete, new_namespace
-from scripts.kube.errors import (
+from scripts.kube.execs import serve_exec
+from scripts.kube.kubelet import Kubelet
+from scripts.kube.logs import serve_log
+from scripts.kube.objects import EVENTS, NAMESPACES, PODS, SECRETS, Json, key_of, now, timestamp
+from scripts.kube.pods import FINAL
+from scripts.kube.requests import (
     ApiError,
+    Target,
+    answer,
     bad_request,
     conflict,
-    invalid,
+    flag,
+    forbidden_field,
     method_not_allowed,
     no_such_resource,
     not_found,
+    selection,
+    target_of,
 )
-from scripts.kube.execs import serve_exec
-from scripts.kube.kinds import NAMESPACES, PODS, Kind
-from scripts.kube.kubelet import Kubelet
-from scripts.kube.logs import serve_log
-from scripts.kube.objects import Json, key_of, now
-from scripts.kube.requests import Target, answer, flag, selection, target_of
 from scripts.kube.store import Store
 from scripts.kube.tables import table, wants_table
 from scripts.kube.watches import serve_watch
@@ -35,6 +39,10 @@ _OWN |= {"generation", "selfLink", "managedFields"}
 """The parts of an object's metadata that only the server sets."""
 _FIXED = _OWN | {"name", "namespace", "generateName"}
 """The parts of an object's metadata that clients cannot change."""
+_ACTIVE = {"phase": "Active"}
+"""The status of every namespace."""
+_LONGEST = 2**31 - 1
+"""The most seconds of grace: longer periods exceed the calendar."""
 
 
 class Api:
@@ -43,6 +51,8 @@ class Api:
     def __init__(self, store: Store, kubelet: Kubelet) -> None:
         self._store = store
         self._kubelet = kubelet
+        if store.get(NAMESPACES, ("", "default")) is None:
+            store.create(NAMESPACES, {"metadata": {"name": "default"}, "status": _ACTIVE})
         self._objects: dict[str, tuple[str, _Handler]] = {
             "GET": ("get", self._get),
             "PUT": ("update", self._replace),
@@ -52,7 +62,6 @@ class Api:
         self._collections: dict[str, tuple[str, _Handler]] = {
             "GET": ("list", self._list),
             "POST": ("create", self._create),
-            "DELETE": ("deletecollection", self._delete_collection),
         }
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -76,60 +85,51 @@ class Api:
 
     async def _get(self, request: web.Request, target: Target) -> web.Response:
         thing = self._find(target)
-        if wants_table(request):
-            return answer(table(target.kind, [thing], thing["metadata"]["resourceVersion"]))
-        return answer(thing)
+        return answer(table(target.kind, [thing]) if wants_table(request) else thing)
 
     async def _list(self, request: web.Request, target: Target) -> web.StreamResponse:
         """Return the selected objects, always all of them: `limit` is ignored, as the API allows."""
+        selects = selection(request, target.kind)
         if flag(request, "watch"):
-            return await serve_watch(request, self._store, target, selection(request, target.kind))
-        return self._list_of(request, target, self._select(request, target))
-
-    def _list_of(self, request: web.Request, target: Target, things: list[Json]) -> web.Response:
-        version = str(self._store.version)
+            return await serve_watch(request, self._store, target, selects)
+        things = [thing for thing in self._store.list(target.kind, target.namespace) if selects(thing)]
         if wants_table(request):
-            return answer(table(target.kind, things, version))
-        head = {"kind": f"{target.kind.name}List", "apiVersion": "v1"}
-        return answer({**head, "metadata": {"resourceVersion": version}, "items": things})
-
-    def _select(self, request: web.Request, target: Target) -> list[Json]:
-        return list(filter(selection(request, target.kind), self._store.list(target.kind, target.namespace)))
+            found = table(target.kind, things)
+        else:
+            found = {"kind": f"{target.kind.name}List", "apiVersion": "v1", "items": things}
+        return answer({**found, "metadata": {"resourceVersion": str(self._store.version)}})
 
     async def _create(self, request: web.Request, target: Target) -> web.Response:
         kind, thing = target.kind, await self._read(request, target)
         metadata = {name: value for name, value in thing["metadata"].items() if name not in _OWN}
-        name = metadata["name"]
         thing["metadata"] = metadata
         if kind.namespaced:
-            self._check_namespace(kind, target.namespace, metadata)
+            self._set_namespace(target.namespace, metadata)
         if kind is NAMESPACES:
-            thing = new_namespace(thing)
+            thing["status"] = _ACTIVE
         elif kind is PODS:
             thing["status"] = {"phase": "Pending", "qosClass": "BestEffort"}
         if self._store.get(kind, key_of(thing)) is not None:
-            details = {"name": name, "kind": kind.plural}
-            raise ApiError(409, "AlreadyExists", f'{kind.plural} "{name}" already exists', details)
-        if _is_dry_run(request):
+            details = {"name": metadata["name"], "kind": kind.plural}
+            message = f'{kind.plural} "{metadata["name"]}" already exists'
+            raise ApiError(409, "AlreadyExists", message, details)
+        if request.query.get("dryRun") == "All":
             stamp = {"uid": str(uuid.uuid4()), "creationTimestamp": now()}
             return answer({**thing, "metadata": {**metadata, **stamp}}, 201)
         return answer(self._store.create(kind, thing), 201)
 
-    def _check_namespace(self, kind: Kind, name: str, metadata: Json) -> None:
+    def _set_namespace(self, name: str, metadata: Json) -> None:
+        """Complete a new object's metadata; raise ApiError unless it can be created in the namespace."""
         if not name:
             raise method_not_allowed()
         if metadata.setdefault("namespace", name) != name:
             raise bad_request("the namespace of the provided object does not match the one of the request")
-        namespace = self._store.get(NAMESPACES, ("", name))
-        if namespace is None:
+        if self._store.get(NAMESPACES, ("", name)) is None:
             raise not_found("namespaces", name)
-        if "deletionTimestamp" in namespace["metadata"]:
-            why = f"unable to create new content in namespace {name} because it is being terminated"
-            raise ApiError(403, "Forbidden", f'{kind.plural} "{metadata["name"]}" is forbidden: {why}')
 
     async def _replace(self, request: web.Request, target: Target) -> web.Response:
-        old = self._find(target)
-        return self._update(request, target, old, await self._read(request, target))
+        new = await self._read(request, target)
+        return self._update(request, target, self._find(target), new)
 
     async def _patch(self, request: web.Request, target: Target) -> web.Response:
         patch = json_of(await request.read())
@@ -148,10 +148,9 @@ class Api:
         if "status" in old:
             new["status"] = old["status"]
         if kind is PODS and new["spec"] != old["spec"]:
-            message = "Forbidden: pod updates may not change the spec: delete the pod and create another"
-            cause = {"reason": "FieldValueForbidden", "message": message, "field": "spec"}
-            raise invalid(kind.name, target.name, [cause])
-        return answer(new if _is_dry_run(request) else self._store.update(kind, new))
+            why = "pod updates may not change the spec: delete the pod and create another"
+            raise forbidden_field(kind.name, target.name, "spec", why)
+        return answer(new if request.query.get("dryRun") == "All" else self._store.update(kind, new))
 
     async def _delete(self, request: web.Request, target: Target) -> web.Response:
         options = await read_delete_options(request)
@@ -162,20 +161,36 @@ class Api:
                 raise conflict(target.kind.name, target.name, why)
         if "All" in options["dryRun"]:
             return answer(thing)
-        left = delete(self._store, target.kind, thing, options["gracePeriodSeconds"])
-        if target.kind in (PODS, NAMESPACES):
-            return answer(left)
+        if target.kind is PODS:
+            return answer(self._delete_pod(thing, options["gracePeriodSeconds"]))
+        if target.kind is NAMESPACES:
+            for kind in (PODS, SECRETS, EVENTS):
+                for each in self._store.list(kind, target.name):
+                    self._store.delete(kind, key_of(each))
+        self._store.delete(target.kind, target.key)
         details = {"name": target.name, "kind": target.kind.plural, "uid": thing["metadata"]["uid"]}
         head = {"kind": "Status", "apiVersion": "v1", "metadata": {}}
         return answer({**head, "status": "Success", "details": details})
 
-    async def _delete_collection(self, request: web.Request, target: Target) -> web.Response:
-        options = await read_delete_options(request)
-        found = self._select(request, target)
-        if "All" not in options["dryRun"]:
-            grace = options["gracePeriodSeconds"]
-            found = [delete(self._store, target.kind, thing, grace) for thing in found]
-        return self._list_of(request, target, found)
+    def _delete_pod(self, pod: Json, grace: int | None) -> Json:
+        """Delete a pod, at once unless it runs; return it.
+
+        A pod that runs gets a deadline, which a later request may only shorten. The kubelet deletes it.
+        """
+        period: int = pod["spec"]["terminationGracePeriodSeconds"] if grace is None else grace
+        if "nodeName" not in pod["spec"] or pod["status"]["phase"] in FINAL:
+            period = 0
+        running_out = pod["metadata"].get("deletionGracePeriodSeconds")
+        if running_out is not None and 0 < running_out <= period:
+            return pod
+        period = min(max(period, 0), _LONGEST)
+        deadline = timestamp(datetime.now(UTC) + timedelta(seconds=period))
+        leaving = {"deletionTimestamp": deadline, "deletionGracePeriodSeconds": period}
+        pod = {**pod, "metadata": {**pod["metadata"], **leaving}}
+        if period:
+            return self._store.update(PODS, pod)
+        self._store.delete(PODS, key_of(pod))
+        return pod
 
     def _find(self, target: Target) -> Json:
         thing = self._store.get(target.kind, target.key)
@@ -192,8 +207,3 @@ class Api:
         if target.name and thing["metadata"]["name"] != target.name:
             raise bad_request(f"the name of the object does not match the name on the URL ({target.name})")
         return thing
-
-
-def _is_dry_run(request: web.Request) -> bool:
-    """Return whether the request only asks what would happen."""
-    return request.query.get("dryRun") == "All"

@@ -1,47 +1,45 @@
-"""Request bodies: JSON, patches, and protobuf of namespaces and Secrets."""
+"""Request bodies: reads JSON, checks it against the kind's model, and applies patches.
+
+An error names the place that is wrong, as Kubernetes does, and quotes no value, which may be a Secret's.
+"""
 
 from __future__ import annotations
 
-import base64
 import json
-from collections import defaultdict
 from typing import Any
 
 from aiohttp import web
-from google.protobuf.empty_pb2 import Empty
-from google.protobuf.message import DecodeError
-from google.protobuf.unknown_fields import UnknownFieldSet
 from jsonpatch import JsonPatch, JsonPatchException, JsonPointerException
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
-from scripts.kube.errors import ApiError, bad_request, unsupported_media_type
-from scripts.kube.objects import Json, encode
-from scripts.kube.requests import number
-from scripts.kube.validation import validated
+from scripts.kube.manifests import DeleteOptions, Namespace, Pod, Secret
+from scripts.kube.objects import Json, dig, encode
+from scripts.kube.requests import ApiError, bad_request, invalid, number
 
 _JSON = "application/json"
 _JSON_PATCH = "application/json-patch+json"
 _MERGE_PATCHES = ("application/merge-patch+json", "application/strategic-merge-patch+json")
-_PROTOBUF = "application/vnd.kubernetes.protobuf"
-_PROTOBUF_KINDS = ("Namespace", "Secret")
-"""Newer kubectl's `create namespace` and `create secret` send nothing else, not even after a 415."""
-_PROTOBUF_MAGIC = b"k8s\x00"
-_Fields = dict[int, list[bytes]]
-"""The contents of a protobuf message's fields by number, every one that has a length."""
+
+_MODELS: dict[str, type[BaseModel]] = {
+    model.__name__: model for model in (Pod, Secret, Namespace, DeleteOptions)
+}
+_REASONS = {
+    **dict.fromkeys(("missing", "too_short", "string_too_short"), "Required"),
+    **dict.fromkeys(("greater_than_equal", "less_than_equal"), "Invalid"),
+    **dict.fromkeys(("string_pattern_mismatch", "string_too_long"), "Invalid"),
+    "literal_error": "NotSupported",
+    **{reason: reason for reason in ("Invalid", "Forbidden", "NotFound", "Duplicate")},
+}
+"""The errors that break a rule (422), with their reasons in Kubernetes; all others are wrong types (400)."""
 
 
 async def read_object(request: web.Request, kind: str) -> Json:
-    """Return the object of that kind in the body; raise ApiError (400, 415, 422)."""
+    """Return the object of that kind in the body, with its defaults; raise ApiError (400, 415, 422)."""
     data = await request.read()
-    if request.content_type == _PROTOBUF and kind in _PROTOBUF_KINDS:
-        try:
-            thing: Any = _decode_protobuf(data, kind)
-        except (ValueError, DecodeError):  # whose text may quote a Secret
-            raise bad_request("the object provided is unrecognized: it is damaged protobuf") from None
-    elif request.content_type in (_JSON, "application/octet-stream"):
-        thing = json_of(data)
-    else:
-        raise unsupported_media_type((_JSON,))
-    return checked(request, thing, kind)
+    if request.content_type not in (_JSON, "application/octet-stream"):
+        raise _unsupported_media_type(_JSON)
+    return checked(request, json_of(data), kind)
 
 
 async def read_delete_options(request: web.Request) -> Json:
@@ -54,9 +52,33 @@ async def read_delete_options(request: web.Request) -> Json:
     return {**asked, **given}
 
 
+def json_of(data: bytes) -> Any:
+    """Return the JSON value; raise ApiError (400)."""
+    try:
+        thing = json.loads(data.decode())
+        encode(thing)
+    except json.JSONDecodeError as problem:
+        raise bad_request(f"the object provided is unrecognized: it is not JSON: {problem}") from None
+    except ValueError:
+        why = "it has bytes that are not UTF-8, half a surrogate pair, or a number that JSON does not have"
+        raise bad_request(f"the object provided is unrecognized: {why}") from None
+    return thing
+
+
 def checked(request: web.Request, thing: Any, kind: str) -> Json:
-    """Return the object with its defaults, as strict as the request asks; raise ApiError (400, 422)."""
-    return validated(kind, thing, strict=request.query.get("fieldValidation") == "Strict")
+    """Return the object with its defaults filled in; raise ApiError (400, 422).
+
+    Fields that Kubernetes does not have are refused if the request asks for that, and left out otherwise.
+    """
+    strict = request.query.get("fieldValidation") == "Strict"
+    try:
+        return _MODELS[kind].model_validate(thing, context=strict).model_dump(exclude_none=True)
+    except ValidationError as problem:
+        name = dig(thing, "metadata.name")
+        errors = problem.errors(include_input=False, include_url=False)
+        raise _refusal(kind, name if isinstance(name, str) else "", errors) from None
+    except ValueError:  # of the dump
+        raise bad_request("the object provided is unrecognized: it is nested too deeply") from None
 
 
 def patched(media_type: str, original: Json, patch: Any) -> Any:
@@ -68,27 +90,14 @@ def patched(media_type: str, original: Json, patch: Any) -> Any:
     if media_type == _JSON_PATCH:
         try:
             return JsonPatch(patch).apply(original)
-        except (JsonPatchException, JsonPointerException):  # their texts quote the object, a Secret maybe
+        except (JsonPatchException, JsonPointerException):  # their texts quote the object
             message = "the JSON patch is not a list of operations, or one of them does not fit the object"
             raise ApiError(422, "Invalid", message) from None
     if media_type not in _MERGE_PATCHES:
-        raise unsupported_media_type((_JSON_PATCH, *_MERGE_PATCHES))
+        raise _unsupported_media_type(_JSON_PATCH, *_MERGE_PATCHES)
     if not isinstance(patch, dict):
         raise bad_request("a merge patch must be a JSON object")
     return _merge(original, patch)
-
-
-def json_of(data: bytes) -> Any:
-    """Return the JSON value; raise ApiError (400), which names the place and quotes nothing."""
-    try:
-        thing = json.loads(data.decode())
-        encode(thing)
-    except json.JSONDecodeError as problem:
-        raise bad_request(f"the object provided is unrecognized: it is not JSON: {problem}") from None
-    except ValueError:
-        why = "it has bytes that are not UTF-8, half a surrogate pair, or a number that JSON does not have"
-        raise bad_request(f"the object provided is unrecognized: {why}") from None
-    return thing
 
 
 def _merge(original: Any, patch: Any) -> Any:
@@ -104,48 +113,33 @@ def _merge(original: Any, patch: Any) -> Any:
     return merged
 
 
-def _decode_protobuf(data: bytes, kind: str) -> Json:
-    """Return the namespace or Secret in the body as it is in JSON; raise ValueError or DecodeError.
-
-    Read are the fields that clients set; others, such as a creation time, belong to the server.
-    """
-    if not data.startswith(_PROTOBUF_MAGIC):
-        raise ValueError("it does not begin as a Kubernetes object does")
-    envelope = _fields(data[len(_PROTOBUF_MAGIC) :])
-    type_, body = _fields(_last(envelope, 1)), _fields(_last(envelope, 2))
-    metadata = _fields(_last(body, 1))
-    names = {"name": 1, "generateName": 2, "namespace": 3}
-    given = {name: text for name, number in names.items() if (text := _last(metadata, number).decode())}
-    labels = {"labels": _texts(metadata, 11), "annotations": _texts(metadata, 12)}
-    thing: Json = {
-        "apiVersion": _last(type_, 1).decode(),
-        "kind": _last(type_, 2).decode(),
-        "metadata": {**given, **labels},
-    }
-    if kind == "Secret":
-        thing["data"] = {name: base64.b64encode(value).decode() for name, value in _map(body, 2).items()}
-        thing["stringData"] = _texts(body, 4)
-        if secret_type := _last(body, 3).decode():
-            thing["type"] = secret_type
-    return thing
+def _unsupported_media_type(*accepted: str) -> ApiError:
+    known = ", ".join(accepted)
+    message = f"the body of the request was in an unknown format - accepted media types include: {known}"
+    return ApiError(415, "UnsupportedMediaType", message)
 
 
-def _last(fields: _Fields, number: int) -> bytes:
-    return fields[number][-1] if number in fields else b""
+def _refusal(kind: str, name: str, errors: list[ErrorDetails]) -> ApiError:
+    causes, mismatches = [], []
+    for error in errors:
+        field = _field_of(error)
+        if reason := _REASONS.get(error["type"]):
+            causes.append({"reason": f"FieldValue{reason}", "message": error["msg"], "field": field})
+        elif error["type"] == "unknown":
+            mismatches.append(f'strict decoding error: unknown field "{field}"')
+        else:
+            mismatches.append(f"{field or 'the body'}: {error['msg']}")
+    if mismatches:
+        why = ", ".join(mismatches[:10])
+        return bad_request(f'{kind} in version "v1" cannot be handled as a {kind}: {why}')
+    return invalid(kind, name, causes)
 
 
-def _map(fields: _Fields, number: int) -> dict[str, bytes]:
-    entries = map(_fields, fields.get(number, []))
-    return {_last(entry, 1).decode(): _last(entry, 2) for entry in entries}
-
-
-def _texts(fields: _Fields, number: int) -> dict[str, str]:
-    return {name: value.decode() for name, value in _map(fields, number).items()}
-
-
-def _fields(data: bytes) -> _Fields:
-    found: _Fields = defaultdict(list)
-    for field in UnknownFieldSet(Empty.FromString(data)):
-        if isinstance(field.data, bytes):
-            found[field.field_number].append(field.data)
-    return found
+def _field_of(error: ErrorDetails) -> str:
+    """Return the path of the field that is wrong, such as spec.containers[0].image."""
+    parts = list(error["loc"])
+    if parts[-1:] == ["[key]"]:  # the key is the part before
+        parts[-2:] = [] if parts[0] == "metadata" else [f"[{parts[-2]}]"]
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+    path: str = text.replace(".[", "[") + error.get("ctx", {}).get("field", "")
+    return path.removeprefix(".")

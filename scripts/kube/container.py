@@ -12,11 +12,9 @@ from typing import Any, Protocol
 
 from scripts.kube import logs
 from scripts.kube.environment import Command, ConfigError, Image, Mounts, command_of, find_image
-from scripts.kube.events import Recorder
-from scripts.kube.kinds import SECRETS
-from scripts.kube.objects import Json, now
+from scripts.kube.objects import SECRETS, Json, now
 from scripts.kube.processes import Process, Processes
-from scripts.kube.store import Store
+from scripts.kube.store import Recorder, Store
 
 _MESSAGE_BYTES = 4096
 _LOG_MESSAGE_BYTES, _LOG_MESSAGE_LINES = 2048, 80

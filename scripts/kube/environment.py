@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from posixpath import normpath
 
-from scripts.kube.kinds import SECRETS
-from scripts.kube.objects import Json, dig
+from scripts.kube.objects import SECRETS, Json, dig
 from scripts.kube.store import Store
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

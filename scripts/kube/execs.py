@@ -20,12 +20,11 @@ from aiohttp import WSMsgType, web
 
 from scripts.kube.container import Container, start_problem
 from scripts.kube.environment import SYSTEM_PATH, Command
-from scripts.kube.errors import ApiError, bad_request
 from scripts.kube.kubelet import Kubelet
 from scripts.kube.logs import container_name
 from scripts.kube.objects import Json, encode
 from scripts.kube.processes import Process, Processes
-from scripts.kube.requests import flag
+from scripts.kube.requests import ApiError, bad_request, flag
 
 _PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 _STDIN, _STDOUT, _STDERR, _ERROR, _CLOSE = 0, 1, 2, 3, 255

@@ -7,7 +7,6 @@ restarts. kubectl sends tokens over TLS only, hence a certificate even on loopba
 from __future__ import annotations
 
 import base64
-import os
 import secrets
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -20,10 +19,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from scripts.kube.kinds import NODE
+from scripts.kube.objects import NODE
 
 ADDRESS = "127.0.0.1"
-_LIFETIME = timedelta(days=3650)
 
 
 def server_context(state: Path) -> ssl.SSLContext:
@@ -63,31 +61,24 @@ def write_kubeconfig(state: Path, port: int) -> Path:
 
 def _write_private(file: Path, content: bytes) -> None:
     """Write a file that only its owner can read (0600), in one step."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    draft = file.with_name(f".{file.name}")
     draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(content)
+    draft.touch(0o600, exist_ok=False)
+    draft.write_bytes(content)
     draft.replace(file)
 
 
 def _make_certificate(certificate_file: Path, key_file: Path) -> None:
-    """Make a certificate that is its own authority, with what strict clients ask of one."""
+    """Make a certificate for loopback that clients trust by itself: it signs no other."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NODE)])
     start = datetime.now(UTC) - timedelta(minutes=5)  # clocks differ, also between a host and its VM
     addresses = [x509.DNSName("localhost"), x509.IPAddress(ip_address(ADDRESS))]
-    others = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "crl_sign")
-    usage = {"digital_signature": True, "key_cert_sign": True, **dict.fromkeys(others, False)}
-    key_usage = x509.KeyUsage(**usage, encipher_only=False, decipher_only=False)
     certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(start)
-        .not_valid_after(start + _LIFETIME)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(key_usage, critical=True)
+        .not_valid_after(start + timedelta(days=3650))
         .add_extension(x509.SubjectAlternativeName(addresses), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
     pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8

@@ -7,11 +7,10 @@ import shutil
 from pathlib import Path
 
 from scripts.kube.container import Container, Node
-from scripts.kube.errors import log_failure
-from scripts.kube.kinds import PODS
 from scripts.kube.logs import Log
-from scripts.kube.objects import Json, key_of, now
+from scripts.kube.objects import PODS, Json, key_of, now
 from scripts.kube.pods import FINAL, PodRun
+from scripts.kube.requests import log_failure
 from scripts.kube.store import Change
 
 _STOPPED = "The endpoint stopped while this pod was running, and its processes ended with it"

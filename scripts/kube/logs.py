@@ -18,9 +18,8 @@ from typing import Protocol
 
 from aiohttp import web
 
-from scripts.kube.errors import bad_request
 from scripts.kube.objects import Json, dig
-from scripts.kube.requests import flag, number
+from scripts.kube.requests import bad_request, flag, number
 
 _CHUNK = 65536
 _LONGEST_LINE = 16384

@@ -8,93 +8,66 @@ from __future__ import annotations
 
 import base64
 import random
-import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from kubernetes_asyncio.client import models
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
 """The characters that end a generated name: no vowels, so that they form no words."""
 
 
-def error(type_: str, message: str, field: str = "") -> PydanticCustomError:
+def _error(type_: str, message: str, field: str = "") -> PydanticCustomError:
     """Return an error of a value, or of the field below it that `field` names."""
     return PydanticCustomError(type_, "{message}", {"message": message, "field": field})
-
-
-def _matching(pattern: str, rule: str) -> AfterValidator:
-    def check(text: str) -> str:
-        if not re.fullmatch(pattern, text, re.DOTALL):
-            raise error("Invalid", f'Invalid value: "{text}": {rule}')
-        return text
-
-    return AfterValidator(check)
-
-
-def _int64(number: int) -> int:
-    if not -(2**63) <= number < 2**63:
-        raise error("int_size", "it must be an integer of 64 bits")
-    return number
-
-
-def _quantity(value: Any) -> str:
-    pattern = r"[+-]?[0-9.]+([eEinumkKMGTP]*[-+]?[0-9]*)"
-    if type(value) not in (str, int, float) or not re.fullmatch(pattern, str(value)):
-        raise error("quantity", "it must be a quantity such as 500m or 1Gi")
-    return str(value)
 
 
 def _base64(text: str) -> str:
     try:
         # Line breaks are allowed, as the program base64 writes them.
-        content = base64.b64decode(re.sub(r"[\r\n]", "", text), validate=True)
+        content = base64.b64decode(text.replace("\r", "").replace("\n", ""), validate=True)
     except ValueError:
-        raise error("base64", "it must be base64") from None
+        raise _error("base64", "it must be base64") from None
     return base64.b64encode(content).decode()
 
 
-_ENDS = "with a letter or digit at both ends"
+def _inner_path(path: str) -> str:
+    if path.startswith("/") or ".." in path.split("/"):
+        raise _error("Invalid", "Invalid value: a path must be relative and must not contain '..'")
+    return path
+
+
+def _no_stdin(stdin: bool) -> bool:
+    if stdin:
+        why = "this endpoint connects no stdin to containers: use kubectl exec -i"
+        raise _error("Forbidden", f"Forbidden: {why}")
+    return stdin
+
+
+_DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_DNS_SUBDOMAIN = rf"{_DNS_LABEL}(\.{_DNS_LABEL})*"
 _WORD = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-_SUBDOMAIN = r"(?=.{1,253}(/|\Z))[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
-_name = _matching(_SUBDOMAIN, f"a lowercase RFC 1123 subdomain has a-z, digits, '-' and '.', {_ENDS}")
-_label = _matching(
-    r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?",
-    f"a lowercase RFC 1123 label has at most 63 of a-z, digits and '-', {_ENDS}",
-)
-_label_key = _matching(rf"({_SUBDOMAIN}/)?{_WORD}", f"a key has letters, digits, '-', '_' and '.', {_ENDS}")
-_label_value = _matching(f"({_WORD})?", f"a value has at most 63 letters, digits, '-', '_' and '.', {_ENDS}")
-_variable = _matching(r"[-._a-zA-Z][-._a-zA-Z0-9]*", "a variable has letters, '-', '_', '.' and later digits")
-_config_key = _matching(r"(?!\.\.)[-._a-zA-Z0-9]{1,253}", "a key has letters, digits, '-', '_' and '.'")
-_path = _matching(r"(?!/)(?!(.*/)?\.\.(/|\Z)).*", "a path must be relative and must not contain '..'")
-_image = _matching(r"\S(.*\S)?", "must not have leading or trailing whitespace")
-_field_path = _matching(
-    r"metadata\.(name|namespace|uid|(labels|annotations)\['[^']+'\])|spec\.(nodeName|serviceAccountName)"
-    r"|status\.(hostIP|podIP)",
-    "error converting fieldPath: field label not supported",
+_FIELD_PATHS = (
+    r"metadata\.(name|namespace|uid|(labels|annotations)\['[^']+'\])"
+    r"|spec\.(nodeName|serviceAccountName)|status\.(hostIP|podIP)"
 )
 
 _Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
 _Given = Annotated[str, Field(min_length=1)]
-_Name = Annotated[str, _name]
-_Label = Annotated[str, _label]
-_Int = Annotated[int, AfterValidator(_int64)]
-_Mode = Annotated[_Int, Field(ge=0, le=0o777)]
-_Quantity = Annotated[str, BeforeValidator(_quantity)]
+_DnsName = Annotated[str, Field(max_length=253, pattern=rf"^{_DNS_SUBDOMAIN}$")]
+_DnsLabel = Annotated[str, Field(max_length=63, pattern=rf"^{_DNS_LABEL}$")]
+_LabelKey = Annotated[str, Field(max_length=317, pattern=rf"^({_DNS_SUBDOMAIN}/)?{_WORD}$")]
+_LabelValue = Annotated[_Text, Field(pattern=rf"^({_WORD})?$")]
+_Variable = Annotated[str, Field(pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")]
+_SecretKey = Annotated[str, Field(max_length=253, pattern=r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")]
+_Path = Annotated[str, AfterValidator(_inner_path)]
+_Mode = Annotated[int, Field(ge=0, le=0o777)]
+_FieldPath = Annotated[str, Field(pattern=rf"^({_FIELD_PATHS})$")]
 
 
 class _Object(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow")
+    model_config = {"strict": True, "extra": "allow"}
 
     @model_validator(mode="before")
     @classmethod
@@ -104,16 +77,27 @@ class _Object(BaseModel):
             return value
         known = set(getattr(models, f"V1{cls.__name__}").attribute_map.values())
         if info.context and (unknown := sorted(value.keys() - known)):
-            raise error("unknown", "unknown field", f".{unknown[0]}")
+            raise _error("unknown", "unknown field", f".{unknown[0]}")
         return {name: each for name, each in value.items() if name in known and each is not None}
 
 
+class _Sourced(_Object):
+    """An object that has at most one field besides its name: where its content comes from."""
+
+    @model_validator(mode="after")
+    def _check_only_one_source(self) -> Self:
+        sources = sorted(self.model_fields_set - {"name"})
+        if len(sources) > 1:
+            raise _error("Forbidden", "Forbidden: may not specify more than one source", f".{sources[1]}")
+        return self
+
+
 class ObjectMeta(_Object):
-    name: _Name
+    name: _DnsName
     generateName: _Text | None = None
     namespace: _Text | None = None
-    labels: dict[Annotated[str, _label_key], Annotated[_Text, _label_value]] | None = None
-    annotations: dict[Annotated[str, _label_key], _Text] | None = None
+    labels: dict[_LabelKey, _LabelValue] | None = None
+    annotations: dict[_LabelKey, _Text] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -122,94 +106,71 @@ class ObjectMeta(_Object):
             return value
         prefix = value.get("generateName")
         suffix = "".join(random.choices(_SUFFIX, k=5))  # noqa: S311 - a name, not a secret
-        name = prefix + suffix if prefix and isinstance(prefix, str) else None
-        return {**value, "name": name}
+        return {**value, "name": prefix + suffix if prefix and isinstance(prefix, str) else None}
 
 
 class SecretKeySelector(_Object):
-    name: _Name
-    key: Annotated[str, _config_key]
+    name: _DnsName
+    key: _SecretKey
     optional: bool | None = None
 
 
 class ObjectFieldSelector(_Object):
-    fieldPath: Annotated[str, _field_path]
+    fieldPath: _FieldPath
 
 
-class EnvVarSource(_Object):
+class EnvVarSource(_Sourced):
     secretKeyRef: SecretKeySelector | None = None
     fieldRef: ObjectFieldSelector | None = None
 
-    @model_validator(mode="after")
-    def _check_only_one(self) -> EnvVarSource:
-        if len(self.model_fields_set) != 1:
-            sources = "`fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"
-            raise error("Invalid", f'Invalid value: "": must specify one of: {sources}')
-        return self
-
 
 class EnvVar(_Object):
-    name: Annotated[str, _variable]
+    name: _Variable
     value: _Text | None = None
     valueFrom: EnvVarSource | None = None
 
 
 class SecretEnvSource(_Object):
-    name: _Name
+    name: _DnsName
     optional: bool | None = None
 
 
 class EnvFromSource(_Object):
-    prefix: Annotated[_Text, _variable] | None = None
+    prefix: _Variable | None = None
     secretRef: SecretEnvSource | None = None
 
 
 class VolumeMount(_Object):
     name: _Given
     mountPath: _Given
-    subPath: Annotated[str, _path] | None = None
-
-
-class ResourceRequirements(_Object):
-    limits: dict[str, _Quantity] | None = None
-    requests: dict[str, _Quantity] | None = None
+    subPath: _Path | None = None
 
 
 class Container(_Object):
-    name: _Label
-    image: Annotated[_Given, _image]
+    name: _DnsLabel
+    image: _Given
     command: list[_Text] | None = None
     args: list[_Text] | None = None
     workingDir: _Text | None = None
     env: list[EnvVar] | None = None
     envFrom: list[EnvFromSource] | None = None
     volumeMounts: list[VolumeMount] | None = None
-    resources: ResourceRequirements | None = None
     imagePullPolicy: Literal["Always", "IfNotPresent", "Never"] | None = None
     terminationMessagePath: _Text = "/dev/termination-log"
     terminationMessagePolicy: Literal["File", "FallbackToLogsOnError"] = "File"
-    stdin: bool | None = None
-
-    @field_validator("stdin")
-    @classmethod
-    def _refuse_stdin(cls, stdin: bool | None) -> bool | None:
-        if stdin:
-            why = "this endpoint connects no stdin to containers: use kubectl exec -i"
-            raise error("Forbidden", f"Forbidden: {why}")
-        return stdin
+    stdin: Annotated[bool, AfterValidator(_no_stdin)] | None = None
 
     @model_validator(mode="after")
     def _choose_pull_policy(self) -> Container:
         if self.imagePullPolicy is None:
-            name = self.image.rsplit("/", 1)[-1]
-            is_latest = ":" not in name or name.endswith(":latest")
-            self.imagePullPolicy = "Always" if is_latest else "IfNotPresent"
+            _, _, tag = self.image.rsplit("/", 1)[-1].partition(":")
+            self.imagePullPolicy = "Always" if tag in ("", "latest") else "IfNotPresent"
         return self
 
 
 class KeyToPath(_Object):
     key: _Given
-    path: Annotated[_Given, _path]
+    path: Annotated[_Path, Field(min_length=1)]
     mode: _Mode | None = None
 
 
@@ -220,19 +181,10 @@ class SecretVolumeSource(_Object):
     optional: bool | None = None
 
 
-class Volume(_Object):
-    name: _Label
+class Volume(_Sourced):
+    name: _DnsLabel
     secret: SecretVolumeSource | None = None
     emptyDir: Any = None
-
-    @model_validator(mode="after")
-    def _check_only_one(self) -> Volume:
-        types = sorted(self.model_fields_set - {"name"})
-        if len(types) > 1:
-            raise error("Forbidden", "Forbidden: may not specify more than 1 volume type", f".{types[1]}")
-        if not types:
-            self.emptyDir = {}
-        return self
 
 
 class PodSpec(_Object):
@@ -240,9 +192,9 @@ class PodSpec(_Object):
     initContainers: list[Container] | None = None
     volumes: list[Volume] | None = None
     restartPolicy: Literal["Always", "OnFailure", "Never"] = "Always"
-    activeDeadlineSeconds: Annotated[_Int, Field(ge=1, le=2**31 - 1)] | None = None
-    terminationGracePeriodSeconds: Annotated[_Int, Field(ge=0)] = 30
-    hostname: _Label | None = None
+    activeDeadlineSeconds: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    terminationGracePeriodSeconds: Annotated[int, Field(ge=0, le=2**31 - 1)] = 30
+    hostname: _DnsLabel | None = None
     nodeName: _Text | None = None
     serviceAccountName: _Text = "default"
     dnsPolicy: _Text = "ClusterFirst"
@@ -255,12 +207,12 @@ class PodSpec(_Object):
             for number, container in enumerate(getattr(self, group) or []):
                 field = f".{group}[{number}]"
                 if container.name in seen:
-                    raise error("Duplicate", f'Duplicate value: "{container.name}"', f"{field}.name")
+                    raise _error("Duplicate", f'Duplicate value: "{container.name}"', f"{field}.name")
                 seen.add(container.name)
                 for n, mount in enumerate(container.volumeMounts or []):
                     if mount.name not in volumes:
                         message = f'Not found: "{mount.name}"'
-                        raise error("NotFound", message, f"{field}.volumeMounts[{n}].name")
+                        raise _error("NotFound", message, f"{field}.volumeMounts[{n}].name")
         return self
 
 
@@ -272,8 +224,8 @@ class Pod(_Object):
 class Secret(_Object):
     metadata: ObjectMeta
     type: _Text = "Opaque"
-    data: dict[Annotated[str, _config_key], Annotated[_Text, AfterValidator(_base64)]] = {}
-    stringData: dict[Annotated[str, _config_key], _Text] | None = None
+    data: dict[_SecretKey, Annotated[_Text, AfterValidator(_base64)]] = {}
+    stringData: dict[_SecretKey, _Text] | None = None
 
     @model_validator(mode="after")
     def _encode_texts(self) -> Secret:
@@ -293,6 +245,6 @@ class Preconditions(_Object):
 
 
 class DeleteOptions(_Object):
-    gracePeriodSeconds: _Int | None = None
+    gracePeriodSeconds: int | None = None
     dryRun: list[_Text] | None = None
     preconditions: Preconditions | None = None

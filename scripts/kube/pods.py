@@ -7,8 +7,7 @@ import asyncio
 from scripts.kube.container import Container, Node, until_stopping
 from scripts.kube.environment import ConfigError, prepare_volumes
 from scripts.kube.identity import ADDRESS
-from scripts.kube.kinds import NODE, PODS, SECRETS
-from scripts.kube.objects import Json, Key, key_of, now
+from scripts.kube.objects import NODE, PODS, SECRETS, Json, Key, key_of, now
 
 FINAL = ("Succeeded", "Failed")
 """The phases of a pod that has ended."""

@@ -1,24 +1,87 @@
-"""What a request names in its path and parameters, and the answer to it."""
+"""What a request names in its path and parameters, and the answers to it, errors included.
+
+Every error is a `Status` object with a code and a reason, as Kubernetes clients expect.
+"""
 
 from __future__ import annotations
 
 import re
+import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import web
 
-from scripts.kube.errors import bad_request, no_such_resource
-from scripts.kube.kinds import KINDS, Kind
-from scripts.kube.objects import Json, Key, dig, encode
+from scripts.kube.objects import KINDS, Json, Key, Kind, dig, encode
 
 Predicate = Callable[[Json], bool]
 
 _NAME = r"[A-Za-z0-9](?:[\w./-]*[A-Za-z0-9])?"
 _EQUALITY = re.compile(rf"({_NAME})\s*(==|=|!=)\s*([\w.-]*)")
-_SET = re.compile(rf"({_NAME})\s+(in|notin)\s*\(([^()]*)\)")
 _EXISTENCE = re.compile(rf"(!?)\s*({_NAME})")
-_COMMA_OUTSIDE_SETS = re.compile(r",(?![^()]*\))")
+
+
+class ApiError(Exception):
+    """A refused request; `body` is the Status object that explains it."""
+
+    def __init__(self, code: int, reason: str, message: str, details: Json | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        status = {"status": "Failure", "message": message, "reason": reason, "details": details or {}}
+        self.body: Json = {"kind": "Status", "apiVersion": "v1", "metadata": {}, **status, "code": code}
+
+
+def bad_request(message: str) -> ApiError:
+    """Return an error: the request makes no sense as it stands."""
+    return ApiError(400, "BadRequest", message)
+
+
+def not_found(plural: str, name: str) -> ApiError:
+    """Return an error: the object does not exist."""
+    return ApiError(404, "NotFound", f'{plural} "{name}" not found', {"name": name, "kind": plural})
+
+
+def no_such_resource() -> ApiError:
+    """Return an error: nothing is served at this path."""
+    return ApiError(404, "NotFound", "the server could not find the requested resource")
+
+
+def method_not_allowed() -> ApiError:
+    """Return an error: the path exists, but not for this method."""
+    message = "the server does not allow this method on the requested resource"
+    return ApiError(405, "MethodNotAllowed", message)
+
+
+def conflict(plural: str, name: str, why: str) -> ApiError:
+    """Return an error: the object has another version or identity than the request expects."""
+    message = f'Operation cannot be fulfilled on {plural} "{name}": {why}'
+    return ApiError(409, "Conflict", message, {"name": name, "kind": plural})
+
+
+def invalid(kind: str, name: str, causes: list[Json]) -> ApiError:
+    """Return an error: the object breaks rules; each cause has `reason`, `message` and `field`."""
+    texts = [f"{cause['field']}: {cause['message']}" for cause in causes]
+    summary = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
+    details = {"name": name, "kind": kind, "causes": causes}
+    return ApiError(422, "Invalid", f'{kind} "{name}" is invalid: {summary}', details)
+
+
+def forbidden_field(kind: str, name: str, field: str, why: str) -> ApiError:
+    """Return an error: the request gives a field that it must not give."""
+    cause = {"reason": "FieldValueForbidden", "message": f"Forbidden: {why}", "field": field}
+    return invalid(kind, name, [cause])
+
+
+def log_failure(what: str, problem: Exception) -> None:
+    """Write to the log what failed and where, without the error's text, which may quote a Secret."""
+    print(f"{what} failed with {type(problem).__name__}:", file=sys.stderr)
+    traceback.print_tb(problem.__traceback__)
+
+
+def answer(thing: Json, code: int = 200) -> web.Response:
+    """Return an object as a response."""
+    return web.Response(body=encode(thing), status=code, content_type="application/json")
 
 
 @dataclass(frozen=True)
@@ -56,50 +119,32 @@ def flag(request: web.Request, name: str) -> bool:
 
 
 def number(request: web.Request, name: str) -> int | None:
-    """Return a whole number of 64 bits among the parameters, None if it is absent; raise ApiError (400)."""
+    """Return a whole number among the parameters, None if absent; raise ApiError (400)."""
     text = request.query.get(name, "")
     if not text:
         return None
-    try:
-        value = int(text)
-    except ValueError:
-        value = 2**63
-    if not -(2**63) <= value < 2**63:
-        raise bad_request(f'{name}: Invalid value: "{text[:20]}": must be a whole number of 64 bits')
-    return value
+    if not re.fullmatch(r"-?[0-9]{1,18}", text):
+        raise bad_request(f'{name}: Invalid value: "{text[:20]}": must be a number of at most 18 digits')
+    return int(text)
 
 
 def selection(request: web.Request, kind: Kind) -> Predicate:
     """Return the label and the field selector as one predicate; raise ApiError (400)."""
     labels, fields = (request.query.get(f"{what}Selector", "") for what in ("label", "field"))
-    tests = [_label_test(part.strip()) for part in _COMMA_OUTSIDE_SETS.split(labels) if labels.strip()]
+    tests = [_label_test(part.strip()) for part in labels.split(",") if labels.strip()]
     tests += [_field_test(kind, part) for part in fields.split(",") if part]
     return lambda thing: all(test(thing) for test in tests)
-
-
-def answer(thing: Json, code: int = 200) -> web.Response:
-    """Return an object as a response."""
-    return web.Response(body=encode(thing), status=code, content_type="application/json")
 
 
 def _label_test(text: str) -> Predicate:
     if match := _EQUALITY.fullmatch(text):
         name, operator, value = match.groups()
-        return _is_member(name, {value}, wanted=operator != "!=")
-    if match := _SET.fullmatch(text):
-        name, operator, values = match.groups()
-        return _is_member(name, {value.strip() for value in values.split(",")}, wanted=operator == "in")
+        # An object without the label differs from every value, so `!=` holds for it.
+        return lambda thing: (_labels(thing).get(name) == value) == (operator != "!=")
     if match := _EXISTENCE.fullmatch(text):
         absent, name = match.groups()
         return lambda thing: (name in _labels(thing)) != bool(absent)
-    raise bad_request(
-        f"unable to parse requirement: {text!r} is none of: a=b, a!=b, a in (b,c), a notin (b,c), a, !a"
-    )
-
-
-def _is_member(name: str, members: set[str], *, wanted: bool) -> Predicate:
-    # An object without the label is in no set, so `!=` and `notin` hold for it.
-    return lambda thing: (_labels(thing).get(name) in members) == wanted
+    raise bad_request(f"unable to parse requirement: {text!r} is none of: a=b, a!=b, a, !a")
 
 
 def _labels(thing: Json) -> dict[str, str]:
@@ -113,5 +158,4 @@ def _field_test(kind: Kind, text: str) -> Predicate:
     path, operator, value = match.groups()
     if path not in ("metadata.name", "metadata.namespace", *kind.fields):
         raise bad_request(f"field label not supported: {path}")
-    wanted = operator != "!="
-    return lambda thing: ((dig(thing, path) or "") == value) == wanted
+    return lambda thing: ((dig(thing, path) or "") == value) == (operator != "!=")

@@ -8,7 +8,6 @@ import hmac
 import re
 import resource
 import signal
-import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,22 +17,18 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from scripts.kube import discovery, identity
+from scripts.kube import identity
 from scripts.kube.api import Api
 from scripts.kube.container import Node
-from scripts.kube.deletion import Namespaces
 from scripts.kube.environment import BARE_IMAGES, Image
-from scripts.kube.errors import ApiError, bad_request, log_failure, no_such_resource
-from scripts.kube.events import Recorder
 from scripts.kube.identity import ADDRESS
-from scripts.kube.kinds import NODE, NODES
 from scripts.kube.kubelet import Kubelet
-from scripts.kube.objects import Json, now
+from scripts.kube.objects import VERSION, documents
 from scripts.kube.processes import Processes
-from scripts.kube.requests import answer
-from scripts.kube.store import Store
+from scripts.kube.requests import ApiError, answer, bad_request, log_failure, no_such_resource
+from scripts.kube.store import Recorder, Store
 
-_PUBLIC = ("/healthz", "/livez", "/readyz", "/version")
+_HEALTH = ("/healthz", "/livez", "/readyz")
 _BODY_BYTES = 4 * 2**20
 _GRACE = 2.0  # seconds for containers to end
 _DESCRIPTORS = 16_384
@@ -71,8 +66,6 @@ async def _serve(settings: Settings) -> None:
     pods.mkdir(exist_ok=True)
     node = Node(pods, store, Recorder(store), images, processes, asyncio.Semaphore(settings.starting))
     kubelet = Kubelet(node)
-    store.create(NODES, _node())
-    Namespaces(store)
     kubelet.start()
     application = _application(Api(store, kubelet), identity.token(settings.state))
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.2)
@@ -93,23 +86,22 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> None:
     port = runner.addresses[0][1]
     kubeconfig = identity.write_kubeconfig(settings.state, port)
     url = f"https://{ADDRESS}:{port}"
-    print(f"A stand-in for Kubernetes ({discovery.VERSION}) on {url}, kubeconfig {kubeconfig}", flush=True)
+    print(f"A stand-in for Kubernetes ({VERSION}) on {url}, kubeconfig {kubeconfig}", flush=True)
 
 
 def _application(api: Api, token: str) -> web.Application:
     application = web.Application(middlewares=[_errors, _authenticated(token)], client_max_size=_BODY_BYTES)
-    documents = discovery.documents()
+    by_path = documents()
 
     async def discover(request: web.Request) -> web.StreamResponse:
-        if request.method == "GET" and (document := documents.get(request.path.rstrip("/"))):
-            return answer(document)
+        path = request.path.rstrip("/")
+        if request.method == "GET" and path in _HEALTH:
+            return web.Response(text="ok")
+        if request.method == "GET" and path in by_path:
+            return answer(by_path[path])
         raise no_such_resource()
 
-    async def report_health(_request: web.Request) -> web.StreamResponse:
-        return web.Response(text="ok")
-
     application.router.add_route("*", "/api/v1/{path:.+}", api.handle)
-    application.router.add_get("/{probe:healthz|livez|readyz}", report_health)
     application.router.add_route("*", "/{path:.*}", discover)
     return application
 
@@ -120,7 +112,7 @@ def _authenticated(token: str) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get("Authorization")
-        anonymous = given is None and request.path.rstrip("/") in _PUBLIC
+        anonymous = given is None and request.path.rstrip("/") in (*_HEALTH, "/version")
         # aiohttp gives header bytes that are not UTF-8 as surrogates.
         given_bytes = (given or "").encode(errors="surrogateescape")
         if not anonymous and not hmac.compare_digest(given_bytes, expected):
@@ -148,23 +140,6 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         message = f"Internal error occurred: {type(problem).__name__}: the endpoint's log says where"
         error = ApiError(500, "InternalError", message)
     return answer(error.body, error.code)
-
-
-def _node() -> Json:
-    """Return the only node."""
-    ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "runs local processes"}
-    info = dict.fromkeys(("machineID", "systemUUID", "bootID", "kernelVersion", "osImage"), "this machine")
-    info |= dict.fromkeys(("kubeletVersion", "kubeProxyVersion"), discovery.VERSION)
-    info |= {"operatingSystem": sys.platform, "architecture": discovery.ARCHITECTURE}
-    return {
-        "metadata": {"name": NODE, "labels": {"kubernetes.io/hostname": NODE}},
-        "spec": {},
-        "status": {
-            "conditions": [{**ready, "lastHeartbeatTime": now(), "lastTransitionTime": now()}],
-            "addresses": [{"type": "InternalIP", "address": ADDRESS}, {"type": "Hostname", "address": NODE}],
-            "nodeInfo": {**info, "containerRuntimeVersion": "local-processes://1"},
-        },
-    }
 
 
 def _plain_path(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Every object, its version, and the recent changes that watches replay.
+"""The store: every object, its version, the recent changes that watches replay, and events about pods.
 
 An object is never changed in place: a change is a new dict with a new version, so that a watch or the
 history that holds an older one keeps it unchanged. Everything runs on one event loop, without locks.
@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from scripts.kube.kinds import KINDS, Kind
-from scripts.kube.objects import Json, Key, encode, key_of, now
+from scripts.kube.objects import EVENTS, KINDS, NODE, Json, Key, Kind, encode, key_of, now
 
 _HISTORY = 10_000
 """Changes kept for watches that start from an older version."""
+_EVENTS = 5_000
+"""Events kept in the store."""
 
 
 @dataclass
@@ -44,7 +45,7 @@ Listener = Callable[[Change], None]
 
 
 class Store:
-    """The objects by resource and key, in memory and in one SQLite file."""
+    """The objects by resource and key, in memory and, except for events, in one SQLite file."""
 
     def __init__(self, file: Path) -> None:
         # Without a wait for the disk a write costs little; the machine's crash may lose the last ones.
@@ -137,7 +138,7 @@ class Store:
             del self._objects[kind.plural][key]
         else:
             self._objects[kind.plural][key] = new
-        if kind.kept:
+        if kind is not EVENTS:
             self._save(change, key)
         if len(self._history) == _HISTORY:
             self.oldest = self._history[0].version
@@ -153,3 +154,40 @@ class Store:
             self._database.execute(sql, row)
         else:
             self._database.execute("REPLACE INTO objects VALUES (?, ?, ?, ?)", (*row, change.encoded))
+
+
+class Recorder:
+    """Writes events about pods into the store; the oldest are forgotten first."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def scheduled(self, pod: Json) -> None:
+        """Record that the pod has its node."""
+        self.normal(pod, "Scheduled", f"Successfully assigned {'/'.join(key_of(pod))} to {NODE}")
+
+    def normal(self, pod: Json, reason: str, message: str, field: str = "") -> None:
+        """Record an expected event; `field` is the part of the pod that it is about."""
+        self._record(pod, "Normal", reason, message, field)
+
+    def warning(self, pod: Json, reason: str, message: str, field: str = "") -> None:
+        """Record a problem."""
+        self._record(pod, "Warning", reason, message, field)
+
+    def _record(self, pod: Json, type_: str, reason: str, message: str, field: str) -> None:
+        namespace, name = key_of(pod)
+        about = {"kind": "Pod", "apiVersion": "v1", "namespace": namespace, "name": name}
+        about |= {"uid": pod["metadata"]["uid"], **({"fieldPath": field} if field else {})}
+        event = {
+            "metadata": {"name": f"{name}.{time.time_ns():x}", "namespace": namespace},
+            "involvedObject": about,
+            "reason": reason,
+            "message": message,
+            "type": type_,
+            "source": {"component": "kubelet"},
+            "firstTimestamp": now(),
+            "lastTimestamp": now(),
+            "count": 1,
+        }
+        self._store.create(EVENTS, event)
+        self._store.delete_oldest(EVENTS, _EVENTS)

@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from scripts.kube.kinds import Kind
-from scripts.kube.objects import Json, dig
+from scripts.kube.objects import Json, Kind, dig
 
 
 def wants_table(request: web.Request) -> bool:
@@ -16,23 +15,21 @@ def wants_table(request: web.Request) -> bool:
     return "as=Table" in request.headers.get("Accept", "")
 
 
-def table(kind: Kind, things: Sequence[Json], version: str, *, headed: bool = True) -> Json:
-    """Return the objects as rows, with the columns' names if `headed`."""
+def table(kind: Kind, things: Sequence[Json]) -> Json:
+    """Return the objects as rows under the columns of their resource."""
     columns = _COLUMNS[kind.plural]
-    rows = [[_cell(thing, content) for content in columns.values()] for thing in things]
-    return {
-        "kind": "Table",
-        "apiVersion": "meta.k8s.io/v1",
-        "metadata": {"resourceVersion": version},
-        "columnDefinitions": [_definition(name) for name in columns] if headed else None,
-        "rows": [{"cells": cells, "object": thing} for cells, thing in zip(rows, things, strict=True)],
-    }
-
-
-def _definition(name: str) -> Json:
-    title, format_ = name.lstrip("+"), "name" if name == "Name" else ""
-    priority = int(name.startswith("+"))
-    return {"name": title, "type": "string", "format": format_, "description": title, "priority": priority}
+    rows = [{"cells": [_cell(thing, each) for each in columns.values()], "object": thing} for thing in things]
+    definitions = [
+        {
+            "name": title.lstrip("+"),
+            "type": "string",
+            "format": "name" if title == "Name" else "",
+            "priority": int(title.startswith("+")),
+        }
+        for title in columns
+    ]
+    head = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {}}
+    return {**head, "columnDefinitions": definitions, "rows": rows}
 
 
 def _cell(thing: Json, content: str | Callable[[Json], object]) -> str:
@@ -78,6 +75,10 @@ def _status(pod: Json) -> str:
     return "Running" if reason == "Completed" and running else str(reason)
 
 
+def _amount_of_data(secret: Json) -> int:
+    return len(secret["data"])
+
+
 def _reason(container: Json) -> str:
     state = next(iter(container["state"].values()))
     return str(state.get("reason", ""))
@@ -100,21 +101,8 @@ _COLUMNS: dict[str, dict[str, str | Callable[[Json], object]]] = {
         "Reason": "reason",
         "Object": lambda event: f"pod/{event['involvedObject']['name']}",
         "Message": "message",
-        "+Source": "source.component",
-        "+Name": "metadata.name",
     },
     "namespaces": {"Name": "metadata.name", "Status": "status.phase", "Age": _created},
-    "secrets": {
-        "Name": "metadata.name",
-        "Type": "type",
-        "Data": lambda secret: len(secret["data"]),
-        "Age": _created,
-    },
-    "nodes": {
-        "Name": "metadata.name",
-        "Status": lambda _node: "Ready",
-        "Age": _created,
-        "Version": "status.nodeInfo.kubeletVersion",
-    },
+    "secrets": {"Name": "metadata.name", "Type": "type", "Data": _amount_of_data, "Age": _created},
 }
 """Each resource's columns with the path or the function of their cells; + marks those of `-o wide` only."""

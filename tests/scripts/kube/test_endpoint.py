@@ -290,7 +290,8 @@ def test_twenty_pods_at_once_all_succeed_and_leave_no_files_when_deleted(local: 
     for pod in created:
         assert local.until(pod.metadata.name, ended).status.phase == "Succeeded"
         assert local.log(pod.metadata.name) == "done\n"
-    local.api.delete_collection_namespaced_pod("default", label_selector="set=twenty")
+    for pod in created:
+        local.api.delete_namespaced_pod(pod.metadata.name, "default")
     pods = local.kubeconfig.parent / "pods"
     assert not [pod.metadata.uid for pod in created if (pods / pod.metadata.uid).exists()]
 

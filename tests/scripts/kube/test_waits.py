@@ -7,8 +7,8 @@ from pathlib import Path
 
 from scripts.kube import logs
 from scripts.kube.container import until_stopping
-from scripts.kube.kinds import SECRETS
 from scripts.kube.logs import Log, LogOptions
+from scripts.kube.objects import SECRETS
 from scripts.kube.store import Store
 from tests.support.cluster import PATIENCE
 
