@@ -165,7 +165,8 @@ def test_labels_are_changed_by_apply_patch_edit_and_replace(cluster: Cluster) ->
     pod = cluster.kubectl("get", "pod", "changing", "-o", "json")
     cluster.kubectl("replace", "-f", "-", input=pod.replace("edited", "replaced"))
     assert step() == "replaced"
-    cluster.kubectl("delete", "pod", "changing", "--grace-period=1")
+    # At once: an old kubelet may miss the signal for a container that it is just starting.
+    cluster.kubectl("delete", "pod", "changing", "--grace-period=0", "--force")
 
 
 def test_a_generated_secret_is_applied_and_tables_do_not_show_its_values(cluster: Cluster) -> None:
