@@ -188,7 +188,7 @@ def test_a_namespace_is_created_and_deleted_with_the_pods_in_it(cluster: Cluster
     namespace = json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     assert cluster.kubectl("create", "-f", "-", input=namespace) == f"namespace/{name} created\n"
     wait_until_it_takes_pods(cluster.api, name)
-    cluster.kubectl("create", "-n", name, "-f", "-", input=json.dumps(cluster.manifest("sleep 60")))
+    cluster.kubectl("create", "-n", name, "-f", "-", input=json.dumps(cluster.manifest("sleep 5")))
     assert "deleted" in cluster.kubectl("delete", "namespace", name)
     assert cluster.kubectl("get", "pods", "-A", "--field-selector", f"metadata.namespace={name}") == ""
 
