@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 
-from airflow.sdk import DAG, Param, get_current_context, task
+from airflow.sdk import DAG, get_current_context, task
 
 from dags import settings
-from dags.dag_runs import START_PATTERN
+from dags.dag_runs import START_PARAM
 from dags.pods import PodOperator, delete_all
 
 DOC = """
@@ -32,14 +32,7 @@ with DAG(
     doc_md=DOC,
     **settings.DAG_DEFAULTS,
     max_active_runs=16,
-    params={
-        "start": Param(
-            type="string",
-            pattern=START_PATTERN,
-            title="Start run",
-            description="Its name, such as 20261122-084725-a1b2c3. The ids of its runs of cpu begin with it.",
-        )
-    },
+    params={"start": START_PARAM},
 ) as dag:
     cancel = PodOperator(
         task_id="cancel",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from airflow.sdk import DAG, Param, get_current_context, task
 
 from dags import settings
-from dags.dag_runs import START_PATTERN
+from dags.dag_runs import START_PARAM
 from dags.notifications import SlackRetryPolicy
 from dags.outage import SCHEMA
 from dags.pods import PodOperator
@@ -46,12 +46,7 @@ with DAG(
     max_active_runs=16,
     **settings.DAG_DEFAULTS,
     params={
-        "start": Param(
-            type="string",
-            pattern=START_PATTERN,
-            title="Start run",
-            description="Its name, such as 20261122-084725-a1b2c3. The ids of its runs of cpu begin with it.",
-        ),
+        "start": START_PARAM,
         "cycles": Param(
             None,
             type=["integer", "null"],

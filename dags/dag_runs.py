@@ -5,13 +5,20 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
-from airflow.sdk import get_current_context
+from airflow.sdk import Param, get_current_context
 from airflow.sdk.exceptions import AirflowFailException
 
 from dags import settings
 
 # To Python, "$" also matches before a final line end.
 START_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$(?!\n)"
+START_PARAM = Param(
+    type="string",
+    pattern=START_PATTERN,
+    title="Start run",
+    description="Its name, such as 20261122-084725-a1b2c3. The ids of its runs of cpu begin with it.",
+)
+"""The parameter of the DAGs that people trigger for a start run that exists."""
 MAX_RESUMES = 5
 """How many further DAG runs a cycle gets, one per survey of the watchdog, before it is reported as stuck."""
 MAX_SLOW_RESUMES = 16

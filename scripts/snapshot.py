@@ -170,13 +170,13 @@ class Snapshot:
 def newest_start(client: Client) -> str | None:
     """Return the start run that was stored last, or None if Redis has none."""
     found = client.scan_iter(match=Keys("*").facts, count=1000)
-    keys = [key.decode() for key in islice(found, MAX_START_RUNS)]
+    keys = list(islice(found, MAX_START_RUNS))
     pipeline = client.pipeline(transaction=False)
     for key in keys:
         pipeline.hget(key, "stored")
     stored = [float(when or 0) for when in pipeline.execute()]
     _, key = max(zip(stored, keys, strict=True), default=(0, None))
-    return key and key.partition("{")[2].partition("}")[0]
+    return Keys.start_of(key) if key else None
 
 
 def take_snapshot(client: Client, start: str) -> Snapshot:

@@ -68,7 +68,7 @@ class Facts:
 
 
 def _require_whole(start: str, facts: Mapping[str, str], instructions: int, stops: int) -> None:
-    """Raise LostError unless the facts of a start run belong to as many instructions and stops."""
+    """Raise LostError unless Redis has all instructions and stops that the facts of a start run count."""
     if any(name not in facts for name in FACTS) or (facts["ended"] != "0" and "answer" not in facts):
         raise LostError(f"the facts of start run {start}")
     if instructions != int(facts["length"]):

@@ -105,9 +105,9 @@ async def wait_until_finished(client: Client, pod: V1Pod) -> V1Pod:
 
 
 async def wait_out(client: Client, pod: V1Pod) -> V1Pod | None:
-    """Return the pod once it has finished, or its reason to wait is another or none; None once it is deleted.
+    """Return the pod once it has finished, or its waiting reason has changed; return None once it is deleted.
 
-    If that takes longer than the reason may last, deletes the pod and raises PodRefused.
+    If the waiting reason lasts longer than it may, delete the pod and raise PodRefused.
     """
     reason = waiting_reason_of(pod)
     try:
