@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -11,12 +12,15 @@ from tests.support.slack.server import Fault
 from tests.support.stack import PATIENCE_SECONDS, Stack
 
 
-def start(stack: Stack, disturb: Callable[[], object]) -> str:
-    """Start a program; disturb Slack after the start is posted and before CPUs run; return the run id."""
+def start(stack: Stack, disturb: Callable[[str], object]) -> str:
+    """Start a program, call `disturb` with the start run's id before its CPUs run; return the DAG run's id.
+
+    The message that the program has started is posted before `disturb` is called.
+    """
     with stack.paused():
         run = stack.start(cycles=10, parts="part 1")
         assert wait_until(lambda: stack.api.run("cpu_start", run)["state"] == "success", PATIENCE_SECONDS)
-        disturb()
+        disturb(stack.start_id(run))
     return run
 
 
@@ -31,7 +35,7 @@ def start(stack: Stack, disturb: Callable[[], object]) -> str:
     ids=["500 after posting", "cut off after posting", "503", "429"],
 )
 def test_answer_is_posted_once_if_the_first_try_fails(stack: Stack, fault: Fault) -> None:
-    _, name = stack.finish(start(stack, lambda: stack.slack.faults.put(fault)))
+    _, name = stack.finish(start(stack, lambda name: stack.slack.faults.put(replace(fault, about=name))))
     assert stack.answers(name) == ["Part 1: 5"]
     run = f"{name}.cpu-0.cycle-1"
     [notify] = [task for task in stack.api.tasks("cpu", run) if task["task_id"] == "notify"]
@@ -52,7 +56,7 @@ def test_answer_that_slack_refuses_is_in_the_log_and_the_xcom_and_clearing_the_t
     stack: Stack,
 ) -> None:
     try:
-        _, name = stack.finish(start(stack, lambda: stack.slack.scopes.remove("chat:write")))
+        _, name = stack.finish(start(stack, lambda name: stack.slack.scopes.remove("chat:write")))
     finally:
         stack.slack.scopes.add("chat:write")
     run = f"{name}.cpu-0.cycle-1"

@@ -51,7 +51,8 @@ class Fault:
     """What to answer instead of the right answer.
 
     `silent`: no answer until the server closes; `cut`: no answer, and the connection is closed. `accepts`:
-    the message is posted anyway, and only the answer to it goes wrong.
+    the message is posted anyway, and only the answer to it goes wrong. `about`: only a request whose body
+    contains this text takes the fault, so that a late message of something else does not.
     """
 
     status: int = 500
@@ -60,6 +61,7 @@ class Fault:
     silent: bool = False
     cut: bool = False
     accepts: bool = False
+    about: str = ""
 
 
 class SlackServer:
@@ -143,10 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.slack.requests.append(Request(self.path, dict(self.headers), body))
-        try:
-            fault = self._faults().get_nowait()
-        except queue.Empty:
-            fault = None
+        fault = self._take_fault(body)
         if fault is None:
             self._answer(*self._outcome(body))
             return
@@ -159,6 +158,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         else:
             self._answer(fault.status, fault.body, fault.headers)
+
+    def _take_fault(self, body: bytes) -> Fault | None:
+        faults = self._faults()
+        try:
+            fault = faults.get_nowait()
+        except queue.Empty:
+            return None
+        if fault is not None and fault.about.encode() not in body:
+            faults.put(fault)
+            return None
+        return fault
 
     def _faults(self) -> queue.SimpleQueue[Fault | None]:
         if self.path.startswith(("/api/files.", UPLOAD)):
