@@ -15,8 +15,16 @@ many at once. Measuring begins after the CPUs have run some cycles. The quickest
   for the pods: then the triggerer's time is until the pod is created, and from its end until its result is
   passed to the worker, which takes it and triggers the next run;
 - rate: cycles of all CPUs per second;
-- CPU seconds per cycle: of Airflow's processes and PostgreSQL, with all that they have started; those of the
-  local Kubernetes endpoint and its pods are listed separately.
+- CPU seconds per cycle: of Airflow's processes and PostgreSQL, with all that they have started, living or
+  ended; of the bare client, its own. Each component is listed, also those that are not in this sum: Redis,
+  the local Kubernetes endpoint (kubernetes), its pods, housekeeping and supervisord. A worker is a process
+  that the scheduler has forked. What a real cluster uses is not measured.
+
+--json writes an object with two entries. `turns` lists all numbers of each design with each number of CPUs.
+`summary` has the main ones for programs to read, by stack (`local`: the local endpoint; `cluster`: a real
+one), design and number of CPUs; its seconds are the median:
+
+    {"local": {"ours": {"1": {"seconds_per_cycle": …, "cycles_per_second": …, "cpu_seconds_per_cycle": …}}}}
 """
 
 from __future__ import annotations
@@ -38,19 +46,19 @@ from statistics import median
 
 from scripts.airflow_api import Api
 from scripts.bench import bare
+from scripts.bench.cpu_time import CpuMeter
 from scripts.bench.picture import draw
 from scripts.bench.runs import Run, pairs, phases, runs_of
-from scripts.bench.stacks import cpu_seconds, temporary_stack, wait_or_exit
-from scripts.bench.turns import DESIGNS, Turn, line, table
+from scripts.bench.stacks import temporary_stack, wait_or_exit
+from scripts.bench.turns import DESIGNS, Turn, line, summary, table
 from scripts.bench.watcher import Watcher, watching
 from scripts.command import run_command
 from scripts.local.passwords import passwords
 from scripts.local.services.airflow import ADMIN
 from scripts.local.settings import REPOSITORY, Settings
 
-ORCHESTRATOR = ("api-server", "dag-processor", "scheduler", "triggerer", "postgres")
-ENDPOINT = "kubernetes"
-"""The component that is the local Kubernetes endpoint, if the stack has one."""
+BESIDE_AIRFLOW = ("redis", "kubernetes", "pods")
+"""The components that work for a client too; those of the local endpoint only if the stack has one."""
 LENGTH = 5000
 """Instructions before the candidates: no CPU reaches those."""
 PATIENCE_SECONDS = 900.0
@@ -87,13 +95,14 @@ class Bench:
 
     def bare(self, cpus: int, seconds: float, cycles: int) -> Turn:
         """Measure a client that only runs pods."""
-        before = self._cpu_seconds()[ENDPOINT]
+        meter, began = CpuMeter(self._settings), time.thread_time()
         times = asyncio.run(bare.result_times(self._settings, program(cpus), numbers(cpus), seconds, cycles))
-        after = self._cpu_seconds()[ENDPOINT]
+        used = {"client": time.thread_time() - began} | meter.seconds()
         each = [later - earlier for of_cpu in times for earlier, later in pairwise(of_cpu)]
         pods = len(each) + len(times) + 1  # with those that load, and the one that stores
         duration = max(map(max, times)) - min(map(min, times))
-        return Turn("bare", cpus, each, len(each) / duration, {}, {}, (after - before) / pods)
+        cpu = {name: used[name] / pods for name in ("client", *BESIDE_AIRFLOW) if name in used}
+        return Turn("bare", cpus, each, len(each) / duration, cpu, {})
 
     def _measure(self, design: str, dag: str, start: str, cpus: int, seconds: float, cycles: int) -> Turn:
         """Measure running CPUs, for so many seconds and cycles of each at least, and then stop them."""
@@ -108,24 +117,20 @@ class Bench:
 
         warm_up = 3 if cpus == 1 else 1
         wait_or_exit(lambda: slowest() >= warm_up, PATIENCE_SECONDS, "the first cycles do not begin")
-        began, before = time.time(), self._cpu_seconds()
+        began, meter = time.time(), CpuMeter(self._settings)
         enough = slowest() + cycles
         wait_or_exit(
             lambda: time.time() - began >= seconds and slowest() >= enough,
             PATIENCE_SECONDS,
             f"some CPU does not reach cycle {enough}",
         )
-        over, after = time.time(), self._cpu_seconds()
+        over, used = time.time(), meter.seconds()
         runs = [run for run in runs_of(self._settings, dag, start) if run.created <= over]
         self._cancel(dag, start)
         steps = [(run, following) for run, following in pairs(runs) if following.created > began]
-        used = {name: (after[name] - before[name]) / len(steps) for name in after}
-        pod_cpu = used.pop(ENDPOINT)
+        cpu = {name: seconds / len(steps) for name, seconds in used.items()}
         each = [following.created - run.created for run, following in steps]
-        return Turn(design, cpus, each, len(steps) / (over - began), used, self._phases(steps), pod_cpu)
-
-    def _cpu_seconds(self) -> dict[str, float]:
-        return cpu_seconds(self._settings, (*ORCHESTRATOR, ENDPOINT))
+        return Turn(design, cpus, each, len(steps) / (over - began), cpu, self._phases(steps))
 
     def _phases(self, steps: Sequence[tuple[Run, Run]]) -> dict[str, float]:
         """Return the medians of the phases, over the cycles whose pod the watcher has seen."""
@@ -186,7 +191,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     print(line(turns[-1]), file=sys.stderr, flush=True)
     print(table(turns))
     if options.json:
-        options.json.write_text(json.dumps([asdict(turn) for turn in turns], indent=1) + "\n")
+        stack = "cluster" if options.kubeconfig else "local"
+        report = {"summary": summary(stack, turns), "turns": [asdict(turn) for turn in turns]}
+        options.json.write_text(json.dumps(report, indent=1) + "\n")
     if options.picture:
         draw(turns, options.picture)
 

@@ -21,7 +21,8 @@ from itertools import pairwise
 from statistics import median
 
 from scripts.airflow_api import Api
-from scripts.bench.stacks import cpu_seconds, temporary_stack, wait_or_exit
+from scripts.bench.cpu_time import CpuMeter
+from scripts.bench.stacks import temporary_stack, wait_or_exit
 from scripts.command import run_command
 from scripts.local.passwords import passwords
 from scripts.local.services import postgres
@@ -34,8 +35,8 @@ COPIED = ("dag_run", "task_instance", "xcom", "log")
 
 Rendered fields are left out: Airflow keeps those of a task's last 30 runs only.
 """
-COMPONENTS = ("api-server", "scheduler", "triggerer", "postgres")
-"""The components whose work grows with the cycles; tasks count as the scheduler's."""
+COMPONENTS = ("api-server", "scheduler", "worker", "triggerer", "postgres")
+"""The components whose work grows with the cycles."""
 WARM_UP = 5
 """Cycles that are not measured: the first ones fill caches."""
 PATIENCE_SECONDS = 600.0
@@ -132,10 +133,10 @@ def _measure(settings: Settings, api: Api, cycles: int) -> Cost:
         return [datetime.fromisoformat(time) for (time,) in rows]
 
     wait_or_exit(lambda: len(begun()) > WARM_UP, PATIENCE_SECONDS, "the first cycles do not begin")
-    cpu_before, pages_before = cpu_seconds(settings, COMPONENTS), pages_accessed(settings)
+    meter, pages_before = CpuMeter(settings), pages_accessed(settings)
     first = len(begun()) - 1
     wait_or_exit(lambda: len(begun()) >= lines, PATIENCE_SECONDS, "the last cycle does not begin")
-    cpu_after, pages_after = cpu_seconds(settings, COMPONENTS), pages_accessed(settings)
+    used, pages_after = meter.seconds(), pages_accessed(settings)
     times = begun()[first:]
     wait_or_exit(
         lambda: api.count_runs("cpu", state=["queued", "running"]) == 0,
@@ -143,8 +144,7 @@ def _measure(settings: Settings, api: Api, cycles: int) -> Cost:
         "the CPU does not stop",
     )
     seconds = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
-    used = {name: cpu_after[name] - cpu_before[name] for name in COMPONENTS}
-    return Cost(seconds, used, pages_after - pages_before)
+    return Cost(seconds, {name: used[name] for name in COMPONENTS}, pages_after - pages_before)
 
 
 def pages_accessed(settings: Settings) -> int:

@@ -1,4 +1,4 @@
-"""Temporary stacks for benchmarks, and the CPU time that their processes use."""
+"""Temporary stacks for benchmarks."""
 
 from __future__ import annotations
 
@@ -7,13 +7,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
-
-from scripts.local import processes
 from scripts.local.ports import free_ports
 from scripts.local.settings import REPOSITORY, Settings, load_or_default
 from scripts.waiting import wait_until
@@ -41,15 +37,6 @@ def _run_command(state: Path, *arguments: str) -> None:
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, stdout=sys.stderr.fileno(), check=False)
     if done.returncode:
         sys.exit(done.returncode)  # the command has printed why
-
-
-def cpu_seconds(settings: Settings, names: Sequence[str]) -> dict[str, float]:
-    """Return the CPU seconds that each of these components has used, including processes that have ended."""
-    used: dict[str, float] = defaultdict(float)
-    for process, name in processes.members(settings).items():
-        with contextlib.suppress(psutil.Error):
-            used[name] += sum(process.cpu_times()[:4])
-    return {name: used[name] for name in names}
 
 
 def wait_or_exit(predicate: Callable[[], bool], seconds: float, failure: str) -> None:

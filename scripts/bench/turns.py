@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 DESIGNS = ("bare", "ours", "article")
+ORCHESTRATOR = ("api-server", "dag-processor", "scheduler", "worker", "triggerer", "postgres", "client")
+"""The components whose CPU time a cycle costs: Airflow and PostgreSQL, or the client that runs the pods."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +23,9 @@ class Turn:
     rate: float
     """Cycles of all CPUs per second."""
     cpu: dict[str, float]
-    """CPU seconds per cycle of each component of the orchestrator."""
+    """CPU seconds per cycle of each component of the stack."""
     phases: dict[str, float]
     """Seconds of a cycle by what they are spent on."""
-    pod_cpu: float
-    """CPU seconds per cycle of the local Kubernetes endpoint and its pods."""
 
     @property
     def median_seconds(self) -> float:
@@ -33,8 +34,8 @@ class Turn:
 
     @property
     def cpu_seconds(self) -> float:
-        """The CPU seconds per cycle of the orchestrator."""
-        return sum(self.cpu.values())
+        """The CPU seconds per cycle of Airflow and PostgreSQL, or of the client."""
+        return sum(self.cpu.get(name, 0.0) for name in ORCHESTRATOR)
 
 
 def line(turn: Turn) -> str:
@@ -51,9 +52,23 @@ def table(turns: Sequence[Turn]) -> str:
     lines = []
     for turn in turns:
         lines.append(line(turn))
-        used = {**turn.cpu, "(local endpoint)": turn.pod_cpu}
-        lines += [f"    {name:<16}{seconds:8.3f} CPU s" for name, seconds in used.items()]
+        lines += [
+            f"    {name:<16}{seconds:8.3f} CPU s" + ("" if name in ORCHESTRATOR else " (not in the sum)")
+            for name, seconds in turn.cpu.items()
+        ]
     return "\n".join([*lines, *ratios(turns)])
+
+
+def summary(stack: str, turns: Sequence[Turn]) -> dict[str, Any]:
+    """Return the figures of each turn by stack, design and number of CPUs, for programs to read."""
+    figures: dict[str, Any] = {}
+    for turn in turns:
+        figures.setdefault(turn.design, {})[str(turn.cpus)] = {
+            "seconds_per_cycle": turn.median_seconds,
+            "cycles_per_second": turn.rate,
+            "cpu_seconds_per_cycle": turn.cpu_seconds,
+        }
+    return {stack: figures}
 
 
 def ratios(turns: Sequence[Turn]) -> list[str]:

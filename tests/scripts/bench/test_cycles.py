@@ -11,7 +11,7 @@ import pytest
 from cpu import program as programs
 from scripts.bench.cycles import numbers, parse, program
 from scripts.bench.runs import Run, cycle_of, pairs, phases
-from scripts.bench.turns import Turn, line, ratios
+from scripts.bench.turns import Turn, line, ratios, summary, table
 from scripts.bench.watcher import Watcher
 from scripts.local.settings import REPOSITORY
 
@@ -34,7 +34,8 @@ def test_a_cycle_is_paired_with_the_next_cycle_of_the_same_cpu() -> None:
 
 
 def test_the_line_of_a_turn_has_its_median_seconds_and_its_cpu_seconds() -> None:
-    turn = Turn("ours", 1, [1.0, 2.0, 9.0], 0.5, {"scheduler": 0.25, "postgres": 0.125}, {"pod": 0.1}, 0.05)
+    used = {"scheduler": 0.25, "postgres": 0.125, "pods": 0.05, "redis": 0.01}
+    turn = Turn("ours", 1, [1.0, 2.0, 9.0], 0.5, used, {"pod": 0.1})
     assert (turn.median_seconds, turn.cpu_seconds) == (2.0, 0.375)
     assert line(turn).split() == [
         *("ours", "1", "CPUs", "2.00", "s", "per", "cycle", "(pod", "0.10)"),
@@ -53,7 +54,7 @@ def test_the_phases_of_a_cycle_add_up_to_its_seconds() -> None:
 
 
 def turn(design: str, seconds: float, rate: float, work: float) -> Turn:
-    return Turn(design, 32, [seconds], rate, {"scheduler": work}, {}, 0.0)
+    return Turn(design, 32, [seconds], rate, {"scheduler": work}, {})
 
 
 def test_ratios_compare_designs_with_the_same_number_of_cpus() -> None:
@@ -64,6 +65,30 @@ def test_ratios_compare_designs_with_the_same_number_of_cpus() -> None:
         "ours has 8.0 times its rate",
     ]
     assert ratios([bare, article]) == []
+
+
+def test_the_table_says_which_components_are_not_in_the_sum() -> None:
+    used = {"scheduler": 0.25, "worker": 0.5, "pods": 0.05}
+    rows = table([Turn("ours", 1, [1.0], 1.0, used, {})]).splitlines()[1:]
+    assert [" ".join(row.split()) for row in rows] == [
+        "scheduler 0.250 CPU s",
+        "worker 0.500 CPU s",
+        "pods 0.050 CPU s (not in the sum)",
+    ]
+
+
+def test_the_summary_has_the_figures_by_stack_design_and_number_of_cpus() -> None:
+    one = Turn("bare", 1, [2.0, 1.0, 9.0], 0.5, {"client": 0.125, "pods": 1.0}, {})
+    assert summary("local", [turn("ours", 6, 4, 0.25), one]) == {
+        "local": {
+            "ours": {
+                "32": {"seconds_per_cycle": 6, "cycles_per_second": 4, "cpu_seconds_per_cycle": 0.25},
+            },
+            "bare": {
+                "1": {"seconds_per_cycle": 2.0, "cycles_per_second": 0.5, "cpu_seconds_per_cycle": 0.125},
+            },
+        }
+    }
 
 
 def pod(command: str, *, ended: bool, sidecar: bool = False) -> SimpleNamespace:

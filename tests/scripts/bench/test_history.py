@@ -31,10 +31,18 @@ def test_copied_xcoms_refer_to_the_copied_run() -> None:
 
 
 def test_the_table_has_the_medians_and_their_ratio() -> None:
-    before = Cost([1.0], {"api-server": 0.3, "scheduler": 1.2, "triggerer": 0.3, "postgres": 0.3}, 500)
-    before += Cost([9.0, 2.0], {"api-server": 0.0, "scheduler": 0.0, "triggerer": 0.0, "postgres": 0.3}, 1000)
+    before = Cost(
+        [1.0], {"api-server": 0.3, "scheduler": 0.3, "worker": 0.9, "triggerer": 0.3, "postgres": 0.3}, 500
+    )
+    before += Cost(
+        [9.0, 2.0],
+        {"api-server": 0.0, "scheduler": 0.0, "worker": 0.0, "triggerer": 0.0, "postgres": 0.3},
+        1000,
+    )
     after = Cost(
-        [2.0, 2.2, 2.4], {"api-server": 0.3, "scheduler": 1.5, "triggerer": 0.3, "postgres": 0.9}, 1800
+        [2.0, 2.2, 2.4],
+        {"api-server": 0.3, "scheduler": 0.6, "worker": 0.9, "triggerer": 0.3, "postgres": 0.9},
+        1800,
     )
     rows = [line.split()[-3:] for line in table(before, after).splitlines()]
     assert rows == [
@@ -42,7 +50,8 @@ def test_the_table_has_the_medians_and_their_ratio() -> None:
         ["2.000", "2.200", "1.10"],
         ["0.800", "1.000", "1.25"],
         ["0.100", "0.100", "1.00"],
-        ["0.400", "0.500", "1.25"],
+        ["0.100", "0.200", "2.00"],
+        ["0.300", "0.300", "1.00"],
         ["0.100", "0.100", "1.00"],
         ["0.200", "0.300", "1.50"],
         ["500.000", "600.000", "1.20"],

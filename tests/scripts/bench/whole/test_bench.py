@@ -33,11 +33,19 @@ def test_each_design_is_measured_and_the_stack_is_removed(tmp_path: Path) -> Non
     )
     assert done.returncode == 0, done.stderr
     assert "times the bare client's seconds" in done.stdout
-    bare, ours, article = json.loads((tmp_path / "cycles.json").read_text())
+    report = json.loads((tmp_path / "cycles.json").read_text())
+    bare, ours, article = report["turns"]
     assert [one["design"] for one in (bare, ours, article)] == ["bare", "ours", "article"]
     for turn in (bare, ours, article):
         assert len(turn["seconds"]) >= 2
         assert min(turn["seconds"]) > 0
     assert set(ours["phases"]) == set(article["phases"]) == {"scheduler", "worker", "pod", "next run"}
     assert all(seconds > 0 for turn in (ours, article) for seconds in turn["phases"].values())
+    assert {"postgres", "redis", "kubernetes", "pods"} < ours["cpu"].keys()
+    assert all(min(turn["cpu"]["pods"], turn["cpu"]["kubernetes"]) > 0 for turn in (bare, ours, article))
+    assert min(ours["cpu"]["scheduler"], ours["cpu"]["postgres"], article["cpu"]["worker"]) > 0
+    figures = report["summary"]["local"]
+    assert all(found.keys() == {"1"} for found in figures.values())
+    assert list(figures) == ["bare", "ours", "article"]
+    assert all(value > 0 for found in figures.values() for value in found["1"].values())
     assert benchmarks() <= before
