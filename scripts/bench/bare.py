@@ -15,7 +15,7 @@ from kubernetes_asyncio import client, config
 from kubernetes_asyncio.watch import Watch
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
-from dags.pods import manifest_of
+from dags.pods import Manifest, manifest_of
 from dags.pods.status import is_finished, termination_of
 from scripts.local.settings import SECRET, Settings
 
@@ -32,26 +32,42 @@ class Bare:
     """The CPUs of one start run; each command is a pod, and there is nothing else."""
 
     def __init__(self, api: Any, settings: Settings, start: str) -> None:
-        self._api = api
-        self._settings = settings
-        self._start = start
+        self.api = api
+        self.settings = settings
+        self.start = start
 
     async def store(self, program: str) -> None:
         """Store the program."""
         encoded = base64.b64encode(zlib.compress(program.encode())).decode()
-        await self._pod("store", ["store", "--start", self._start, "--encoded", encoded])
+        await self._pod("store", ["store", "--start", self.start, "--encoded", encoded])
 
     async def load(self, cpu: int) -> None:
         """Load a CPU."""
-        await self._pod(f"{cpu}-load", ["load", "--start", self._start, "--cpu", str(cpu)])
+        await self._pod(f"{cpu}-load", ["load", "--start", self.start, "--cpu", str(cpu)])
 
     async def execute(self, cpu: int, cycle: int) -> float:
         """Execute a cycle; return when its result was known, in seconds since 1970."""
-        arguments = ["exec", "--start", self._start, "--cpu", str(cpu), "--cycle", str(cycle)]
-        result = await self._pod(f"{cpu}-{cycle}-exec", arguments)
+        result = await self._pod(f"{cpu}-{cycle}-exec", self.exec_arguments(cpu, cycle))
         if (result["status"], result["cycle"]) != ("ok", cycle):
             raise SystemExit(f"cycle {cycle} of CPU {cpu} gave {result}")
         return time.time()
+
+    def exec_arguments(self, cpu: int, cycle: int) -> list[str]:
+        """Return the command that executes a cycle."""
+        return ["exec", "--start", self.start, "--cpu", str(cpu), "--cycle", str(cycle)]
+
+    def manifest(self, name: str, arguments: Sequence[str]) -> Manifest:
+        """Return a pod that runs a command as the pods of the DAGs do."""
+        return manifest_of(
+            f"bare-{self.start}-{name}",
+            self.settings.namespace,
+            self.settings.image,
+            arguments,
+            {"app": "bare"},
+            {"RESULT_FILE": "/dev/termination-log"},
+            {"REDIS_URL": (SECRET, "url")},
+            POD_SECONDS,
+        )
 
     # As a DAG's task does: where a node starts many pods at once, one may not reach Redis in time.
     @retry(
@@ -61,20 +77,11 @@ class Bare:
         reraise=True,
     )
     async def _pod(self, name: str, arguments: Sequence[str]) -> dict[str, Any]:
-        manifest = manifest_of(
-            f"bare-{self._start}-{name}",
-            self._settings.namespace,
-            self._settings.image,
-            arguments,
-            {"app": "bare"},
-            {"RESULT_FILE": "/dev/termination-log"},
-            {"REDIS_URL": (SECRET, "url")},
-            POD_SECONDS,
-        )
-        pod = await self._api.create_namespaced_pod(self._settings.namespace, manifest)
+        manifest = self.manifest(name, arguments)
+        pod = await self.api.create_namespaced_pod(self.settings.namespace, manifest)
         name = pod.metadata.name
         async with Watch().stream(
-            self._api.list_namespaced_pod,
+            self.api.list_namespaced_pod,
             pod.metadata.namespace,
             field_selector=f"metadata.name={name}",
             resource_version=pod.metadata.resource_version,
@@ -85,7 +92,7 @@ class Bare:
                 if is_finished(pod):
                     break
         end = termination_of(pod)
-        await self._api.delete_namespaced_pod(name, pod.metadata.namespace)
+        await self.api.delete_namespaced_pod(name, pod.metadata.namespace)
         if end is None or end.exit_code:
             raise PodFailed(f"pod {name} failed: {pod.status.phase} {pod.status.message or end}")
         return dict(json.loads(end.message))
@@ -102,10 +109,11 @@ async def connected(settings: Settings, start: str) -> AsyncIterator[Bare]:
         yield Bare(client.CoreV1Api(api), settings, start)
 
 
-async def store(settings: Settings, start: str, program: str) -> None:
-    """Store a program for the CPUs of a start run."""
+async def store(settings: Settings, start: str, program: str, cpus: Sequence[int] = ()) -> None:
+    """Store a program for the CPUs of a start run, and load these."""
     async with connected(settings, start) as bare:
         await bare.store(program)
+        await asyncio.gather(*(bare.load(cpu) for cpu in cpus))
 
 
 async def result_times(

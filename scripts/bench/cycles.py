@@ -1,22 +1,34 @@
-"""Measure what a cycle costs: in the article's design, in ours, and with a bare client, which is the limit.
+"""Measure what a cycle costs in our design, in others, and with a bare client, which is the limit.
 
     make bench
     python -m scripts.bench.cycles --kubeconfig ~/.kube/config --image cpu:dev --pods-reach-host-at 192.0.2.7
 
 On one temporary stack, each design in turn runs the same program with one cycle per pod: first one CPU, then
 many at once. Measuring begins after the CPUs have run some cycles. The quickest possible run:
---cpus 1 --cycles 1.
+--cpus 1 --cycles 1. The designs:
 
-- seconds: from one cycle's DAG run to the same CPU's next one; of the bare client, from result to result;
+- bare: a client that only creates a pod, watches it, takes its result and deletes it;
+- job: a plain Kubernetes Job with as many pods at once as CPUs, whose pods all execute the same cycle; only
+  on a real cluster, as the local endpoint has no Jobs;
+- ours: DAG `cpu`;
+- article: the article's DAG, with a sidecar for the result and a task for each decision;
+- stock, stock-deferrable: Airflow's KubernetesPodOperator as its documentation sets it up, and with
+  deferrable=True: one task for the pod, without a result, and one that triggers the next run.
+
+What is measured:
+
+- seconds: from one cycle's DAG run to the same CPU's next one; of the bare client, from result to result; of
+  a Job, from a pod's end to that of the pod that is as many pods later as run at once;
 - what the seconds are spent on: the scheduler, until the task that has a pod is queued or passed to the
   triggerer (of the article's design, including its branch on the first cycle); the worker, until the pod is
   created; the pod, until its container has ended, as a watcher of all pods sees it; the next run, until it is
   created (of the article's design, including the branch on the result). With many CPUs the triggerer waits
   for the pods: then the triggerer's time is until the pod is created, and from its end until its result is
-  passed to the worker, which takes it and triggers the next run;
+  passed to the worker, which takes it and triggers the next run (in stock-deferrable, workers create the pod
+  and trigger the next run; both is the worker's time);
 - rate: cycles of all CPUs per second;
 - CPU seconds per cycle: of Airflow's processes and PostgreSQL, with all that they have started, living or
-  ended; of the bare client, its own. Each component is listed, also those that are not in this sum: Redis,
+  ended; of a client, its own. Each component is listed, also those that are not in this sum: Redis,
   the local Kubernetes endpoint (kubernetes), its pods, housekeeping and supervisord. A worker is a process
   that the scheduler has forked. What a real cluster uses is not measured.
 
@@ -45,7 +57,7 @@ from pathlib import Path
 from statistics import median
 
 from scripts.airflow_api import Api
-from scripts.bench import bare
+from scripts.bench import bare, job
 from scripts.bench.cpu_time import CpuMeter
 from scripts.bench.picture import draw
 from scripts.bench.runs import Run, pairs, phases, runs_of
@@ -59,21 +71,45 @@ from scripts.local.settings import REPOSITORY, Settings
 
 BESIDE_AIRFLOW = ("redis", "kubernetes", "pods")
 """The components that work for a client too; those of the local endpoint only if the stack has one."""
+DEFAULT_DESIGNS = ("bare", "ours", "article")
+ON_A_CLUSTER = ("job",)
+"""The designs that only a real cluster can run."""
 LENGTH = 5000
 """Instructions before the candidates: no CPU reaches those."""
 PATIENCE_SECONDS = 900.0
 
 
 class Bench:
-    """A stack to measure on, with a method per design."""
+    """A stack to measure on."""
 
     def __init__(self, settings: Settings, api: Api, watcher: Watcher) -> None:
         self._settings = settings
         self._api = api
         self._watcher = watcher
 
-    def ours(self, cpus: int, seconds: float, cycles: int) -> Turn:
-        """Measure DAG ``cpu``, started as people start it."""
+    def measure(self, design: str, cpus: int, seconds: float, cycles: int) -> Turn:
+        """Measure a design with so many CPUs, for so many seconds and cycles of each CPU at least."""
+        if design == "bare":
+            return self._bare(cpus, seconds, cycles)
+        if design == "job":
+            return self._job(cpus, seconds, cycles)
+        if design == "ours":
+            return self._dag("ours", "cpu", self._start_ours(cpus), cpus, seconds, cycles)
+        return self._dag(design, design, self._start_other(design, cpus), cpus, seconds, cycles)
+
+    def _start_other(self, dag: str, cpus: int) -> str:
+        """Start the CPUs in a DAG whose runs trigger one another; return the name of the start run."""
+        start = f"{dag}-{time.time_ns() % 10**9}"
+        # The article's DAG loads its CPUs itself.
+        first, loaded = ("0", []) if dag == "article" else ("1", numbers(cpus))
+        asyncio.run(bare.store(self._settings, start, program(cpus), loaded))
+        for cpu in numbers(cpus):
+            conf = {"start": start, "cpu": str(cpu), "cycle": first}
+            self._api.trigger(dag, conf, f"{start}.cpu-{cpu}.cycle-{first}")
+        return start
+
+    def _start_ours(self, cpus: int) -> str:
+        """Start DAG ``cpu`` as people start it; return the name of the start run."""
         conf = {"program": program(cpus), "parts": "part 1" if cpus == 1 else "part 2"}
         run = self._api.trigger("cpu_start", conf)["dag_run_id"]
         wait_or_exit(
@@ -81,19 +117,16 @@ class Bench:
             PATIENCE_SECONDS,
             "cpu_start does not succeed",
         )
-        start = str(self._api.xcom("cpu_start", run, "store")["start"])
-        return self._measure("ours", "cpu", start, cpus, seconds, cycles)
+        return str(self._api.xcom("cpu_start", run, "store")["start"])
 
-    def article(self, cpus: int, seconds: float, cycles: int) -> Turn:
-        """Measure the article's DAG; the program is stored beforehand."""
-        start = f"article-{time.time_ns() % 10**9}"
-        asyncio.run(bare.store(self._settings, start, program(cpus)))
-        for cpu in numbers(cpus):
-            conf = {"start": start, "cpu": str(cpu), "cycle": "0"}
-            self._api.trigger("article", conf, f"{start}.cpu-{cpu}.cycle-0")
-        return self._measure("article", "article", start, cpus, seconds, cycles)
+    def _job(self, cpus: int, seconds: float, cycles: int) -> Turn:
+        """Measure a Kubernetes Job."""
+        found = asyncio.run(job.measure(self._settings, program(cpus), cpus, seconds, cycles * cpus))
+        each = found.seconds_per_pod(cpus)
+        cpu = {"client": found.client_seconds / len(found.ends)}
+        return Turn("job", cpus, each, len(each) / (found.ends[-1] - found.ends[cpus - 1]), cpu, {})
 
-    def bare(self, cpus: int, seconds: float, cycles: int) -> Turn:
+    def _bare(self, cpus: int, seconds: float, cycles: int) -> Turn:
         """Measure a client that only runs pods."""
         meter, began = CpuMeter(self._settings), time.thread_time()
         times = asyncio.run(bare.result_times(self._settings, program(cpus), numbers(cpus), seconds, cycles))
@@ -104,7 +137,7 @@ class Bench:
         cpu = {name: used[name] / pods for name in ("client", *BESIDE_AIRFLOW) if name in used}
         return Turn("bare", cpus, each, len(each) / duration, cpu, {})
 
-    def _measure(self, design: str, dag: str, start: str, cpus: int, seconds: float, cycles: int) -> Turn:
+    def _dag(self, design: str, dag: str, start: str, cpus: int, seconds: float, cycles: int) -> Turn:
         """Measure running CPUs, for so many seconds and cycles of each at least, and then stop them."""
 
         def slowest() -> int:
@@ -130,13 +163,20 @@ class Bench:
         steps = [(run, following) for run, following in pairs(runs) if following.created > began]
         cpu = {name: seconds / len(steps) for name, seconds in used.items()}
         each = [following.created - run.created for run, following in steps]
-        return Turn(design, cpus, each, len(steps) / (over - began), cpu, self._phases(steps))
+        return Turn(
+            design,
+            cpus,
+            each,
+            len(steps) / (over - began),
+            cpu,
+            self._phases(steps, creator="triggerer" if design == "ours" else "worker"),
+        )
 
-    def _phases(self, steps: Sequence[tuple[Run, Run]]) -> dict[str, float]:
+    def _phases(self, steps: Sequence[tuple[Run, Run]], creator: str) -> dict[str, float]:
         """Return the medians of the phases, over the cycles whose pod the watcher has seen."""
         created, ended = self._watcher.created, self._watcher.ended
         each = [
-            phases(run, created[run.cycle], ended[run.cycle], following.created)
+            phases(run, created[run.cycle], ended[run.cycle], following.created, creator)
             for run, following in steps
             if run.cycle in created and run.cycle in ended
         ]
@@ -187,9 +227,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 bench = Bench(settings, api, watcher)
                 for design in options.designs:
                     cycles, seconds = (options.cycles, 0.0) if cpus == 1 else (1, options.seconds)
-                    turns.append(getattr(bench, design)(cpus, seconds, cycles))
+                    turns.append(bench.measure(design, cpus, seconds, cycles))
                     print(line(turns[-1]), file=sys.stderr, flush=True)
     print(table(turns))
+    if options.left_out:
+        print(f"left out: {', '.join(options.left_out)}; the local endpoint has no Jobs, give --kubeconfig")
     if options.json:
         stack = "cluster" if options.kubeconfig else "local"
         report = {"summary": summary(stack, turns), "turns": [asdict(turn) for turn in turns]}
@@ -215,7 +257,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--seconds", type=float, default=60, help="how long to measure many CPUs, at least (60)"
     )
     parser.add_argument(
-        "--designs", nargs="+", choices=DESIGNS, default=DESIGNS, help="in this order (all of them)"
+        "--designs",
+        nargs="+",
+        choices=DESIGNS,
+        default=DEFAULT_DESIGNS,
+        help=f"the designs to measure, in this order ({' '.join(DEFAULT_DESIGNS)})",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="write a picture (.svg, .png)")
@@ -231,6 +277,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.cycles < 1 or min(options.cpus) < 1 or options.seconds < 1:
         parser.error("--cycles, --cpus and --seconds are 1 or more")
+    options.left_out = [] if options.kubeconfig else [one for one in options.designs if one in ON_A_CLUSTER]
+    options.designs = [one for one in options.designs if one not in options.left_out]
+    if not options.designs:
+        parser.error("--designs: the local endpoint has no Jobs; give the kubeconfig of a cluster that has")
     return options
 
 
@@ -243,10 +293,10 @@ def cluster_options(options: argparse.Namespace) -> list[str]:
 
 @contextlib.contextmanager
 def dags() -> Iterator[Path]:
-    """Yield a temporary folder that links to the project's DAGs and the article's."""
+    """Yield a temporary folder that links to the project's DAGs and those of the other designs."""
     with tempfile.TemporaryDirectory(prefix="cpu-bench-dags-") as temporary:
         folder = Path(temporary).resolve()
-        for name, source in (("ours", REPOSITORY / "dags"), ("article", Path(__file__).parent / "article")):
+        for name, source in (("ours", REPOSITORY / "dags"), ("others", Path(__file__).parent / "designs")):
             (folder / name).symlink_to(source)
         yield folder
 

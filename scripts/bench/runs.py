@@ -57,18 +57,21 @@ def pairs(runs: Sequence[Run]) -> Iterator[tuple[Run, Run]]:
             yield run, following
 
 
-def phases(run: Run, created: float, ended: float, following: float) -> dict[str, float]:
+def phases(run: Run, created: float, ended: float, following: float, creator: str) -> dict[str, float]:
     """Return the seconds of a cycle by what they are spent on.
 
     ``created`` and ``ended`` are the times of its pod, and ``following`` is when the next run was created.
+    ``creator`` is what creates a pod that the triggerer waits for: the worker or the triggerer.
     """
     if run.scheduled > run.started:  # scheduled again after the triggerer
-        return {
+        found = {
             "scheduler": run.started - run.created + run.queued - run.scheduled,
-            "triggerer": created - run.started + run.scheduled - ended,
+            "triggerer": run.scheduled - ended,
             "pod": ended - created,
             "worker": following - run.queued,
         }
+        found[creator] += created - run.started
+        return found
     return {
         "scheduler": run.queued - run.created,
         "worker": created - run.queued,

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-DESIGNS = ("bare", "ours", "article")
+LIMITS = {"bare": "the bare client", "job": "the Job"}
+"""The designs without Airflow."""
+OTHERS = {
+    "article": "the article's design",
+    "stock": "the stock operator",
+    "stock-deferrable": "the deferrable stock operator",
+}
+"""The designs with Airflow beside ours."""
+DESIGNS = (*LIMITS, "ours", *OTHERS)
 ORCHESTRATOR = ("api-server", "dag-processor", "scheduler", "worker", "triggerer", "postgres", "client")
 """The components whose CPU time a cycle costs: Airflow and PostgreSQL, or the client that runs the pods."""
 
@@ -42,7 +50,7 @@ def line(turn: Turn) -> str:
     """Return a turn as one line."""
     phases = ", ".join(f"{name} {seconds:.2f}" for name, seconds in turn.phases.items())
     return (
-        f"{turn.design:<8}{turn.cpus:>4} CPUs {turn.median_seconds:8.2f} s per cycle ({phases or 'the pod'})"
+        f"{turn.design:<17}{turn.cpus:>4} CPUs {turn.median_seconds:8.2f} s per cycle ({phases or 'the pod'})"
         f"{turn.rate:8.2f} cycles/s {turn.cpu_seconds:8.3f} CPU s per cycle"
     )
 
@@ -52,9 +60,10 @@ def table(turns: Sequence[Turn]) -> str:
     lines = []
     for turn in turns:
         lines.append(line(turn))
+        in_the_sum = {name: turn.cpu[name] for name in ORCHESTRATOR if name in turn.cpu}
         lines += [
-            f"    {name:<16}{seconds:8.3f} CPU s" + ("" if name in ORCHESTRATOR else " (not in the sum)")
-            for name, seconds in turn.cpu.items()
+            f"    {name:<16}{seconds:8.3f} CPU s" + ("" if name in in_the_sum else " (not in the sum)")
+            for name, seconds in (in_the_sum | turn.cpu).items()
         ]
     return "\n".join([*lines, *ratios(turns)])
 
@@ -72,21 +81,27 @@ def summary(stack: str, turns: Sequence[Turn]) -> dict[str, Any]:
 
 
 def ratios(turns: Sequence[Turn]) -> list[str]:
-    """Return how this design compares with the others, a line for each comparison at each number of CPUs."""
+    """Return how our design compares with the others, a line for each comparison at each number of CPUs."""
     lines = []
     for cpus in sorted({turn.cpus for turn in turns}):
         by_design = {turn.design: turn for turn in turns if turn.cpus == cpus}
-        ours, bare, article = map(by_design.get, ("ours", "bare", "article"))
-        if ours and bare:
-            lines.append(
-                f"{cpus:4} CPUs: {ours.median_seconds / bare.median_seconds:.2f} times the bare client's "
-                f"seconds, {ours.rate / bare.rate:.2f} times its rate"
-            )
-        if ours and article:
-            lines.append(
-                f"{cpus:4} CPUs: the article's design takes "
-                f"{article.median_seconds / ours.median_seconds:.1f} times the seconds, "
-                f"{article.cpu_seconds / ours.cpu_seconds:.1f} times the CPU seconds; ours has "
-                f"{ours.rate / article.rate:.1f} times its rate"
-            )
+        if ours := by_design.get("ours"):
+            lines += [
+                f"{cpus:4} CPUs: {_ratio(ours, by_design[design])}"
+                for design in DESIGNS
+                if design in by_design and design != "ours"
+            ]
     return lines
+
+
+def _ratio(ours: Turn, other: Turn) -> str:
+    if other.design in LIMITS:
+        return (
+            f"ours takes {ours.median_seconds / other.median_seconds:.2f} times the seconds of "
+            f"{LIMITS[other.design]} and has {ours.rate / other.rate:.2f} times its rate"
+        )
+    return (
+        f"{OTHERS[other.design]} takes {other.median_seconds / ours.median_seconds:.1f} times our seconds "
+        f"and {other.cpu_seconds / ours.cpu_seconds:.1f} times our CPU seconds; ours has "
+        f"{ours.rate / other.rate:.1f} times its rate"
+    )

@@ -45,12 +45,14 @@ def test_the_line_of_a_turn_has_its_median_seconds_and_its_cpu_seconds() -> None
 
 def test_the_phases_of_a_cycle_add_up_to_its_seconds() -> None:
     waited_for = Run(("s", 7, 1), 10.0, scheduled=10.1, queued=10.25, started=10.5)
-    found = phases(waited_for, created=10.75, ended=11.0, following=12.0)
+    found = phases(waited_for, created=10.75, ended=11.0, following=12.0, creator="worker")
     assert found == {"scheduler": 0.25, "worker": 0.5, "pod": 0.25, "next run": 1.0}
     handed_over = Run(("s", 7, 1), 10.0, scheduled=14.0, queued=14.5, started=11.0)
-    found = phases(handed_over, created=12.0, ended=12.25, following=16.0)
+    found = phases(handed_over, created=12.0, ended=12.25, following=16.0, creator="triggerer")
     assert found == {"scheduler": 1.5, "triggerer": 2.75, "pod": 0.25, "worker": 1.5}
     assert sum(found.values()) == 6.0
+    found = phases(handed_over, created=12.0, ended=12.25, following=16.0, creator="worker")
+    assert found == {"scheduler": 1.5, "triggerer": 1.75, "pod": 0.25, "worker": 2.5}
 
 
 def turn(design: str, seconds: float, rate: float, work: float) -> Turn:
@@ -60,8 +62,8 @@ def turn(design: str, seconds: float, rate: float, work: float) -> Turn:
 def test_ratios_compare_designs_with_the_same_number_of_cpus() -> None:
     ours, bare, article = turn("ours", 6, 4, 0.25), turn("bare", 2, 16, 0), turn("article", 60, 0.5, 2)
     assert ratios([bare, ours, article]) == [
-        "  32 CPUs: 3.00 times the bare client's seconds, 0.25 times its rate",
-        "  32 CPUs: the article's design takes 10.0 times the seconds, 8.0 times the CPU seconds; "
+        "  32 CPUs: ours takes 3.00 times the seconds of the bare client and has 0.25 times its rate",
+        "  32 CPUs: the article's design takes 10.0 times our seconds and 8.0 times our CPU seconds; "
         "ours has 8.0 times its rate",
     ]
     assert ratios([bare, article]) == []
@@ -118,15 +120,25 @@ def test_the_watcher_takes_a_pod_as_ended_when_its_working_container_has(sidecar
     assert list(watcher.ended) == [("s", 7, 3)]
 
 
-def test_the_article_s_dag_has_the_article_s_tasks() -> None:
+def tasks(module: str, dag: str) -> str:
+    """Return the tasks of a design's DAG, each with those that follow it."""
     code = (
-        "from scripts.bench.article.article import dag; "
+        f"from scripts.bench.designs.{module} import {dag} as dag; "
         "print({task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks})"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
-    assert done.stdout.splitlines()[-1] == str(
+    return done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("dag", ["stock", "stock_deferrable"])
+def test_the_stock_operator_s_dags_have_one_pod_and_trigger_the_next_run(dag: str) -> None:
+    assert tasks("stock", dag) == str({"execute": ["trigger"], "trigger": []})
+
+
+def test_the_article_s_dag_has_the_article_s_tasks() -> None:
+    assert tasks("article", "dag") == str(
         {
             "check_new": ["execute", "load"],
             "check_result": ["end", "trigger"],
@@ -138,7 +150,16 @@ def test_the_article_s_dag_has_the_article_s_tasks() -> None:
     )
 
 
-@pytest.mark.parametrize("option", ["--cycles=0", "--cpus=0", "--seconds=0", "--designs=none"])
+def test_a_job_is_left_out_on_the_local_endpoint() -> None:
+    options = parse(["--designs", "bare", "job", "ours"])
+    assert (options.designs, options.left_out) == (["bare", "ours"], ["job"])
+    options = parse(["--designs", "bare", "job", "--kubeconfig", "any"])
+    assert (options.designs, options.left_out) == (["bare", "job"], [])
+
+
+@pytest.mark.parametrize(
+    "option", ["--designs=job", "--cycles=0", "--cpus=0", "--seconds=0", "--designs=none"]
+)
 def test_impossible_options_are_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         parse([option])
