@@ -97,7 +97,7 @@ class _Launcher:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        asyncio.get_running_loop().add_reader(self._connection.fileno(), self._receive)
+        asyncio.get_running_loop().add_reader(self._connection.fileno(), self._receive_waiting)
 
     @property
     def is_stale(self) -> bool:
@@ -133,6 +133,11 @@ class _Launcher:
             asyncio.get_running_loop().remove_reader(self._connection.fileno())
             self._connection.close()
             self._process.wait()
+
+    def _receive_waiting(self) -> None:
+        """Take a message if there is one: a start may have taken it since the event loop saw it."""
+        if self._connection.poll():
+            self._receive()
 
     def _receive(self) -> int | Exception | None:
         """Take one message; return the answer to a start, None if it is about another process."""
