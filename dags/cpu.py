@@ -11,7 +11,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Label, Param, TriggerRule, get_current_context, task
 
 from dags import settings
-from dags.dag_runs import START_PATTERN, already_triggered, follow_status
+from dags.dag_runs import START_PATTERN, already_triggered, follow_status, next_step
 from dags.notifications import RETRIES, SlackRetryPolicy, post_answer
 from dags.pods import PodOperator
 
@@ -108,9 +108,10 @@ with DAG(
         task_id="execute",
         skip_to="{{ 'load' if params.cycle == 0 else '' }}",
         branch=follow_status,
+        next_step=next_step,
         on_refusal=already_triggered,
     )
-    load = cpu_pod("load", "--once", task_id="load", branch=follow_status)
+    load = cpu_pod("load", "--once", task_id="load", branch=follow_status, next_step=next_step)
 
     next_cycle = EmptyOperator(task_id="next_cycle", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
     halt = EmptyOperator(task_id="halt", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)

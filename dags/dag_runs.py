@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
@@ -9,6 +10,7 @@ from airflow.sdk import Param, get_current_context
 from airflow.sdk.exceptions import AirflowFailException
 
 from dags import settings
+from dags.pods import NextRun, NextStep
 
 # To Python, "$" also matches before a final line end.
 START_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$(?!\n)"
@@ -74,17 +76,26 @@ def cycle_of_this_cpu(number: int) -> Cycle:
     return Cycle(start=params["start"], cpu=params["cpu"], cycle=number, cycles=params["cycles"])
 
 
+def next_step(result: dict[str, Any], params: Mapping[str, Any]) -> NextStep:
+    """Return the task that follows a cycle's pod and, if the CPU has a next cycle, that cycle's DAG run."""
+    if result["status"] != "ok":
+        return NextStep("read" if "verdict" in result else "halt")
+    cycle = Cycle(
+        start=params["start"], cpu=params["cpu"], cycle=result["cycle"] + 1, cycles=params["cycles"]
+    )
+    return NextStep("next_cycle", NextRun("cpu", run_id(cycle), cycle))
+
+
 def follow_status(result: dict[str, Any]) -> str:
-    """Return the task that follows a cycle's pod. If the CPU has a next cycle, trigger its DAG run."""
-    if result["status"] == "ok":
-        trigger_next_cycle(result)
-        return "next_cycle"
-    return "read" if "verdict" in result else "halt"
+    """Return the task that follows a cycle's pod. If the CPU has a next cycle, trigger its DAG run.
 
-
-def trigger_next_cycle(result: dict[str, Any]) -> None:
-    """Trigger the DAG run of this CPU's next cycle, unless an earlier try has triggered it."""
-    resume_cycle(cycle_of_this_cpu(result["cycle"] + 1), get_current_context()["dag_run"].run_after)
+    A worker does this if `PodExecutor` cannot: an earlier try may have triggered that run.
+    """
+    context = get_current_context()
+    step = next_step(result, context["params"])
+    if step.trigger:
+        resume_cycle(cycle_of_this_cpu(result["cycle"] + 1), context["dag_run"].run_after)
+    return step.task_id
 
 
 def already_triggered() -> str:

@@ -17,6 +17,7 @@ errors.py has the tables of all other causes, each with what happens and a remed
 
 from dags.pods.errors import PodFailed, PodRefused
 from dags.pods.manifest import Manifest, manifest_of
+from dags.pods.next_step import NextRun, NextStep
 from dags.pods.operator import REASON_KEY, PodOperator
 from dags.pods.result import Result
 from dags.pods.runner import delete_all, ended_before, run_pod
@@ -25,6 +26,8 @@ from dags.pods.trigger import PodTrigger
 __all__ = [
     "REASON_KEY",
     "Manifest",
+    "NextRun",
+    "NextStep",
     "PodFailed",
     "PodOperator",
     "PodRefused",

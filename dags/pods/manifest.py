@@ -12,6 +12,11 @@ MAIN = "main"
 """The name of our container. A cluster may add others to the pod, such as a service mesh's."""
 
 
+CREATED_BY = {"app.kubernetes.io/created-by": "airflow-pod-operator"}
+"""The label of all pods of this package, by which one watch finds them."""
+SELECTOR = ",".join(f"{name}={value}" for name, value in CREATED_BY.items())
+
+
 def manifest_of(
     name: str,
     namespace: str,
@@ -35,7 +40,7 @@ def manifest_of(
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace, "labels": dict(labels)},
+        "metadata": {"name": name, "namespace": namespace, "labels": {**labels, **CREATED_BY}},
         "spec": {
             "restartPolicy": "Never",
             "terminationGracePeriodSeconds": 5,

@@ -8,11 +8,12 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, BranchMixIn
+from airflow.sdk import BaseOperator, BranchMixIn, conf
 from airflow.triggers.base import StartTriggerArgs
 
 from dags.pods.errors import PodFailed, PodRefused
 from dags.pods.manifest import Manifest, manifest_of
+from dags.pods.next_step import NextStep, name_of
 from dags.pods.printable import describe, printable, quoted
 from dags.pods.result import Result
 from dags.pods.runner import delete_by_name
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
+POD_EXECUTOR = "dags.pods.executor.PodExecutor"
+"""The executor of tasks that need no worker, if ``[core] executor`` names it beside the default one."""
 REASON_KEY = "reason"
 """The key of the XCom in which a failing task leaves its reason, for the note of its DAG run."""
 
@@ -45,6 +48,9 @@ class PodOperator(BaseOperator, BranchMixIn):
     :param active_deadline_seconds: how long the pod may run
     :param branch: called with the result; returns the id of the downstream task to follow. Without it, all
         downstream tasks follow
+    :param next_step: called with the result and the run's parameters; returns as plain data what `branch`
+        would do, so that `PodExecutor` can do it, or None for a result that is for `branch`. A function of a
+        module, not of a DAG file
     :param skip_to: if this renders to the id of a downstream task, no pod runs and that task follows
         (templated)
     :param on_refusal: called if the task would fail for good; returns the id of the downstream task to follow
@@ -73,6 +79,7 @@ class PodOperator(BaseOperator, BranchMixIn):
         secret_env_vars: Mapping[str, tuple[str, str]] | None = None,
         active_deadline_seconds: int = 600,
         branch: Callable[[Result], str] | None = None,
+        next_step: Callable[[Result, Mapping[str, Any]], NextStep | None] | None = None,
         skip_to: str = "",
         on_refusal: Callable[[], str] | None = None,
         strict_conf: bool = False,
@@ -90,17 +97,42 @@ class PodOperator(BaseOperator, BranchMixIn):
         self.secret_env_vars = secret_env_vars or {}
         self.active_deadline_seconds = active_deadline_seconds
         self.branch = branch
+        self.next_step = next_step
         self.skip_to = skip_to
         self.on_refusal = on_refusal
         self.strict_conf = strict_conf
         self.deferrable = deferrable
         self.kubernetes_conn_id = kubernetes_conn_id
-        if deferrable and not self._needs_worker():
+        if self._suits_pod_executor():
+            self.executor = POD_EXECUTOR
+            self.executor_config = {
+                "pod": self.trigger(rendered=False).serialize()[1],
+                "next_step": name_of(next_step) if next_step else "",
+                "execution_timeout": self.execution_timeout and self.execution_timeout.total_seconds(),
+            }
+        elif deferrable and not self._needs_worker():
             trigger_cls, trigger_kwargs = self.trigger(rendered=False).serialize()
             self.start_from_trigger = True
             self.start_trigger_args = StartTriggerArgs(
                 trigger_cls=trigger_cls, trigger_kwargs=trigger_kwargs, next_method="resume"
             )
+
+    def _suits_pod_executor(self) -> bool:
+        """Return whether Airflow has `PodExecutor`, and that can end the task if all goes well."""
+        for_workers = (
+            self.executor,
+            self.executor_config,
+            self.on_execute_callback,
+            self.on_success_callback,
+            self.outlets,
+            self.multiple_outputs,
+            self.returns_dag_result,
+            not self.do_xcom_push,
+            self.branch and not (self.next_step and name_of(self.next_step)),
+        )
+        return (
+            POD_EXECUTOR in conf.get("core", "executor") and not any(for_workers) and not self._needs_worker()
+        )
 
     def _needs_worker(self) -> bool:
         """Return whether only a worker can start the task, as the triggerer cannot render its templates."""

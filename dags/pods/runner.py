@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from dags.pods.client import Client, connect
@@ -36,8 +36,19 @@ LIST_SECONDS = 5
 """Long enough for a watch to report all existing pods."""
 
 
+Watch = Callable[[Client, "V1Pod", Callable[["V1Pod"], bool]], Awaitable["V1Pod | None"]]
+"""How a pod is watched until it is done: `watch_until`, or one watch for many pods (`Informer`)."""
+
+
 async def run_pod(conn_id: str, manifest: Manifest) -> Result:
-    """Run the pod until it has finished, delete it and return its result.
+    """Run the pod until it has finished, delete it and return its result. Raises as `pod_result` does."""
+    async with pod_result(conn_id, manifest) as result:
+        return result
+
+
+@asynccontextmanager
+async def pod_result(conn_id: str, manifest: Manifest, watch: Watch = watch_until) -> AsyncIterator[Result]:
+    """Run the pod until it has finished, yield its result, and delete it if the block raises nothing.
 
     A pod of the same name that an earlier try created is taken over, unless it has failed: then it is
     replaced. Raises PodRefused or PodFailed. A pod that failed is kept for people to look at; one that
@@ -50,7 +61,8 @@ async def run_pod(conn_id: str, manifest: Manifest) -> Result:
     async with connect(conn_id) as client:
         try:
             async with asyncio.timeout(seconds) as deadline:
-                pod = await wait_until_finished(client, await find_or_create(client, manifest))
+                created = await find_or_create(client, manifest, watch)
+                pod = await wait_until_finished(client, created, watch)
         except ApiException as error:
             raise api_error(manifest, error) from error
         except TimeoutError as error:
@@ -60,12 +72,11 @@ async def run_pod(conn_id: str, manifest: Manifest) -> Result:
                 f"pod {name} in namespace {namespace} did not end within {seconds} s "
                 "(kubectl describe pod says what it waits for)"
             ) from error
-        result = result_of(pod)
+        yield result_of(pod)
         await _clean_up(client, pod)
-        return result
 
 
-async def find_or_create(client: Client, manifest: Manifest) -> V1Pod:
+async def find_or_create(client: Client, manifest: Manifest, watch: Watch = watch_until) -> V1Pod:
     """Create the pod, or return the one that an earlier try created; replace that one if it has failed."""
     from kubernetes_asyncio.client import ApiException
 
@@ -83,28 +94,23 @@ async def find_or_create(client: Client, manifest: Manifest) -> V1Pod:
             await delete_pod(client, found)
         except ApiException as error:
             raise api_error(manifest, error, action="to delete the failed") from error
-        await wait_until_deleted(client, found)
+        await watch(client, found, lambda _: False)  # until it is deleted
 
 
-async def wait_until_deleted(client: Client, pod: V1Pod) -> None:
-    """Return once the pod is deleted."""
-    await watch_until(client, pod, lambda _: False)
-
-
-async def wait_until_finished(client: Client, pod: V1Pod) -> V1Pod:
+async def wait_until_finished(client: Client, pod: V1Pod, watch: Watch = watch_until) -> V1Pod:
     """Return the pod once it has finished.
 
     Raises PodFailed if it is deleted before, PodRefused if it cannot start.
     """
     while not is_finished(pod):
-        changed = await wait_out(client, pod)
+        changed = await wait_out(client, pod, watch)
         if changed is None:
             raise PodFailed(f"{title(pod)} was deleted before it ended")
         pod = changed
     return pod
 
 
-async def wait_out(client: Client, pod: V1Pod) -> V1Pod | None:
+async def wait_out(client: Client, pod: V1Pod, watch: Watch = watch_until) -> V1Pod | None:
     """Return the pod once it has finished, or its waiting reason has changed; return None once it is deleted.
 
     If the waiting reason lasts longer than it may, delete the pod and raise PodRefused.
@@ -112,9 +118,7 @@ async def wait_out(client: Client, pod: V1Pod) -> V1Pod | None:
     reason = waiting_reason_of(pod)
     try:
         async with asyncio.timeout(reason.seconds if reason else None) as limit:
-            return await watch_until(
-                client, pod, lambda pod: is_finished(pod) or waiting_reason_of(pod) != reason
-            )
+            return await watch(client, pod, lambda pod: is_finished(pod) or waiting_reason_of(pod) != reason)
     except TimeoutError:
         if reason is None or not limit.expired():
             raise

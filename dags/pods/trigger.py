@@ -98,7 +98,7 @@ class PodTrigger(BaseTrigger):
             if self._context is not None and not self.rendered:
                 render(self, self._context, self.get_template_env())
                 self.rendered = True
-            outcome = await outcome_of(self.kubernetes_conn_id, self._manifest(), self.skip_to)
+            outcome = await outcome_of(self.kubernetes_conn_id, self.manifest(), self.skip_to)
         except PodRefused as error:
             outcome = _error(error)
         except Exception as error:
@@ -109,9 +109,10 @@ class PodTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """Delete the pod of a task that people end."""
         if not self.skip_to:
-            await delete_by_name(self.kubernetes_conn_id, self._manifest())
+            await delete_by_name(self.kubernetes_conn_id, self.manifest())
 
-    def _manifest(self) -> Manifest:
+    def manifest(self) -> Manifest:
+        """Return the pod's manifest; the templates must be rendered."""
         return manifest_of(
             name=self.name, arguments=self.arguments, labels=self.labels, **self.manifest_options
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from airflow.configuration import conf
 from airflow.executors.local_executor import LocalExecutor
 
 
@@ -13,7 +14,13 @@ class SteadyLocalExecutor(LocalExecutor):
     Idle workers take turns at reading the one queue of tasks, under a lock. A worker that is killed while it
     holds the lock, for example by the kernel for lack of memory, never releases it: no other worker would get
     a task again, and LocalExecutor would not notice. The new scheduler adopts the tasks that were running.
+
+    The option `workers` in section `local_stack` of airflow.cfg is the number of workers; Airflow's own
+    `parallelism` counts the tasks of all executors.
     """
+
+    def __init__(self) -> None:
+        super().__init__(parallelism=conf.getint("local_stack", "workers"))  # type: ignore[no-untyped-call]
 
     def _check_workers(self) -> None:
         """End this process if a worker is gone.

@@ -15,7 +15,7 @@ from scripts.local.services.redis import url_for_pods
 from scripts.local.settings import Settings, write_private
 
 CALLER_PREFIXES = ("AIRFLOW_CONN_", "AIRFLOW_VAR_")
-CALLER_NAMES = ("CPU_DEFERRED", "CPU_TTL", "CPU_WATCH")
+CALLER_NAMES = ("CPU_DEFERRED", "CPU_TTL", "CPU_WATCH", "POD_EXECUTOR")
 """With CALLER_PREFIXES, the caller's environment variables that Airflow's processes get."""
 
 
@@ -48,14 +48,22 @@ def save_caller_variables(settings: Settings, caller: Mapping[str, str]) -> None
 def configuration(settings: Settings, passwords: Passwords) -> dict[str, dict[str, object]]:
     """Return the content of ``airflow.cfg`` by section: what differs from Airflow's defaults, and why."""
     database = f"@/postgres?host={quote(str(settings.postgres_socket_folder))}"
-    # If workers wait for pods, each pod in flight holds a worker, and each cycle needs short tasks besides.
-    # If the triggerer waits, 400 CPUs share the same few workers.
-    workers_wait = caller_variables(settings).get("CPU_DEFERRED", "").lower() == "false"
-    workers = (settings.cpus_at_once if workers_wait else min(settings.cpus_at_once, 16)) + 4
+    caller = caller_variables(settings)
+    has_pod_executor = caller.get("POD_EXECUTOR", "").lower() != "false"
+    if has_pod_executor:
+        workers = 8
+    elif caller.get("CPU_DEFERRED", "").lower() == "false":
+        # Each pod in flight holds a worker, and each cycle needs short tasks besides.
+        workers = settings.cpus_at_once + 4
+    else:
+        # The triggerer waits for the pods of more than 16 CPUs, which share the same few workers.
+        workers = min(settings.cpus_at_once, 16) + 4
+    executors = ["scripts.local.executor.SteadyLocalExecutor"]
+    executors += ["dags.pods.executor.PodExecutor"] if has_pod_executor else []
     return {
         "core": {
-            "executor": "scripts.local.executor.SteadyLocalExecutor",
-            "parallelism": workers,
+            "executor": ",".join(executors),
+            "parallelism": workers + (settings.cpus_at_once if has_pod_executor else 0),
             # CPUS_AT_ONCE limits the DAGs; Airflow's own limits (default 16) must not be lower.
             "max_active_runs_per_dag": 400,
             "max_active_tasks_per_dag": 400,
@@ -107,6 +115,7 @@ def configuration(settings: Settings, passwords: Passwords) -> dict[str, dict[st
             "orphaned_tasks_check_interval": 30,
             "task_instance_heartbeat_timeout": 60,
         },
+        "local_stack": {"workers": workers},
         "triggerer": {"capacity": 1000},
         # A small busy machine may take longer to answer a task than the default of 5 seconds.
         "workers": {"execution_api_timeout": 30},

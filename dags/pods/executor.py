@@ -1,0 +1,353 @@
+"""PodExecutor: an Airflow executor for which the pod is the task, so that a task needs no worker.
+
+Name it beside the default executor, `[core] executor = LocalExecutor,dags.pods.executor.PodExecutor`. Then
+`PodOperator` chooses it for each task that it can run. It creates the pod, watches all pods by one watch per
+namespace, and ends the task in Airflow's database. What is not plain (a failed pod, a branch that is no plain
+data, a next run that exists already) it hands over to the default executor, whose worker ends the task by the
+pod's outcome. So an unexpected case costs time and changes nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from airflow.executors.base_executor import BaseExecutor
+from airflow.utils.state import TaskInstanceState
+
+from dags.pods.errors import PodFailed, PodRefused
+from dags.pods.informer import Informer
+from dags.pods.next_step import NextStep, call
+from dags.pods.printable import describe, printable
+from dags.pods.runner import delete_by_name, pod_result
+from dags.pods.task_rows import (
+    Begun,
+    NeedsWorker,
+    NotOurs,
+    beat,
+    begin,
+    end,
+    hand_over,
+    is_supported,
+    state_of,
+)
+
+if TYPE_CHECKING:
+    from airflow.executors.workloads import ExecuteTask, ExecutorWorkload
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.models.taskinstancekey import TaskInstanceKey
+
+    from dags.pods.trigger import Outcome
+
+Answer = TypeVar("Answer")
+
+HEARTBEAT_SECONDS = 5
+"""How often tasks in progress store a heartbeat, and how soon they notice that people have changed them."""
+WAIT_SECONDS = 0.1
+"""How long the scheduler waits for a task to end before it looks for others to begin."""
+DATABASE_SECONDS = 600
+"""How long a change in Airflow's database is tried again while the database does not answer."""
+STOP_SECONDS = 10
+"""How long a scheduler that stops waits for the changes that are being committed."""
+
+
+class PodExecutor(BaseExecutor):
+    """Runs the pods of `PodOperator` tasks in one thread, and ends the tasks without a worker."""
+
+    serve_logs = True
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._jobs: dict[TaskInstanceKey, _Job] = {}
+        self._informers: dict[tuple[str, str], Informer] = {}
+        # From the thread of the pods to the scheduler's: keys of tasks that have ended here, and an event.
+        self._ended: deque[tuple[TaskInstanceKey, TaskInstanceState | None, str]] = deque()
+        self._has_ended = threading.Event()
+        self._supported = True
+
+    # ----------------------------------------------------------------- called by the scheduler, in its thread
+
+    def start(self) -> None:
+        """Start the thread of the pods."""
+        self._supported = is_supported()
+        if not self._supported:
+            self.log.warning(
+                "PodExecutor has not been tested with this version of Airflow or this XCom backend: it hands "
+                "all its tasks over to the default executor"
+            )
+        self._database = ThreadPoolExecutor(1, thread_name_prefix="pod-executor-database")
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="pod-executor", daemon=True)
+        self._thread.start()
+        self._beating = asyncio.run_coroutine_threadsafe(self._keep_beating(), self._loop)
+
+    def _process_workloads(self, workload_items: Sequence[ExecutorWorkload]) -> None:
+        """Begin these tasks."""
+        for workload in workload_items:
+            task = cast("ExecuteTask", workload)  # the only kind that `queue_workload` accepts
+            del self.queued_tasks[task.key]
+            self.running.add(task.key)
+            self._loop.call_soon_threadsafe(self._begin, task)
+
+    def sync(self) -> None:
+        """Take the tasks that have ended; if some are in progress and none has ended, wait a moment."""
+        if self.running:
+            self._has_ended.wait(WAIT_SECONDS)
+        self._has_ended.clear()
+        while self._ended:
+            key, state, reason = self._ended.popleft()
+            if state is None:
+                self.running.discard(key)
+            else:
+                self.change_state(key, state, reason)
+
+    def try_adopt_task_instances(self, tis: Sequence[TaskInstance]) -> Sequence[TaskInstance]:
+        """Take over the tasks of a scheduler that has died; their pods are found by their names.
+
+        Tasks that people have cleared meanwhile are returned, to be reset.
+        """
+        from airflow.executors.workloads import ExecuteTask
+
+        cleared = [ti for ti in tis if ti.state == TaskInstanceState.RESTARTING or not self._supported]
+        for ti in tis:
+            if ti not in cleared:
+                # The caller holds a lock on the row and commits later: nobody sees the task queued before.
+                ti.state = TaskInstanceState.QUEUED
+                workload = ExecuteTask.make(ti, generator=self.jwt_generator)
+                self.queued_tasks[workload.key] = workload
+        return cleared
+
+    def revoke_task(self, *, ti: TaskInstance) -> None:
+        """Forget a task that has been queued for too long."""
+        self.queued_tasks.pop(ti.key, None)
+        self.running.discard(ti.key)
+
+    def end(self) -> None:
+        """Stop; the pods go on, and the next scheduler adopts their tasks."""
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(STOP_SECONDS)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(STOP_SECONDS)
+        self._database.shutdown(wait=False, cancel_futures=True)
+
+    def terminate(self) -> None:
+        """Stop, as `end` does."""
+        self.end()
+
+    # ----------------------------------------------------------------------------- in the thread of the pods
+
+    def _begin(self, workload: ExecuteTask) -> None:
+        job = _Job(workload)
+        self._jobs[workload.key] = job
+        job.running = self._loop.create_task(self._run(job))
+
+    async def _run(self, job: _Job) -> None:
+        """Run a task until it has ended or a worker has it; report that to the scheduler's thread."""
+        state, reason = None, ""
+        try:
+            try:
+                await self._execute(job)
+            except asyncio.CancelledError:
+                if not job.is_lost:
+                    raise
+                state = await self._abandon(job)
+            except NotOurs:
+                state = await self._abandon(job)
+            except _TimedOut as error:
+                await self._delete_pod(job)
+                state, reason = TaskInstanceState.FAILED, str(error)
+                job.write_log("error", reason)
+        except Exception as error:
+            # Nothing is lost: Airflow misses the heartbeats, and the next try finds the pod.
+            self.log.exception("PodExecutor gives up task %s", job.workload.key)
+            job.write_log("error", f"PodExecutor gives this task up: {describe(error)}")
+        del self._jobs[job.workload.key]
+        self._ended.append((job.workload.key, state, reason))
+        self._has_ended.set()
+
+    async def _execute(self, job: _Job) -> None:
+        """Run the task's pod and end the task, or hand it over."""
+        if not self._supported:
+            await self._hand_over(job, "PodExecutor has not been tested with this Airflow")
+            return
+        try:
+            begun = job.begun = await self._in_database(begin, job.ti, job.config["pod"])
+            job.has_heartbeat = True
+            if begun.pod.skip_to:
+                await self._finish(job, {"skip_to": begun.pod.skip_to})
+            else:
+                await self._run_pod(job, begun)
+        except (NotOurs, _TimedOut):
+            raise
+        except (PodFailed, PodRefused) as error:
+            outcome = {"error": str(error), "refused": isinstance(error, PodRefused)}
+            await self._hand_over(job, "it has no result", outcome if job.begun else None)
+        except Exception as error:
+            await self._hand_over(job, describe(error))
+
+    async def _run_pod(self, job: _Job, begun: Begun) -> None:
+        """Run the pod; delete it when what became of it is in the database."""
+        pod, manifest, seconds = begun.pod, begun.pod.manifest(), job.config["execution_timeout"]
+        namespace = manifest["metadata"]["namespace"]
+        job.write_log("info", f"Pod {pod.name} in namespace {namespace}")
+        watch = self._informer(pod.kubernetes_conn_id, namespace).watch_until
+        deadline = asyncio.timeout(seconds)
+        try:
+            async with deadline, pod_result(pod.kubernetes_conn_id, manifest, watch) as result:
+                deadline.reschedule(None)
+                await self._finish(job, {"result": result})
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            raise _TimedOut(f"the task did not end within its execution_timeout of {seconds:g} s") from error
+
+    async def _finish(self, job: _Job, outcome: Outcome) -> None:
+        """End the task as a success, or hand it over with its outcome."""
+        job.has_heartbeat = False
+        try:
+            step = self._next_step(job, outcome)
+            await self._in_database(end, job.ti, outcome, step)
+        except NotOurs:
+            raise
+        except Exception as error:
+            await self._hand_over(job, describe(error), outcome)
+            return
+        if "result" in outcome:
+            job.write_result(outcome["result"])
+        if step:
+            job.write_log("info", f"The next task is {step.task_id}")
+
+    def _next_step(self, job: _Job, outcome: Outcome) -> NextStep | None:
+        """Return the branch that the task takes; None if all its downstream tasks follow."""
+        if "skip_to" in outcome:
+            return NextStep(outcome["skip_to"])
+        if not job.config["next_step"]:
+            return None
+        step = call(job.config["next_step"], outcome["result"], job.begun.params if job.begun else {})
+        if step is None:
+            raise NeedsWorker("its branch is for a worker to take")
+        return step
+
+    async def _hand_over(self, job: _Job, why: str, outcome: Outcome | None = None) -> None:
+        job.has_heartbeat = False
+        job.write_log("info", f"A worker ends this task: {why}")
+        await self._in_database(hand_over, job.ti, outcome)
+
+    async def _abandon(self, job: _Job) -> TaskInstanceState | None:
+        """Leave the row to whoever has changed it, and delete the pod unless another process waits for it.
+
+        Returns the state to report to the scheduler, if it waits for one.
+        """
+        is_this_try, state = await self._in_database(state_of, job.ti)
+        if is_this_try and state in ("queued", "running", "scheduled", "deferred"):
+            return None
+        job.write_log("info", f"The task was changed from outside: it is {state or 'cleared'}")
+        await self._delete_pod(job)
+        # A task that is cleared while it runs begins anew when its executor says that it has stopped.
+        return TaskInstanceState.SUCCESS if state == TaskInstanceState.RESTARTING else None
+
+    async def _delete_pod(self, job: _Job) -> None:
+        if job.begun and not job.begun.pod.skip_to:
+            await delete_by_name(job.begun.pod.kubernetes_conn_id, job.begun.pod.manifest())
+
+    async def _keep_beating(self) -> None:
+        """Store heartbeats, and stop the tasks that no longer run here."""
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            jobs = {job.ti.id: job for job in self._jobs.values() if job.has_heartbeat}
+            if not jobs:
+                continue
+            try:
+                beating = await self._in_database(beat, jobs.keys())
+            except Exception:
+                self.log.exception("PodExecutor could not store its tasks' heartbeats")
+                continue
+            for ti_id, job in jobs.items():
+                if ti_id not in beating and job.has_heartbeat:
+                    job.has_heartbeat, job.is_lost = False, True
+                    job.running.cancel()
+
+    def _informer(self, conn_id: str, namespace: str) -> Informer:
+        key = conn_id, namespace
+        if key not in self._informers:
+            self._informers[key] = Informer(conn_id, namespace)
+        return self._informers[key]
+
+    async def _in_database(self, function: Callable[..., Answer], *args: Any) -> Answer:
+        """Call a function in the thread of the database, again while the database does not answer."""
+        from sqlalchemy.exc import InterfaceError, OperationalError
+        from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+
+        with_retries = AsyncRetrying(
+            retry=retry_if_exception_type((OperationalError, InterfaceError)),
+            wait=wait_exponential_jitter(multiplier=0.1, max=5),
+            stop=stop_after_delay(DATABASE_SECONDS),
+            reraise=True,
+        )
+
+        def locked() -> Answer:
+            with _FORK_LOCK:
+                return function(*args)
+
+        async def attempt() -> Answer:
+            return await self._loop.run_in_executor(self._database, locked)
+
+        return await with_retries(attempt)
+
+    async def _stop(self) -> None:
+        self._beating.cancel()
+        for job in self._jobs.values():
+            job.running.cancel()
+        await asyncio.gather(*(job.running for job in self._jobs.values()), return_exceptions=True)
+        for informer in self._informers.values():
+            await informer.close()
+
+
+class _TimedOut(Exception):
+    """The task has run for longer than its ``execution_timeout``."""
+
+
+class _Job:
+    """A task in progress."""
+
+    def __init__(self, workload: ExecuteTask) -> None:
+        self.workload = workload
+        self.ti = workload.ti
+        self.config: dict[str, Any] = workload.ti.executor_config or {}
+        self.begun: Begun | None = None
+        self.has_heartbeat = False
+        self.is_lost = False
+        self.running: asyncio.Task[None]
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """Write what a worker writes of a result, see `PodOperator`."""
+        if isinstance(sentence := result.get("sentence"), str) and sentence:
+            self.write_log("info", printable(sentence))
+        self.write_log("info", printable(json.dumps(result, ensure_ascii=False), 5000))
+
+    def write_log(self, level: str, message: str) -> None:
+        """Add a line to the task's log, as a worker does."""
+        from airflow.sdk._shared.secrets_masker import redact
+        from airflow.sdk.log import init_log_file
+
+        line = {
+            "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+            "level": level,
+            "event": redact(message),
+            "logger": __name__,
+        }
+        with init_log_file(self.workload.log_path or "").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+_FORK_LOCK = threading.Lock()
+"""Held while the database is used: a worker that is forked then would find the locks of its client held."""
+os.register_at_fork(
+    before=_FORK_LOCK.acquire, after_in_parent=_FORK_LOCK.release, after_in_child=_FORK_LOCK.release
+)

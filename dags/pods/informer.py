@@ -1,0 +1,149 @@
+"""One watch for all pods of a namespace: each change goes to whoever waits for that pod."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from dags.pods.client import Client, connect
+from dags.pods.errors import PodFailed, is_temporary
+from dags.pods.manifest import SELECTOR
+from dags.pods.printable import describe
+from dags.pods.requests import read_pod, watch_pods
+
+if TYPE_CHECKING:
+    from kubernetes_asyncio.client import V1Pod
+
+LOG = logging.getLogger(__name__)
+
+SILENT_SECONDS = 60
+"""A pod of which the watch has said nothing for so long is read, in case the watch has missed a change."""
+PAUSE_SECONDS = 0.2
+"""The pause before a watch that broke is opened again."""
+
+
+class Informer:
+    """Keeps the latest state of the pods in a namespace that this package has created.
+
+    The first call of `watch_until` opens the watch. A watch that ends or breaks is opened again from the last
+    version that it has seen. If the API no longer knows that version (410), everybody reads their pod once.
+    All methods must be called in one event loop.
+    """
+
+    def __init__(self, conn_id: str, namespace: str) -> None:
+        self._conn_id = conn_id
+        self._namespace = namespace
+        self._version: str | None = None
+        self._latest: dict[str, tuple[str, V1Pod | None]] = {}  # name: uid and pod; None once it is deleted
+        self._users: Counter[str] = Counter()  # how many wait for the pod of that name
+        self._changes: dict[str, asyncio.Future[None]] = {}  # done at the next change of the pod of that name
+        self._watching: asyncio.Task[None] | None = None
+
+    async def watch_until(self, client: Client, pod: V1Pod, is_done: Callable[[V1Pod], bool]) -> V1Pod | None:
+        """Wait from this version of the pod until it is done; return it, or None once it is deleted.
+
+        Raises ApiException or PodFailed if the watch cannot go on.
+        """
+        name, uid = pod.metadata.name, pod.metadata.uid
+        self._open()
+        self._users[name] += 1
+        try:
+            while not is_done(pod):
+                seen_uid, seen = self._latest.get(name, ("", None))
+                if seen_uid == uid and seen is not pod:
+                    if seen is None:
+                        return None
+                    pod = seen
+                elif not await self._next_change(name):
+                    read = await read_pod(client, name, self._namespace)
+                    if read is None or read.metadata.uid != uid:
+                        return None
+                    self._latest[name] = uid, read
+            return pod
+        finally:
+            self._users[name] -= 1
+            if not self._users[name]:
+                del self._users[name]
+                self._changes.pop(name, None)
+                if self._latest.get(name, ("", pod))[1] is None:
+                    del self._latest[name]
+
+    async def close(self) -> None:
+        """Close the watch."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+
+    async def _next_change(self, name: str) -> bool:
+        """Wait for a change of the pod of that name; return False if the pod must be read instead."""
+        change = self._changes.get(name)
+        if change is None:
+            change = self._changes[name] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(SILENT_SECONDS):
+                await asyncio.shield(change)
+        except TimeoutError:
+            return False
+        except _MissedChanges:
+            return False
+        return True
+
+    def _open(self) -> None:
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        """Watch for as long as somebody waits for a pod. They all raise what ends the watch for good."""
+        try:
+            while self._users:
+                await self._watch_once()
+        except Exception as error:
+            LOG.warning(
+                "The watch of the pods in namespace %s has ended: %s", self._namespace, describe(error)
+            )
+            self._wake_all(error)
+
+    async def _watch_once(self) -> None:
+        """Keep one watch until it ends. Raises what another one would not help against."""
+        try:
+            async with connect(self._conn_id) as client, aclosing(self._events(client)) as events:
+                async for kind, pod in events:
+                    self._see(kind, pod)
+        except Exception as error:
+            if getattr(error, "status", None) == 410:
+                self._version = None
+                self._latest.clear()
+                self._wake_all(_MissedChanges())
+            elif not isinstance(error, PodFailed) and not is_temporary(error):
+                raise
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    def _events(self, client: Client) -> AsyncGenerator[tuple[str, V1Pod], None]:
+        since: Any = {"resource_version": self._version} if self._version else {}
+        return watch_pods(client, self._namespace, label_selector=SELECTOR, **since)
+
+    def _see(self, kind: str, pod: V1Pod) -> None:
+        name, uid = pod.metadata.name, pod.metadata.uid
+        self._version = pod.metadata.resource_version
+        if kind != "DELETED":
+            self._latest[name] = uid, pod
+        elif name in self._users:
+            self._latest[name] = uid, None
+        else:
+            self._latest.pop(name, None)
+        if change := self._changes.pop(name, None):
+            change.set_result(None)
+
+    def _wake_all(self, error: Exception) -> None:
+        changes, self._changes = self._changes, {}
+        for change in changes.values():
+            change.set_exception(error)
+            change.exception()  # nobody may wait for it any more
+
+
+class _MissedChanges(Exception):
+    """The watch has begun anew and may have missed changes."""

@@ -1,0 +1,310 @@
+"""Begin and end tasks in Airflow's database, without a worker.
+
+It calls the functions of Airflow's Task Execution API, which a worker calls over HTTP: so the checks, the
+audit log, assets and rendered fields are the same as with a worker. They are called directly, in a session of
+this module's own, so that a task ends, its branch is followed and the next run is triggered in one
+transaction. docs/architecture.md has what that saves, measured.
+
+These functions are internal to Airflow: `is_supported` says whether this version of it has been tested.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+from dags.pods.next_step import NextRun, NextStep
+from dags.pods.templates import render
+from dags.pods.trigger import Outcome, PodTrigger
+
+if TYPE_CHECKING:
+    from airflow.executors.workloads.task import TaskInstanceDTO
+    from airflow.models.dagbag import DBDagBag
+    from sqlalchemy.orm import Session
+
+TESTED_VERSIONS = {"3.3.2"}
+"""The versions of Airflow that the tests run with."""
+
+
+class NotOurs(Exception):
+    """The task is no longer this process's: people or another process have changed its row."""
+
+
+class NeedsWorker(Exception):
+    """Only a worker can end the task."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A task that has begun: its pod, with rendered templates, and its run's parameters."""
+
+    pod: PodTrigger
+    params: Mapping[str, Any]
+
+
+def is_supported() -> bool:
+    """Return whether this version of Airflow, as it is configured, is one that the tests run with."""
+    from airflow import __version__
+    from airflow.configuration import conf
+
+    backend = conf.get("core", "xcom_backend")
+    return __version__ in TESTED_VERSIONS and backend == "airflow.sdk.execution_time.xcom.BaseXCom"
+
+
+def begin(ti: TaskInstanceDTO, pod: Mapping[str, Any]) -> Begun:
+    """Set a queued task to running, render its pod's templates and store them.
+
+    Raises NotOurs if the task is not queued, PodRefused and others if a template cannot be rendered: the task
+    is queued still then.
+    """
+    from airflow.api_fastapi.execution_api.datamodels.taskinstance import TIEnterRunningPayload
+    from airflow.api_fastapi.execution_api.routes import task_instances
+    from airflow.models.dagrun import DagRun
+    from airflow.models.xcom import XComModel
+    from airflow.sdk.definitions.param import process_params
+    from airflow.utils.platform import getuser
+    from airflow.utils.state import TaskInstanceState
+    from fastapi import Response
+    from sqlalchemy import delete, select
+
+    payload = TIEnterRunningPayload(
+        state=TaskInstanceState.RUNNING,
+        hostname=hostname(),
+        unixname=getuser(),
+        pid=os.getpid(),
+        start_date=datetime.now(UTC),
+    )
+    with _transaction() as session:
+        context = task_instances.ti_run(ti.id, payload, Response(), session, _dag_bag(), None, _token(ti.id))
+        if context.xcom_keys_to_clear:
+            session.execute(delete(XComModel).where(*_identity(XComModel, ti)))
+        run = session.scalars(select(DagRun).filter_by(dag_id=ti.dag_id, run_id=ti.run_id)).one()
+        dag = _dag_bag().get_dag_for_run(run, session=session)
+        if dag is None:
+            raise NeedsWorker("its DAG is not in the database")
+        task: Any = dag.get_task(ti.task_id)
+        params = process_params(cast("Any", dag), task, run.conf, suppress_exception=False)
+        trigger = PodTrigger(**pod)
+        template_context: Any = {
+            "dag": dag,
+            "params": params,
+            "dag_run": context.dag_run,
+            "run_id": ti.run_id,
+        }
+        render(trigger, template_context, trigger.get_template_env())
+        trigger.rendered = True
+        task_instances.ti_put_rtif(ti.id, _rendered_fields(trigger), session)
+    return Begun(trigger, params)
+
+
+def end(ti: TaskInstanceDTO, outcome: Outcome, step: NextStep | None) -> None:
+    """End a running task as a success: its XComs, its branch and the next run, in one transaction.
+
+    Raises NotOurs if the row has been changed, NeedsWorker if the next run exists or cannot be triggered.
+    """
+    from airflow.api_fastapi.execution_api.datamodels.taskinstance import (
+        TISkippedDownstreamTasksStatePayload,
+        TISuccessStatePayload,
+    )
+    from airflow.api_fastapi.execution_api.routes import task_instances, xcoms
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.state import TerminalTIState
+    from sqlalchemy import select, update
+
+    identity = ti.dag_id, ti.run_id, ti.task_id
+    with _transaction() as session:
+        # Have the scheduler look at this run first. It locks runs before tasks; another order might deadlock.
+        run = update(DagRun).filter_by(dag_id=ti.dag_id, run_id=ti.run_id)
+        session.execute(run.values(last_scheduling_decision=None), execution_options=_UNSYNCHRONIZED)
+        _lock(session, ti.id)
+        if "result" in outcome:
+            xcoms.set_xcom(*identity, "return_value", session, outcome["result"], ti.map_index)
+        if step is not None:
+            if step.trigger:
+                _trigger(session, ti, step.trigger)
+            dag_run = session.scalars(select(DagRun).filter_by(dag_id=ti.dag_id, run_id=ti.run_id)).one()
+            followed, skipped = _branch(
+                _dag_bag().get_dag_for_run(dag_run, session=session), ti.task_id, step.task_id
+            )
+            branch: Any = {"followed": followed}
+            xcoms.set_xcom(*identity, "skipmixin_key", session, branch, ti.map_index)
+            skip = TISkippedDownstreamTasksStatePayload(tasks=list(skipped))
+            task_instances.ti_skip_downstream(ti.id, skip, session)
+        success = TISuccessStatePayload.model_validate(
+            {"state": TerminalTIState.SUCCESS, "end_date": datetime.now(UTC)}
+        )
+        task_instances.ti_update_state(ti.id, success, session, _dag_bag())
+
+
+def hand_over(ti: TaskInstanceDTO, outcome: Outcome | None) -> None:
+    """Have a worker end the task: schedule it again, for the default executor.
+
+    With an outcome the worker takes that, as it takes a trigger's event; without one it executes the task
+    from the start, and finds the pod by its name. Raises NotOurs if the row has been changed.
+    """
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.models.trigger import handle_event_submit
+    from airflow.triggers.base import TriggerEvent
+    from airflow.utils.state import TaskInstanceState
+
+    with _transaction() as session:
+        _lock(session, ti.id, also=TaskInstanceState.QUEUED)
+        row = session.get_one(TaskInstance, ti.id)
+        row.executor = None
+        if outcome is None:
+            row.state = TaskInstanceState.SCHEDULED
+        else:
+            row.next_method, row.next_kwargs = "resume", {}
+            handle_event_submit(TriggerEvent(outcome), task_instance=row, session=session)  # type: ignore[no-untyped-call]
+
+
+def beat(ids: Collection[UUID]) -> set[UUID]:
+    """Store a heartbeat of these tasks; return those that still run in this process."""
+    from airflow.models.taskinstance import TaskInstance
+    from sqlalchemy import update
+
+    statement = update(TaskInstance).where(TaskInstance.id.in_(ids), *_runs_here())
+    with _transaction() as session:
+        beating = statement.values(last_heartbeat_at=datetime.now(UTC)).returning(TaskInstance.id)
+        return set(session.scalars(beating, execution_options=_UNSYNCHRONIZED))
+
+
+def state_of(ti: TaskInstanceDTO) -> tuple[bool, str | None]:
+    """Return whether the row still has the id of this try, and the state of the task; None if it has none."""
+    from airflow.models.taskinstance import TaskInstance
+    from sqlalchemy import select
+
+    with _transaction() as session:
+        row = session.execute(
+            select(TaskInstance.id, TaskInstance.state).where(*_identity(TaskInstance, ti))
+        ).one_or_none()
+    return (row.id == ti.id, row.state) if row else (False, None)
+
+
+def hostname() -> str:
+    """Return the name by which Airflow knows this machine."""
+    from airflow.utils.net import get_hostname
+
+    return str(get_hostname())  # type: ignore[no-untyped-call]
+
+
+_UNSYNCHRONIZED = {"synchronize_session": False}
+
+
+@contextmanager
+def _transaction() -> Iterator[Session]:
+    """Yield a session that is committed at the end of the block. The API's refusals become NotOurs."""
+    from airflow.utils.session import create_session
+    from fastapi import HTTPException
+
+    try:
+        with create_session(scoped=False) as session:
+            yield session
+    except HTTPException as error:
+        if error.status_code in (404, 409, 410):
+            raise NotOurs(str(error.detail)) from error
+        raise
+
+
+def _lock(session: Session, ti_id: UUID, also: str | None = None) -> None:
+    """Lock a task's row. Raises NotOurs unless the task runs in this process, or is in the other state."""
+    from airflow.models.taskinstance import TaskInstance
+    from sqlalchemy import and_, or_, select
+
+    ours = or_(and_(*_runs_here()), TaskInstance.state == also)
+    row = select(TaskInstance.id).where(TaskInstance.id == ti_id, ours).with_for_update(of=TaskInstance)
+    if session.execute(row).one_or_none() is None:
+        raise NotOurs("the task no longer runs in this process")
+
+
+def _runs_here() -> tuple[Any, ...]:
+    from airflow.models.taskinstance import TaskInstance
+
+    return (
+        TaskInstance.state == "running",
+        TaskInstance.hostname == hostname(),
+        TaskInstance.pid == os.getpid(),
+    )
+
+
+def _identity(model: Any, ti: TaskInstanceDTO) -> tuple[Any, ...]:
+    return (
+        model.dag_id == ti.dag_id,
+        model.run_id == ti.run_id,
+        model.task_id == ti.task_id,
+        model.map_index == ti.map_index,
+    )
+
+
+def _trigger(session: Session, ti: TaskInstanceDTO, run: NextRun) -> None:
+    """Trigger a DAG run as the API does; the DAG comes from a cache there is not in the API."""
+    from airflow.models.dag import DagModel
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.state import DagRunState
+    from airflow.utils.types import DagRunTriggeredByType, DagRunType
+    from sqlalchemy import select
+
+    model = session.scalar(select(DagModel).where(DagModel.dag_id == run.dag_id, ~DagModel.is_stale))
+    dag = _dag_bag().get_latest_version_of_dag(run.dag_id, session=session)
+    kind = DagRunType.OPERATOR_TRIGGERED
+    if (
+        model is None
+        or dag is None
+        or model.has_import_errors
+        or kind not in (model.allowed_run_types or [kind])
+    ):
+        raise NeedsWorker(f"DAG {run.dag_id} cannot be triggered")
+    if session.scalar(select(DagRun.id).filter_by(dag_id=run.dag_id, run_id=run.run_id)) is not None:
+        raise NeedsWorker(f"run {run.run_id} of DAG {run.dag_id} exists")
+    triggering = select(DagRun.triggering_user_name).filter_by(dag_id=ti.dag_id, run_id=ti.run_id)
+    dag.create_dagrun(
+        run_id=run.run_id,
+        run_after=datetime.now(UTC),
+        conf=dict(run.conf),
+        run_type=kind,
+        triggered_by=DagRunTriggeredByType.OPERATOR,
+        triggering_user_name=session.scalar(triggering),
+        state=DagRunState.QUEUED,
+        session=session,
+    )
+
+
+def _branch(dag: Any, task_id: str, follow: str) -> tuple[list[str], list[str]]:
+    """Return which tasks directly downstream are followed and which are skipped, as a worker chooses them."""
+    if not dag.has_task(follow):
+        raise NeedsWorker(f"{follow} is no task")
+    kept = {follow, *dag.get_task(follow).get_flat_relative_ids(upstream=False)}
+    downstream = sorted(dag.get_task(task_id).downstream_task_ids)
+    return [one for one in downstream if one in kept], [one for one in downstream if one not in kept]
+
+
+def _rendered_fields(pod: PodTrigger) -> dict[str, Any]:
+    from airflow.sdk._shared.secrets_masker import redact
+
+    fields = {
+        "name": pod.name,
+        "arguments": list(pod.arguments),
+        "labels": dict(pod.labels),
+        "skip_to": pod.skip_to,
+    }
+    return {name: redact(value, name) for name, value in fields.items()}
+
+
+@cache
+def _dag_bag() -> DBDagBag:
+    """Return the cache of serialised DAGs."""
+    from airflow.models.dagbag import DBDagBag
+
+    return DBDagBag()
+
+
+def _token(ti_id: UUID) -> Any:
+    from airflow.api_fastapi.execution_api.datamodels.token import TIClaims, TIToken
+
+    return TIToken(id=ti_id, claims=TIClaims(scope="execution"))
