@@ -119,9 +119,6 @@ def end(ti: TaskInstanceDTO, outcome: Outcome, step: NextStep | None) -> None:
 
     identity = ti.dag_id, ti.run_id, ti.task_id
     with _transaction() as session:
-        # Have the scheduler look at this run first. It locks runs before tasks; another order might deadlock.
-        run = update(DagRun).filter_by(dag_id=ti.dag_id, run_id=ti.run_id)
-        session.execute(run.values(last_scheduling_decision=None), execution_options=_UNSYNCHRONIZED)
         _lock(session, ti.id)
         if "result" in outcome:
             xcoms.set_xcom(*identity, "return_value", session, outcome["result"], ti.map_index)
@@ -140,6 +137,10 @@ def end(ti: TaskInstanceDTO, outcome: Outcome, step: NextStep | None) -> None:
             {"state": TerminalTIState.SUCCESS, "end_date": datetime.now(UTC)}
         )
         task_instances.ti_update_state(ti.id, success, session, _dag_bag())
+        # Committed. Have the scheduler look at this run first, unless it is looking at it now.
+        run = select(DagRun.id).filter_by(dag_id=ti.dag_id, run_id=ti.run_id).with_for_update(skip_locked=True)
+        first = update(DagRun).where(DagRun.id.in_(run)).values(last_scheduling_decision=None)
+        session.execute(first, execution_options=_UNSYNCHRONIZED)
 
 
 def hand_over(ti: TaskInstanceDTO, outcome: Outcome | None) -> None:
