@@ -76,26 +76,35 @@ def cycle_of_this_cpu(number: int) -> Cycle:
     return Cycle(start=params["start"], cpu=params["cpu"], cycle=number, cycles=params["cycles"])
 
 
-def next_step(result: dict[str, Any], params: Mapping[str, Any]) -> NextStep:
-    """Return the task that follows a cycle's pod and, if the CPU has a next cycle, that cycle's DAG run."""
-    if result["status"] != "ok":
-        return NextStep("read" if "verdict" in result else "halt")
-    cycle = Cycle(
-        start=params["start"], cpu=params["cpu"], cycle=result["cycle"] + 1, cycles=params["cycles"]
-    )
-    return NextStep("next_cycle", NextRun("cpu", run_id(cycle), cycle))
+def task_after(result: dict[str, Any]) -> str:
+    """Return the task that follows a cycle's pod."""
+    if result["status"] == "ok":
+        return "next_cycle"
+    return "read" if "verdict" in result else "halt"
 
 
 def follow_status(result: dict[str, Any]) -> str:
-    """Return the task that follows a cycle's pod. If the CPU has a next cycle, trigger its DAG run.
+    """Return the task that follows a cycle's pod. If the CPU has a next cycle, trigger its DAG run."""
+    task_id = task_after(result)
+    if task_id == "next_cycle":
+        trigger_next_cycle(result)
+    return task_id
 
-    A worker does this if `PodExecutor` cannot: an earlier try may have triggered that run.
-    """
-    context = get_current_context()
-    step = next_step(result, context["params"])
-    if step.trigger:
-        resume_cycle(cycle_of_this_cpu(result["cycle"] + 1), context["dag_run"].run_after)
-    return step.task_id
+
+def next_step(result: dict[str, Any], params: Mapping[str, Any]) -> NextStep:
+    """Return as plain data what `follow_status` does, if no earlier try has triggered the next cycle."""
+    task_id = task_after(result)
+    if task_id != "next_cycle":
+        return NextStep(task_id)
+    cycle = Cycle(
+        start=params["start"], cpu=params["cpu"], cycle=result["cycle"] + 1, cycles=params["cycles"]
+    )
+    return NextStep(task_id, NextRun("cpu", run_id(cycle), cycle))
+
+
+def trigger_next_cycle(result: dict[str, Any]) -> None:
+    """Trigger the DAG run of this CPU's next cycle, unless an earlier try has triggered it."""
+    resume_cycle(cycle_of_this_cpu(result["cycle"] + 1), get_current_context()["dag_run"].run_after)
 
 
 def already_triggered() -> str:

@@ -138,8 +138,9 @@ def end(ti: TaskInstanceDTO, outcome: Outcome, step: NextStep | None) -> None:
         )
         task_instances.ti_update_state(ti.id, success, session, _dag_bag())
         # Committed. Have the scheduler look at this run first, unless it is looking at it now.
-        run = select(DagRun.id).filter_by(dag_id=ti.dag_id, run_id=ti.run_id).with_for_update(skip_locked=True)
-        first = update(DagRun).where(DagRun.id.in_(run)).values(last_scheduling_decision=None)
+        run = select(DagRun.id).filter_by(dag_id=ti.dag_id, run_id=ti.run_id)
+        unlocked = run.with_for_update(skip_locked=True)
+        first = update(DagRun).where(DagRun.id.in_(unlocked)).values(last_scheduling_decision=None)
         session.execute(first, execution_options=_UNSYNCHRONIZED)
 
 

@@ -27,7 +27,7 @@ PARAMETERS = {
     for name, parameter in inspect.signature(pods.PodOperator).parameters.items()
     if parameter.kind is parameter.KEYWORD_ONLY
 }
-OURS = {"branch", "secret_env_vars", "skip_to", "on_refusal", "strict_conf"}
+OURS = {"branch", "next_step", "secret_env_vars", "skip_to", "on_refusal", "strict_conf"}
 """Parameters that the stock operator does not have."""
 
 

@@ -16,7 +16,7 @@ PROGRAM = """
 import os, signal, sys
 from scripts.local.executor import SteadyLocalExecutor
 
-executor = SteadyLocalExecutor(parallelism=3)
+executor = SteadyLocalExecutor()
 executor.start()
 print("workers", *executor.workers, flush=True)
 executor.heartbeat()
@@ -37,7 +37,11 @@ def test_the_scheduler_ends_with_all_its_workers_when_one_is_killed(tmp_path: Pa
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, killed],
         cwd=REPOSITORY,
-        env={"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__MP_START_METHOD": "fork"},
+        env={
+            "AIRFLOW_HOME": str(tmp_path),
+            "AIRFLOW__CORE__MP_START_METHOD": "fork",
+            "AIRFLOW__LOCAL_STACK__WORKERS": "3",
+        },
         capture_output=True,
         text=True,
         check=False,
