@@ -8,9 +8,10 @@ CPU_IMAGE         cpu:dev     the image made from ``cpu_image/``
 CPU_SECRET        cpu-redis   the Secret in that namespace whose key ``url`` holds the URL of Redis
 CPU_TTL           604800      seconds until Redis drops a start run and its CPUs if they are not used
 CPUS_AT_ONCE      16          how many CPUs run at once, 4 to 400: the DAG runs of ``cpu`` in progress
-CPU_DEFERRED      (see below) true: the triggerer waits for pods, so that a pod needs no worker;
-                              false: a worker waits, which is faster for a few CPUs. Not set: a
-                              worker waits if CPUS_AT_ONCE is at most 16.
+CPU_DEFERRED      (see below) Where PodExecutor does not run the pods, true: the triggerer waits for
+                              them, so that a pod needs no worker; false: a worker waits, which is
+                              faster for a few CPUs. Not set: a worker waits if CPUS_AT_ONCE is at
+                              most 16.
 CPU_WATCH         300         seconds between two surveys of the watchdog, 10 to 86400
 ================  ==========  =======================================================================
 

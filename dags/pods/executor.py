@@ -36,6 +36,7 @@ from dags.pods.task_rows import (
     end,
     hand_over,
     is_supported,
+    load,
     state_of,
 )
 
@@ -83,6 +84,8 @@ class PodExecutor(BaseExecutor):
                 "all its tasks over to the default executor"
             )
         self._database = ThreadPoolExecutor(1, thread_name_prefix="pod-executor-database")
+        if self._supported:
+            self._database.submit(load)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="pod-executor", daemon=True)
         self._thread.start()

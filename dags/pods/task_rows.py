@@ -10,6 +10,7 @@ These functions are internal to Airflow: `is_supported` says whether this versio
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from airflow.executors.workloads.task import TaskInstanceDTO
     from airflow.models.dagbag import DBDagBag
     from sqlalchemy.orm import Session
+
+LOG = logging.getLogger(__name__)
 
 TESTED_VERSIONS = {"3.3.2"}
 """The versions of Airflow that the tests run with."""
@@ -55,6 +58,13 @@ def is_supported() -> bool:
 
     backend = conf.get("core", "xcom_backend")
     return __version__ in TESTED_VERSIONS and backend == "airflow.sdk.execution_time.xcom.BaseXCom"
+
+
+def load() -> None:
+    """Import what the first task would wait for otherwise."""
+    from airflow.api_fastapi.execution_api.routes import task_instances, xcoms  # noqa: F401
+
+    _dag_bag()
 
 
 def begin(ti: TaskInstanceDTO, pod: Mapping[str, Any]) -> Begun:
@@ -100,6 +110,7 @@ def begin(ti: TaskInstanceDTO, pod: Mapping[str, Any]) -> Begun:
         render(trigger, template_context, trigger.get_template_env())
         trigger.rendered = True
         task_instances.ti_put_rtif(ti.id, _rendered_fields(trigger), session)
+    _call_listeners("on_task_instance_running", ti.id, TaskInstanceState.QUEUED)
     return Begun(trigger, params)
 
 
@@ -114,7 +125,7 @@ def end(ti: TaskInstanceDTO, outcome: Outcome, step: NextStep | None) -> None:
     )
     from airflow.api_fastapi.execution_api.routes import task_instances, xcoms
     from airflow.models.dagrun import DagRun
-    from airflow.utils.state import TerminalTIState
+    from airflow.utils.state import TaskInstanceState, TerminalTIState
     from sqlalchemy import select, update
 
     identity = ti.dag_id, ti.run_id, ti.task_id
@@ -142,6 +153,7 @@ def end(ti: TaskInstanceDTO, outcome: Outcome, step: NextStep | None) -> None:
         unlocked = run.with_for_update(skip_locked=True)
         first = update(DagRun).where(DagRun.id.in_(unlocked)).values(last_scheduling_decision=None)
         session.execute(first, execution_options=_UNSYNCHRONIZED)
+    _call_listeners("on_task_instance_success", ti.id, TaskInstanceState.RUNNING)
 
 
 def hand_over(ti: TaskInstanceDTO, outcome: Outcome | None) -> None:
@@ -194,6 +206,21 @@ def hostname() -> str:
     from airflow.utils.net import get_hostname
 
     return str(get_hostname())  # type: ignore[no-untyped-call]
+
+
+def _call_listeners(hook_name: str, ti_id: UUID, previous: str) -> None:
+    """Call the plugins that listen to tasks, if there are any, as the API does when people mark a task."""
+    from airflow.listeners.listener import get_listener_manager
+    from airflow.models.taskinstance import TaskInstance
+
+    hook = getattr(get_listener_manager().hook, hook_name)
+    if not hook.get_hookimpls():
+        return
+    try:
+        with _transaction() as session:
+            hook(previous_state=previous, task_instance=session.get_one(TaskInstance, ti_id))
+    except Exception:
+        LOG.exception("A plugin that listens to tasks has failed")
 
 
 _UNSYNCHRONIZED = {"synchronize_session": False}

@@ -30,8 +30,8 @@ def stack(
 def wide_stack(
     pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, slack: SlackServer
 ) -> Iterator[Stack]:
-    """A second stack beside the first, which runs more CPUs at once than it has workers."""
+    """A second stack beside the first: without PodExecutor, and with more CPUs at once than workers."""
     state = tmp_path_factory.mktemp("wide") / "state"
     options = [*cluster_options(pytestconfig), "--cpus-at-once=64"]
-    with running_stack(state, slack, options) as running:
+    with running_stack(state, slack, options, POD_EXECUTOR="false") as running:
         yield running

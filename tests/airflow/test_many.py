@@ -1,4 +1,4 @@
-"""With more concurrent CPUs than workers, the triggerer waits for the pods."""
+"""Many concurrent CPUs: PodExecutor runs their pods; without it, the triggerer waits for them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 
 from cpu import program as programs
 from cpu import reference as solver
+from dags.pods.operator import POD_EXECUTOR
 from scripts.waiting import wait_until
 from tests.airflow.test_end_to_end import assert_every_cpu_is_right, assert_no_cycle_ran_twice
 from tests.support.numbers import BEYOND_64_BITS
@@ -22,7 +23,28 @@ def a_program_with_forty_candidates() -> str:
     raise AssertionError("no such program among the seeds")
 
 
-def test_the_pods_of_forty_concurrent_cpus_are_waited_for_in_the_triggerer(
+def test_the_tasks_of_forty_cpus_need_no_worker(stack: Stack) -> None:
+    text = a_program_with_forty_candidates()
+    program = programs.parse(text)
+    _, start = stack.finish(stack.start(program=text, cycles=30))
+    assert sorted(stack.answers(start)) == [
+        f"Part 1: {solver.part1(program)}",
+        f"Part 2: {solver.part2(program)}",
+    ]
+    assert_every_cpu_is_right(stack, start, text)
+    assert_no_cycle_ran_twice(stack, start)
+    ended = [
+        (task["task_id"], task["state"], task["executor"])
+        for run in stack.runs(start)
+        for task in stack.api.tasks("cpu", run["dag_run_id"])
+        if task["task_id"] in ("execute", "load", "read") and task["state"] != "skipped"
+    ]
+    # A task that is handed over to a worker loses its executor.
+    assert {(state, executor) for _, state, executor in ended} == {("success", POD_EXECUTOR)}
+    assert {task_id for task_id, _, _ in ended} == {"execute", "load", "read"}
+
+
+def test_without_pod_executor_the_pods_of_forty_concurrent_cpus_are_waited_for_in_the_triggerer(
     wide_stack: Stack, stack: Stack
 ) -> None:
     text = a_program_with_forty_candidates()
@@ -41,7 +63,7 @@ def test_the_pods_of_forty_concurrent_cpus_are_waited_for_in_the_triggerer(
 
 
 @pytest.mark.parametrize("waiting", ["stack", "wide_stack"])
-def test_numbers_beyond_64_bits_give_the_exact_answer_in_workers_and_in_the_triggerer(
+def test_numbers_beyond_64_bits_give_the_exact_answer_with_and_without_pod_executor(
     request: pytest.FixtureRequest, waiting: str
 ) -> None:
     stack: Stack = request.getfixturevalue(waiting)

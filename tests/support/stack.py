@@ -166,8 +166,11 @@ class Stack:
 
 
 @contextmanager
-def running_stack(state: Path, slack: SlackServer, options: list[str]) -> Iterator[Stack]:
-    """Bring up a stack in this state folder, on free ports, and stop it at the end of the block."""
+def running_stack(state: Path, slack: SlackServer, options: list[str], **variables: str) -> Iterator[Stack]:
+    """Bring up a stack in this state folder, on free ports, and stop it at the end of the block.
+
+    ``variables``: environment variables for `up`.
+    """
     port, redis_port, kube_port = free_ports(3)
     ports = [f"--port={port}", f"--redis-port={redis_port}", f"--kube-port={kube_port}"]
     connection = {
@@ -175,7 +178,8 @@ def running_stack(state: Path, slack: SlackServer, options: list[str]) -> Iterat
         "password": TOKEN,
         "extra": {"channel": "C0CPU", "base_url": slack.api},
     }
-    environment = {**os.environ, "AIRFLOW_CONN_SLACK_CPU": json.dumps(connection), "STACK_DIR": str(state)}
+    own = {"AIRFLOW_CONN_SLACK_CPU": json.dumps(connection), "STACK_DIR": str(state)}
+    environment = {**os.environ, **own, **variables}
     try:
         every = [*ports, *options]
         subprocess.run([*COMMAND, "up", *every], cwd=REPOSITORY, env=environment, check=True)
