@@ -134,7 +134,12 @@ class PodExecutor(BaseExecutor):
 
     def end(self) -> None:
         """Stop; the pods go on, and the next scheduler adopts their tasks."""
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(STOP_SECONDS)
+        try:
+            asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(STOP_SECONDS)
+        except TimeoutError:
+            self.log.warning(
+                "PodExecutor has not stopped within %d s; the next scheduler goes on", STOP_SECONDS
+            )
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(STOP_SECONDS)
         self._database.shutdown(wait=False, cancel_futures=True)
@@ -170,14 +175,18 @@ class PodExecutor(BaseExecutor):
             # Nothing is lost: Airflow misses the heartbeats, and the next try finds the pod.
             self.log.exception("PodExecutor gives up task %s", job.workload.key)
             job.write_log("error", f"PodExecutor gives this task up: {describe(error)}")
-        del self._jobs[job.workload.key]
-        self._ended.append((job.workload.key, state, reason))
-        self._has_ended.set()
+        if self._jobs.get(job.workload.key) is job:
+            del self._jobs[job.workload.key]
+            self._ended.append((job.workload.key, state, reason))
+            self._has_ended.set()
 
     async def _execute(self, job: _Job) -> None:
         """Run the task's pod and end the task, or hand it over."""
         if not self._supported:
             await self._hand_over(job, "PodExecutor has not been tested with this Airflow")
+            return
+        if "pod" not in job.config:
+            await self._hand_over(job, "PodExecutor runs only tasks of PodOperator")
             return
         try:
             begun = job.begun = await self._in_database(begin, job.ti, job.config["pod"])
