@@ -261,8 +261,8 @@ class PodExecutor(BaseExecutor):
             return None
         job.write_log("info", f"The task was changed from outside: it is {state or 'cleared'}")
         await self._delete_pod(job)
-        # A task that is cleared while it runs begins anew when its executor says that it has stopped. One that
-        # is cleared in the moment in which it is queued may stay queued, with another id: for nobody.
+        # A task that is cleared while it runs begins anew when its executor says that it has stopped. A task
+        # that is cleared in the moment in which it is queued may stay queued under another id, for nobody.
         reports = {"restarting": TaskInstanceState.SUCCESS, "queued": TaskInstanceState.FAILED}
         return reports.get(state or "")
 
