@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.serialization.encoders import coerce_to_core_timetable
+from airflow.timetables import trigger
 from airflow.timetables.base import TimeRestriction
-from airflow.timetables.trigger import CronTriggerTimetable
 
 from dags import cpu, cpu_cancel, cpu_clean_up, cpu_start, cpu_watch, dag_runs, settings
 from dags.dag_runs import Cycle, run_id
@@ -43,13 +44,17 @@ def test_cpu_watch_surveys_before_it_resumes_and_triggers_the_next_run_after() -
     assert edges(cpu_watch.dag) == {("survey", "resume"), ("resume", "look_again")}
 
 
-def test_cpu_clean_up_runs_once_a_day_and_not_when_the_dag_is_first_parsed() -> None:
-    timetable = CronTriggerTimetable(str(cpu_clean_up.dag.schedule), timezone="UTC")
+@pytest.mark.parametrize("hour", [3, 4, 5, 16])
+def test_cpu_clean_up_runs_once_a_day_and_not_when_the_dag_is_first_parsed(
+    hour: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime(2026, 11, 26, hour, 10, tzinfo=UTC)
+    monkeypatch.setattr(trigger, "utcnow", lambda: now)
+    timetable = coerce_to_core_timetable(cpu_clean_up.dag.timetable)
     assert cpu_clean_up.dag.start_date is None
     no_run_yet = TimeRestriction(earliest=None, latest=None, catchup=False)
     first = timetable.next_dagrun_info(last_automated_data_interval=None, restriction=no_run_yet)
     assert first is not None
-    now = datetime.now(UTC)
     assert now < first.run_after <= now + timedelta(days=1)
     assert not cpu_clean_up.dag.catchup
 
