@@ -29,8 +29,8 @@ PAUSE_SECONDS = 0.2
 class Informer:
     """Keeps the latest state of the pods in a namespace that this package has created.
 
-    The first call of `watch_until` opens the watch. A watch that ends or breaks is opened again from the last
-    version that it has seen. If the API no longer knows that version (410), everybody reads their pod once.
+    The first pod that is waited for opens the watch. A watch that ends or breaks is opened again from the
+    last version that it has seen. If the API no longer knows that version (410), everybody reads their pod once.
     All methods must be called in one event loop.
     """
 
@@ -49,8 +49,8 @@ class Informer:
         Raises ApiException or PodFailed if the watch cannot go on.
         """
         name, uid = pod.metadata.name, pod.metadata.uid
-        self._open()
         self._users[name] += 1
+        others = {"", uid}  # known not to be a later pod of the same name
         try:
             while not is_done(pod):
                 seen_uid, seen = self._latest.get(name, ("", None))
@@ -58,10 +58,17 @@ class Informer:
                     if seen is None:
                         return None
                     pod = seen
-                elif not await self._next_change(name):
-                    read = await read_pod(client, name, self._namespace)
-                    if read is None or read.metadata.uid != uid:
-                        return None
+                    continue
+                if seen_uid in others and await self._next_change(pod):
+                    continue
+                # The watch may have missed a change. Or it has seen another pod of that name: a later one, or
+                # an earlier one if the watch is behind.
+                others.add(seen_uid)
+                before = self._latest.get(name)
+                read = await read_pod(client, name, self._namespace)
+                if read is None or read.metadata.uid != uid:
+                    return None
+                if self._latest.get(name) is before:
                     self._latest[name] = uid, read
             return pod
         finally:
@@ -78,8 +85,10 @@ class Informer:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
 
-    async def _next_change(self, name: str) -> bool:
+    async def _next_change(self, pod: V1Pod) -> bool:
         """Wait for a change of the pod of that name; return False if the pod must be read instead."""
+        self._open(pod)
+        name = pod.metadata.name
         change = self._changes.get(name)
         if change is None:
             change = self._changes[name] = asyncio.get_running_loop().create_future()
@@ -92,8 +101,10 @@ class Informer:
             return False
         return True
 
-    def _open(self) -> None:
+    def _open(self, pod: V1Pod) -> None:
+        """Open the watch, at first from this version of a pod, unless it is open."""
         if self._watching is None or self._watching.done():
+            self._version = self._version or pod.metadata.resource_version
             self._watching = asyncio.create_task(self._watch())
 
     async def _watch(self) -> None:

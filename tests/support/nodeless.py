@@ -1,0 +1,102 @@
+"""The project's Kubernetes endpoint without its node: the test decides what becomes of each pod.
+
+The API and its store are the endpoint's own, served over HTTP. No kubelet follows the store, so a pod waits
+until the test gives it a status, and a deleted pod is gone at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from scripts.kube.api import Api
+from scripts.kube.kubelet import Kubelet
+from scripts.kube.objects import NAMESPACES, PODS
+from scripts.kube.requests import ApiError, answer
+from scripts.kube.store import Store
+from tests.support.kubernetes_api import rejection, statuses
+
+NAMESPACE = "pods"
+RUNNING = {"phase": "Running", "containerStatuses": statuses(main={"running": {}})}
+
+
+class Nodeless:
+    """The endpoint's API and store. All methods must be called in its event loop."""
+
+    def __init__(self, state: Path) -> None:
+        self.store = Store(state / "objects.sqlite")
+        self.store.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
+        self.seen: Counter[str] = Counter()  # requests by method; a watch is WATCH
+        self.refuses: Callable[[str], int] = lambda _: 0  # by method: the status of a rejection, or 0
+        self.before: Callable[[str], None] = lambda _: None  # called before each request with its method
+        self.watches: list[web.Request] = []
+        self._api = Api(self.store, cast("Kubelet", None))
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request as the endpoint does, unless the test refuses it."""
+        method = "WATCH" if "watch" in request.query else request.method
+        self.seen[method] += 1
+        self.before(method)
+        if code := self.refuses(method):
+            return rejection(code, f"refused with {code}")
+        if method == "WATCH":
+            self.watches.append(request)
+        try:
+            return await self._api.handle(request)
+        except ApiError as error:
+            return answer(error.body, error.code)
+        finally:
+            self.watches = [each for each in self.watches if each is not request]
+
+    def pods(self) -> dict[str, Any]:
+        """Return the pods by name."""
+        return {pod["metadata"]["name"]: pod for pod in self.store.list(PODS, NAMESPACE)}
+
+    def create(self, manifest: Any) -> None:
+        """Create a pod, as another client."""
+        self.store.create(PODS, {**manifest, "status": {"phase": "Pending"}})
+
+    def report(self, name: str, status: dict[str, Any]) -> None:
+        """Give a pod a status, as its kubelet."""
+        self.store.update(PODS, {**self.pods()[name], "status": status})
+
+    def delete(self, name: str) -> None:
+        """Delete a pod, as another client."""
+        self.store.delete(PODS, (NAMESPACE, name))
+
+    def forget(self) -> None:
+        """Forget all changes so far: a watch from an older version is answered with 410."""
+        self.store.oldest = self.store.version
+
+    def break_watches(self) -> None:
+        """Cut the connections of all watches."""
+        for request in self.watches:
+            if request.transport:
+                request.transport.abort()
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait until the condition holds, which is looked at after each turn of the event loop."""
+        async with asyncio.timeout(20):
+            while not condition():  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def serving(state: Path) -> AsyncIterator[tuple[Nodeless, str]]:
+    """Serve such an endpoint on a free port; yield it and its URL."""
+    endpoint = Nodeless(state)
+    app = web.Application()
+    app.router.add_route("*", "/api/v1/{path:.+}", endpoint.answer)
+    async with TestServer(app, host="127.0.0.1") as server:
+        try:
+            yield endpoint, f"http://127.0.0.1:{server.port}"
+        finally:
+            endpoint.break_watches()
+            endpoint.store.close()
