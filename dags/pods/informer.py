@@ -30,8 +30,8 @@ class Informer:
     """Keeps the latest state of the pods in a namespace that this package has created.
 
     The first pod that is waited for opens the watch. A watch that ends or breaks is opened again from the
-    last version that it has seen. If the API no longer knows that version (410), everybody reads their pod once.
-    All methods must be called in one event loop.
+    last version that it has seen. If the API no longer knows that version (410), everybody reads their pod
+    once. All methods must be called in one event loop.
     """
 
     def __init__(self, conn_id: str, namespace: str) -> None:

@@ -35,10 +35,10 @@ def name_of(function: Callable[..., Any]) -> str:
 
     A DAG file's own functions cannot: Airflow gives its module a name of its own.
     """
-    module, name = function.__module__, function.__qualname__
+    module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
     try:
         found = getattr(import_module(module), name, None)
-    except ImportError:
+    except (ImportError, ValueError):
         return ""
     return f"{module}:{name}" if found is function and not module.startswith("unusual_prefix_") else ""
 

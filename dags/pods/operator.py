@@ -27,6 +27,16 @@ if TYPE_CHECKING:
 
 POD_EXECUTOR = "dags.pods.executor.PodExecutor"
 """The executor of tasks that need no worker, if ``[core] executor`` names it beside the default one."""
+OVERRIDABLE = (
+    "pre_execute",
+    "execute",
+    "post_execute",
+    "resume",
+    "render_template_fields",
+    "manifest",
+    "trigger",
+)
+"""The methods of which a subclass may have its own, which only a worker calls."""
 REASON_KEY = "reason"
 """The key of the XCom in which a failing task leaves its reason, for the note of its DAG run."""
 
@@ -124,6 +134,9 @@ class PodOperator(BaseOperator, BranchMixIn):
             self.executor_config,
             self.on_execute_callback,
             self.on_success_callback,
+            self._pre_execute_hook,
+            self._post_execute_hook,
+            any(getattr(type(self), name) is not getattr(PodOperator, name) for name in OVERRIDABLE),
             self.outlets,
             self.multiple_outputs,
             self.returns_dag_result,
