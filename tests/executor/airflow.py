@@ -1,0 +1,191 @@
+"""Airflow's own scheduler in this process, step by step, with executors of which one stands in for workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.executors.base_executor import BaseExecutor
+from airflow.executors.executor_loader import ExecutorLoader
+from airflow.executors.workloads.task import TaskInstanceDTO
+from airflow.jobs.job import Job, JobState
+from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+from airflow.models.dagrun import DagRun
+from airflow.models.log import Log
+from airflow.models.taskinstance import TaskInstance, clear_task_instances
+from airflow.models.xcom import XComModel
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, TriggerRule
+from airflow.utils.session import create_session
+from sqlalchemy import select
+
+from dags.pods import NextRun, NextStep, PodOperator
+from tests.support.nodeless import NAMESPACE
+
+NEXT_RUN = "next"
+FOLLOWED_BY = "followed"
+
+
+def branch(result: dict[str, Any]) -> str:
+    """Return the task that a result names, as a worker does."""
+    return str(result["step"])
+
+
+def next_step(result: dict[str, Any], params: Mapping[str, Any]) -> NextStep | None:
+    """Return what a result says that follows."""
+    if result["step"] is None:
+        return None
+    run = NextRun(result.get("dag", "after"), f"after-{params['n']}", {"n": params["n"] + 1})
+    return NextStep(result["step"], run if result.get("run") else None)
+
+
+def dag_of_pods() -> DAG:
+    """Return a DAG: a pod, then the branch ``left`` or ``right``, and ``join`` after both."""
+    with DAG("pods", schedule=None, params={"n": 1, "skip": ""}) as dag:
+        pod = PodOperator(
+            task_id="pod",
+            name="pod-{{ params.n }}",
+            namespace=NAMESPACE,
+            image="cpu:1",
+            arguments=["run", "{{ params.n }}"],
+            labels={"password": "{{ params.n }}"},
+            skip_to="{{ params.skip }}",
+            branch=branch,
+            next_step=next_step,
+        )
+        left, right = EmptyOperator(task_id="left"), EmptyOperator(task_id="right")
+        join = EmptyOperator(task_id="join", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
+        pod >> [left, right] >> join
+    return dag
+
+
+def dag_after() -> DAG:
+    """Return the DAG that a pod's result may trigger."""
+    with DAG("after", schedule=None, params={"n": 1}) as dag:
+        EmptyOperator(task_id="done")
+    return dag
+
+
+class Recorder(BaseExecutor):
+    """An executor whose tasks stay queued."""
+
+    def sync(self) -> None:
+        """Do nothing."""
+
+    def heartbeat(self) -> None:
+        """Do nothing."""
+
+
+class Scheduler:
+    """Airflow's scheduler with an executor for workers' tasks, which are recorded, and one for pods."""
+
+    def __init__(self, pods: BaseExecutor) -> None:
+        self.workers, self.pods = Recorder(), pods
+        self.workers.name, self.pods.name = ExecutorLoader.get_executor_names(validate_teams=False)
+        with create_session() as session:
+            job = Job(job_type="SchedulerJob")
+            job.state = JobState.RUNNING
+            session.add(job)
+            session.commit()
+            session.refresh(job)
+            session.expunge(job)
+        self.job = job
+        self.runner = SchedulerJobRunner(job=job, executors=[self.workers, self.pods])
+        for executor in (self.workers, self.pods):
+            executor.job_id = job.id
+
+    def step(self) -> None:
+        """Schedule what is due, give it to the executors, and take what they report."""
+        with create_session() as session:
+            self.runner._do_scheduling(session)
+        for executor in (self.workers, self.pods):
+            executor.heartbeat()
+            with create_session() as session:
+                self.runner._process_executor_events(executor=executor, session=session)
+
+    def adopt(self) -> None:
+        """Take over the tasks of schedulers that have died."""
+        with create_session() as session:
+            self.runner.adopt_or_reset_orphaned_tasks(session=session)
+
+    def die(self) -> None:
+        """Count as dead from now on."""
+        with create_session() as session:
+            session.get_one(Job, self.job.id).state = JobState.FAILED
+
+
+def queued(run_id: str) -> TaskInstanceDTO:
+    """Have a run's pod queued for PodExecutor; return the task as that executor gets it."""
+    scheduler = Scheduler(Recorder())
+    for _ in range(3):
+        scheduler.step()
+    [dto] = [each.ti for each in scheduler.pods.queued_tasks.values() if each.ti.run_id == run_id]
+    return dto
+
+
+def row(run_id: str, task_id: str = "pod", dag_id: str = "pods") -> Any:
+    """Return a task's row as it is now."""
+    query = select(TaskInstance).filter_by(dag_id=dag_id, run_id=run_id, task_id=task_id)
+    with create_session() as session:
+        found = session.scalars(query).one()
+        session.expunge_all()
+        return found
+
+
+def change(run_id: str, how: Callable[[Any, Any], None]) -> None:
+    """Change the row of a run's pod as people do."""
+    query = select(TaskInstance).filter_by(dag_id="pods", run_id=run_id, task_id="pod")
+    with create_session() as session:
+        how(session.scalars(query).one(), session)
+
+
+def clear(ti: Any, session: Any) -> None:
+    """Clear a task."""
+    clear_task_instances([ti], session)
+
+
+def marked(state: str) -> Callable[[Any, Any], None]:
+    """Return how people mark a task with that state."""
+    return lambda ti, session: ti.set_state(state, session=session)
+
+
+def delete_run(ti: Any, session: Any) -> None:
+    """Delete the task's run."""
+    session.delete(session.scalars(select(DagRun).filter_by(dag_id=ti.dag_id, run_id=ti.run_id)).one())
+
+
+def adopted(ti: Any, _session: Any) -> None:
+    """Let another process have begun the task."""
+    ti.pid, ti.state = -1, "running"
+
+
+def xcoms(run_id: str, task_id: str = "pod") -> dict[str, Any]:
+    """Return a task's XComs."""
+    query = select(XComModel).filter_by(dag_id="pods", run_id=run_id, task_id=task_id)
+    with create_session() as session:
+        return {each.key: XComModel.deserialize_value(each) for each in session.scalars(query)}
+
+
+def states(run_id: str) -> dict[str, str | None]:
+    """Return the states of a run's tasks."""
+    query = select(TaskInstance.task_id, TaskInstance.state).filter_by(dag_id="pods", run_id=run_id)
+    with create_session() as session:
+        return {each.task_id: each.state for each in session.execute(query)}
+
+
+def audit_log(run_id: str) -> list[str]:
+    """Return the events about a run's pod, in order."""
+    query = select(Log.event).filter_by(dag_id="pods", run_id=run_id, task_id="pod").order_by(Log.id)
+    with create_session() as session:
+        return list(session.scalars(query))
+
+
+def runs(dag_id: str) -> list[str]:
+    """Return the ids of a DAG's runs."""
+    with create_session() as session:
+        return sorted(session.scalars(select(DagRun.run_id).filter_by(dag_id=dag_id)))
+
+
+def now() -> datetime:
+    return datetime.now(UTC)

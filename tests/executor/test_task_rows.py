@@ -1,0 +1,250 @@
+"""Tasks that begin and end in Airflow's database without a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from airflow.executors.workloads.task import TaskInstanceDTO
+from airflow.models.renderedtifields import RenderedTaskInstanceFields
+from airflow.models.xcom import XComModel
+from airflow.utils.session import create_session
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from dags.pods import NextRun, NextStep, task_rows
+from dags.pods.task_rows import Begun, NeedsWorker, NotOurs, beat, begin, end, hand_over, state_of
+from tests.executor import airflow
+from tests.executor.airflow import dag_of_pods, queued, row, states, xcoms
+from tests.support.airflow_database import create_run
+
+LEFT = NextStep("left")
+RESULT = {"step": "left", "big": 2**64 - 1, "deep": [{"text": "→", "none": None, "float": 0.5}]}
+
+
+@pytest.fixture
+def task(run: str) -> TaskInstanceDTO:
+    """A task that is queued."""
+    return queued(run)
+
+
+def begun(task: TaskInstanceDTO) -> Begun:
+    return begin(task, (task.executor_config or {})["pod"])
+
+
+def after(number: int) -> NextRun:
+    return NextRun("after", f"after-{number}", {"n": number})
+
+
+def test_a_task_begins_and_ends_with_its_xcoms_its_branch_and_the_next_run(
+    run: str, number: int, task: TaskInstanceDTO
+) -> None:
+    pod = begun(task)
+    assert (pod.pod.name, pod.pod.arguments) == (f"pod-{number}", ["run", str(number)])
+    assert pod.params == {"n": number, "skip": ""}
+    assert row(run).state == "running"
+    end(task, {"result": RESULT}, NextStep("left", after(number)))
+    assert row(run).state == "success"
+    assert row(run).end_date >= row(run).start_date
+    assert xcoms(run) == {"return_value": RESULT, "skipmixin_key": {"followed": ["left"]}}
+    assert states(run) == {"pod": "success", "left": None, "right": "skipped", "join": None}
+    assert f"after-{number}" in airflow.runs("after")
+    assert airflow.audit_log(run)[-2:] == ["running", "success"]
+
+
+def test_the_branch_of_a_task_that_skips_its_pod_is_followed(run: str, task: TaskInstanceDTO) -> None:
+    begun(task)
+    end(task, {"skip_to": "right"}, NextStep("right"))
+    assert xcoms(run) == {"skipmixin_key": {"followed": ["right"]}}
+    assert states(run)["left"] == "skipped"
+
+
+def test_nothing_is_left_of_an_end_that_was_not_committed(
+    run: str, number: int, task: TaskInstanceDTO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(task)
+    with monkeypatch.context() as patch:
+        from airflow.api_fastapi.execution_api.routes import task_instances
+
+        def killed(_ti: Any, _payload: Any, session: Any, _bag: Any) -> None:
+            session.flush()
+            pid = session.scalar(text("SELECT pg_backend_pid()"))
+            with create_session(scoped=False) as other:
+                other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+            session.execute(text("SELECT 1"))
+
+        patch.setattr(task_instances, "ti_update_state", killed)
+        with pytest.raises(OperationalError):
+            end(task, {"result": RESULT}, NextStep("left", after(number)))
+    assert (row(run).state, xcoms(run), states(run)["right"]) == ("running", {}, None)
+    assert f"after-{number}" not in airflow.runs("after")
+    end(task, {"result": RESULT}, NextStep("left", after(number)))
+    assert (row(run).state, xcoms(run)["return_value"]) == ("success", RESULT)
+    assert f"after-{number}" in airflow.runs("after")
+
+
+def test_a_task_that_begins_twice_in_this_process_has_begun_once(run: str, task: TaskInstanceDTO) -> None:
+    assert begun(task).pod.serialize() == begun(task).pod.serialize()
+    assert airflow.audit_log(run).count("running") == 1
+
+
+def test_a_task_ends_once(run: str, number: int, task: TaskInstanceDTO) -> None:
+    begun(task)
+    end(task, {"result": RESULT}, LEFT)
+    with pytest.raises(NotOurs):
+        end(task, {"result": {"step": "right"}}, NextStep("right", after(number)))
+    assert xcoms(run)["return_value"] == RESULT
+    assert f"after-{number}" not in airflow.runs("after")
+
+
+CHANGES = [
+    airflow.clear,
+    airflow.marked("success"),
+    airflow.marked("failed"),
+    airflow.marked("skipped"),
+    airflow.delete_run,
+    airflow.adopted,
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("act", ["end", "hand over", "hand over unbegun"])
+def test_nothing_is_written_to_a_task_that_was_changed_meanwhile(
+    run: str, number: int, task: TaskInstanceDTO, change: Callable[[Any, Any], None], act: str
+) -> None:
+    begun(task)
+    airflow.change(run, change)
+    before = states(run)
+    with pytest.raises(NotOurs):
+        if act == "end":
+            end(task, {"result": RESULT}, NextStep("left", after(number)))
+        else:
+            hand_over(task, {"result": RESULT} if act == "hand over" else None)
+    assert (states(run), xcoms(run)) == (before, {})
+    assert f"after-{number}" not in airflow.runs("after")
+    assert beat([task.id]) == set()
+
+
+@pytest.mark.parametrize("change", [airflow.clear, *CHANGES[1:]])
+def test_a_task_that_was_changed_before_it_begins_does_not_begin(
+    run: str, task: TaskInstanceDTO, change: Callable[[Any, Any], None]
+) -> None:
+    airflow.change(run, change)
+    before = states(run)
+    with pytest.raises(NotOurs):
+        begun(task)
+    assert states(run) == before
+
+
+def test_the_state_of_a_task_is_told_with_whether_it_is_still_this_try(
+    run: str, task: TaskInstanceDTO
+) -> None:
+    assert state_of(task) == (True, "queued")
+    begun(task)
+    airflow.change(run, airflow.marked("failed"))
+    assert state_of(task) == (True, "failed")
+    airflow.change(run, airflow.clear)
+    assert state_of(task) == (False, None)
+    airflow.change(run, airflow.delete_run)
+    assert state_of(task) == (False, None)
+
+
+def test_only_tasks_that_run_in_this_process_beat(run: str, task: TaskInstanceDTO) -> None:
+    assert beat([task.id]) == set()
+    begun(task)
+    first = row(run).last_heartbeat_at
+    assert beat([task.id]) == {task.id}
+    assert row(run).last_heartbeat_at > first
+
+
+def test_a_next_run_that_exists_is_for_a_worker(run: str, number: int, task: TaskInstanceDTO) -> None:
+    create_run("after", f"after-{number}", {"n": number})
+    begun(task)
+    with pytest.raises(NeedsWorker, match=f"after-{number} of DAG after exists"):
+        end(task, {"result": RESULT}, NextStep("left", after(number)))
+    assert (row(run).state, xcoms(run)) == ("running", {})
+    hand_over(task, {"result": RESULT})
+    handed = row(run)
+    assert (handed.state, handed.executor, handed.next_method) == ("scheduled", None, "resume")
+    assert handed.next_kwargs == {"event": {"result": RESULT}}
+    assert handed.try_number == 1
+
+
+@pytest.mark.parametrize(
+    "step", [NextStep("left", NextRun("no-such-dag", "r", {})), NextStep("nowhere"), NextStep("")]
+)
+def test_a_step_that_cannot_be_taken_is_for_a_worker(
+    run: str, task: TaskInstanceDTO, step: NextStep
+) -> None:
+    begun(task)
+    with pytest.raises(NeedsWorker):
+        end(task, {"result": RESULT}, step)
+    assert (row(run).state, xcoms(run)) == ("running", {})
+
+
+def test_a_worker_takes_the_outcome_that_is_handed_over(run: str, task: TaskInstanceDTO) -> None:
+    from airflow.sdk.serde import deserialize
+
+    begun(task)
+    outcome = {"error": "exit code 1: →", "refused": False}
+    hand_over(task, outcome)
+    scheduler = airflow.Scheduler(airflow.Recorder())
+    for _ in range(2):
+        scheduler.step()
+    [taken] = [each.ti for each in scheduler.workers.queued_tasks.values() if each.ti.run_id == run]
+    assert (taken.id, taken.try_number) == (task.id, 1)
+    kwargs: Any = deserialize(row(run).next_kwargs)
+    worker: Any = dag_of_pods().get_task("pod")
+    context: Any = {"ti": type("TI", (), {"xcom_push": staticmethod(lambda **_: None)})}
+    with pytest.raises(Exception, match="exit code 1: →"):
+        worker.resume_execution(row(run).next_method, kwargs, context)
+
+
+def test_a_worker_executes_a_task_that_is_handed_over_without_an_outcome(
+    run: str, task: TaskInstanceDTO
+) -> None:
+    hand_over(task, None)
+    handed = row(run)
+    assert (handed.state, handed.executor) == ("scheduled", None)
+    assert (handed.next_method, handed.next_kwargs, handed.try_number) == (None, None, 1)
+
+
+def test_rendered_fields_are_stored_and_secrets_in_them_masked(
+    run: str, number: int, task: TaskInstanceDTO
+) -> None:
+    begun(task)
+    with create_session() as session:
+        rendered = RenderedTaskInstanceFields.get_templated_fields(row(run), session=session)
+    assert rendered == {
+        "name": f"pod-{number}",
+        "arguments": ["run", str(number)],
+        "labels": {"password": "***"},
+        "skip_to": "",
+    }
+
+
+def test_the_xcoms_of_an_earlier_try_are_gone(run: str, task: TaskInstanceDTO) -> None:
+    with create_session() as session:
+        identity = {"dag_id": "pods", "run_id": run, "task_id": "pod", "session": session}
+        XComModel.set(key="reason", value="an earlier one", **identity)
+        XComModel.set(key="return_value", value={"old": 1}, **identity)
+    begun(task)
+    assert xcoms(run) == {}
+
+
+def test_an_unknown_parameter_leaves_the_task_queued(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    create_run("pods", f"run-{number}", {"n": number})
+    task = queued(f"run-{number}")
+    pod = {**(task.executor_config or {})["pod"], "arguments": ["{{ params.missing.more }}"]}
+    with pytest.raises(Exception, match="missing"):
+        begin(task, pod)
+    assert row(f"run-{number}").state == "queued"
+    assert airflow.audit_log(f"run-{number}").count("running") == 0
+    hand_over(task, None)
+    assert row(f"run-{number}").state == "scheduled"
+
+
+def test_the_functions_of_this_airflow_are_loaded() -> None:
+    task_rows.load()
+    assert task_rows.is_supported()
