@@ -142,7 +142,7 @@ def end(ti: TaskInstanceDTO, outcome: Outcome, step: NextStep | None) -> None:
             )
             branch: Any = {"followed": followed}
             xcoms.set_xcom(*identity, "skipmixin_key", session, branch, ti.map_index)
-            skip = TISkippedDownstreamTasksStatePayload(tasks=list(skipped))
+            skip = TISkippedDownstreamTasksStatePayload(tasks=[(one, ti.map_index) for one in skipped])
             task_instances.ti_skip_downstream(ti.id, skip, session)
         success = TISuccessStatePayload.model_validate(
             {"state": TerminalTIState.SUCCESS, "end_date": datetime.now(UTC)}

@@ -1,4 +1,4 @@
-"""Airflow's own scheduler in this process, step by step, with executors of which one stands in for workers."""
+"""Airflow's own scheduler in this process, step by step; its default executor only records the tasks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow.models.log import Log
 from airflow.models.taskinstance import TaskInstance, clear_task_instances
 from airflow.models.xcom import XComModel
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, TriggerRule
+from airflow.sdk import DAG, TriggerRule, task_group
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
@@ -57,6 +57,27 @@ def dag_of_pods() -> DAG:
         left, right = EmptyOperator(task_id="left"), EmptyOperator(task_id="right")
         join = EmptyOperator(task_id="join", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
         pod >> [left, right] >> join
+    return dag
+
+
+def dag_of_mapped_groups() -> DAG:
+    """Return a DAG with two groups, each of a pod and the branch ``left`` or ``right``."""
+    with DAG("groups", schedule=None) as dag:
+
+        @task_group
+        def group(number: int) -> None:
+            pod = PodOperator(
+                task_id="pod",
+                name="pod",
+                namespace=NAMESPACE,
+                image="cpu:1",
+                arguments=["run"],
+                branch=branch,
+                next_step=next_step,
+            )
+            pod >> [EmptyOperator(task_id="left"), EmptyOperator(task_id="right")]
+
+        group.expand(number=[1, 2])
     return dag
 
 
