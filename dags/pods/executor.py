@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import threading
 from collections import deque
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     from dags.pods.trigger import Outcome
 
+LOG = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
 HEARTBEAT_SECONDS = 5
@@ -143,6 +145,8 @@ class PodExecutor(BaseExecutor):
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(STOP_SECONDS)
         self._database.shutdown(wait=False, cancel_futures=True)
+        if not self._thread.is_alive():
+            self._loop.close()
 
     def terminate(self) -> None:
         """Stop, as `end` does."""
@@ -168,6 +172,7 @@ class PodExecutor(BaseExecutor):
             except NotOurs:
                 state = await self._abandon(job)
             except _TimedOut as error:
+                job.has_heartbeat = False
                 await self._delete_pod(job)
                 state, reason = TaskInstanceState.FAILED, str(error)
                 job.write_log("error", reason)
@@ -260,7 +265,9 @@ class PodExecutor(BaseExecutor):
         if is_this_try and state in ("queued", "running", "scheduled", "deferred"):
             return None
         job.write_log("info", f"The task was changed from outside: it is {state or 'cleared'}")
-        await self._delete_pod(job)
+        # A later try may have found the pod already, and waits for it.
+        if not any(job.is_another_try_of(other) for other in self._jobs.values()):
+            await self._delete_pod(job)
         # A task that is cleared while it runs begins anew when its executor says that it has stopped. A task
         # that is cleared in the moment in which it is queued may stay queued under another id, for nobody.
         reports = {"restarting": TaskInstanceState.SUCCESS, "queued": TaskInstanceState.FAILED}
@@ -339,6 +346,10 @@ class _Job:
         self.is_lost = False
         self.running: asyncio.Task[None]
 
+    def is_another_try_of(self, other: _Job) -> bool:
+        """Return whether the other job is another try of the same task."""
+        return self.workload.key.primary == other.workload.key.primary and other is not self
+
     def write_result(self, result: dict[str, Any]) -> None:
         """Write what a worker writes of a result, see `PodOperator`."""
         if isinstance(sentence := result.get("sentence"), str) and sentence:
@@ -356,8 +367,11 @@ class _Job:
             "event": redact(message),
             "logger": __name__,
         }
-        with init_log_file(self.workload.log_path or "").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        try:
+            with init_log_file(self.workload.log_path or "").open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:  # a full disk, for example: the task goes on without its log
+            LOG.warning("PodExecutor could not write to the log of %s: %s", self.workload.key, error)
 
 
 _FORK_LOCK = threading.Lock()

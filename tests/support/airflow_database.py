@@ -31,15 +31,15 @@ def airflow_database(state: Path, **configuration: str) -> Iterator[None]:
         url = f"postgresql+psycopg2://postgres@/postgres?host={folder}"
         for name, value in {"DATABASE__SQL_ALCHEMY_CONN": url, **configuration}.items():
             patch.setenv(f"AIRFLOW__{name}", value)
-        airflow_settings.configure_vars()
-        airflow_settings.reconfigure_orm()
+        airflow_settings.configure_vars()  # type: ignore[no-untyped-call]
+        airflow_settings.reconfigure_orm()  # type: ignore[no-untyped-call]
         initdb()
         with create_session() as session:
             session.add(DagBundleModel(name=BUNDLE))
         yield
         airflow_settings.dispose_orm()
-    airflow_settings.configure_vars()
-    airflow_settings.reconfigure_orm()
+    airflow_settings.configure_vars()  # type: ignore[no-untyped-call]
+    airflow_settings.reconfigure_orm()  # type: ignore[no-untyped-call]
 
 
 @contextmanager

@@ -7,11 +7,12 @@ until the test gives it a status, and a deleted pod is gone at once.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -22,6 +23,8 @@ from scripts.kube.objects import NAMESPACES, PODS
 from scripts.kube.requests import ApiError, answer
 from scripts.kube.store import Store
 from tests.support.kubernetes_api import rejection, statuses
+
+Answer = TypeVar("Answer")
 
 NAMESPACE = "pods"
 RUNNING = {"phase": "Running", "containerStatuses": statuses(main={"running": {}})}
@@ -100,3 +103,36 @@ async def serving(state: Path) -> AsyncIterator[tuple[Nodeless, str]]:
         finally:
             endpoint.break_watches()
             endpoint.store.close()
+
+
+class InThread:
+    """Such an endpoint in a thread of its own, for tests of what runs in threads as well."""
+
+    def __init__(self, endpoint: Nodeless, loop: asyncio.AbstractEventLoop) -> None:
+        self.endpoint = endpoint
+        self._loop = loop
+
+    def call(self, function: Callable[..., Answer], *args: Any) -> Answer:
+        """Call a method of the endpoint in its thread; return its answer."""
+
+        async def called() -> Answer:
+            return function(*args)
+
+        return asyncio.run_coroutine_threadsafe(called(), self._loop).result(20)
+
+
+@contextmanager
+def serving_in_thread(state: Path) -> Iterator[tuple[InThread, str]]:
+    """Serve such an endpoint in a thread; yield it and its URL."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="endpoint", daemon=True)
+    thread.start()
+    context = serving(state)
+    endpoint, url = asyncio.run_coroutine_threadsafe(context.__aenter__(), loop).result(20)
+    try:
+        yield InThread(endpoint, loop), url
+    finally:
+        asyncio.run_coroutine_threadsafe(context.__aexit__(None, None, None), loop).result(20)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(20)
+        loop.close()

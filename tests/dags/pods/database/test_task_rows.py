@@ -16,8 +16,8 @@ from sqlalchemy.exc import OperationalError
 
 from dags.pods import NextRun, NextStep, task_rows
 from dags.pods.task_rows import Begun, NeedsWorker, NotOurs, beat, begin, end, hand_over, state_of
-from tests.executor import airflow
-from tests.executor.airflow import dag_of_pods, queued, row, states, xcoms
+from tests.dags.pods.database import airflow
+from tests.dags.pods.database.airflow import dag_of_pods, queued, row, states, xcoms
 from tests.support.airflow_database import create_run, store_dag
 
 LEFT = NextStep("left")
@@ -240,7 +240,7 @@ def test_rendered_fields_are_stored_and_secrets_in_them_masked(
 
 def test_the_xcoms_of_an_earlier_try_are_gone(run: str, task: TaskInstanceDTO) -> None:
     with create_session() as session:
-        identity = {"dag_id": "pods", "run_id": run, "task_id": "pod", "session": session}
+        identity: Any = {"dag_id": "pods", "run_id": run, "task_id": "pod", "session": session}
         XComModel.set(key="reason", value="an earlier one", **identity)
         XComModel.set(key="return_value", value={"old": 1}, **identity)
     begun(task)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from airflow.executors.base_executor import BaseExecutor
@@ -22,9 +21,6 @@ from sqlalchemy import select
 
 from dags.pods import NextRun, NextStep, PodOperator
 from tests.support.nodeless import NAMESPACE
-
-NEXT_RUN = "next"
-FOLLOWED_BY = "followed"
 
 
 def branch(result: dict[str, Any]) -> str:
@@ -105,7 +101,7 @@ class Scheduler:
         self.workers, self.pods = Recorder(), pods
         self.workers.name, self.pods.name = ExecutorLoader.get_executor_names(validate_teams=False)
         with create_session() as session:
-            job = Job(job_type="SchedulerJob")
+            job = Job(job_type="SchedulerJob")  # type: ignore[no-untyped-call]
             job.state = JobState.RUNNING
             session.add(job)
             session.commit()
@@ -206,7 +202,3 @@ def runs(dag_id: str) -> list[str]:
     """Return the ids of a DAG's runs."""
     with create_session() as session:
         return sorted(session.scalars(select(DagRun.run_id).filter_by(dag_id=dag_id)))
-
-
-def now() -> datetime:
-    return datetime.now(UTC)

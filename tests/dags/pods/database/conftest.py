@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import json
 import secrets
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from dags.pods import task_rows
 from dags.pods.operator import POD_EXECUTOR
 from tests.support.airflow_database import airflow_database, create_run, store_dag
+from tests.support.kubernetes_api import kubeconfig
+from tests.support.nodeless import InThread, serving_in_thread
+
+if TYPE_CHECKING:
+    from tests.dags.pods.database.world import World
 
 _numbers = itertools.count(1)
 
@@ -19,7 +27,7 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="package")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A database with the DAGs ``pods`` and ``after``."""
-    from tests.executor.airflow import dag_after, dag_of_pods
+    from tests.dags.pods.database.airflow import dag_after, dag_of_pods
 
     configuration = {
         "CORE__EXECUTOR": f"LocalExecutor,{POD_EXECUTOR}",
@@ -52,3 +60,31 @@ def run(number: int) -> str:
     """A run of DAG ``pods``."""
     create_run("pods", f"run-{number}", {"n": number})
     return f"run-{number}"
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InThread]:
+    """An endpoint that the connection leads to; heartbeats are frequent."""
+    from dags.pods import executor
+
+    monkeypatch.setattr(executor, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(executor, "WAIT_SECONDS", 0.01)
+    with serving_in_thread(tmp_path) as (endpoint, url):
+        connection = {"conn_type": "kubernetes", "extra": {"kube_config": kubeconfig(url)}}
+        monkeypatch.setenv("AIRFLOW_CONN_KUBERNETES_DEFAULT", json.dumps(connection))
+        yield endpoint
+
+
+@pytest.fixture
+def world(database: None, endpoint: InThread) -> Iterator[World]:
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import delete
+
+    from tests.dags.pods.database.world import World
+
+    with create_session() as session:
+        session.execute(delete(DagRun))
+    world = World(endpoint)
+    yield world
+    world.stop()

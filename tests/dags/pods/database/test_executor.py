@@ -1,0 +1,77 @@
+"""PodExecutor with Airflow's scheduler and database and the project's endpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from dags.pods import executor as executor_module
+from dags.pods.operator import POD_EXECUTOR
+from tests.dags.pods.database import airflow
+from tests.dags.pods.database.airflow import row, states, xcoms
+from tests.dags.pods.database.world import World, succeeded
+from tests.support.nodeless import RUNNING
+
+
+def test_a_pod_s_success_ends_its_task_and_triggers_the_next_run(world: World, number: int) -> None:
+    run, pod = world.run(number), f"pod-{number}"
+    world.until(lambda: pod in world.pods())
+    world.report(pod, RUNNING)
+    result = {"step": "left", "run": True}
+    world.report(pod, succeeded(result))
+    world.until(lambda: states(run)["join"] == "success")
+    assert states(run) == {"pod": "success", "left": "success", "right": "skipped", "join": "success"}
+    assert xcoms(run) == {"return_value": result, "skipmixin_key": {"followed": ["left"]}}
+    assert airflow.runs("after") == [f"after-{number}"]
+    world.until(lambda: not world.pods() and not world.executor.running)
+    assert row(run).executor == POD_EXECUTOR
+
+
+def test_a_task_of_another_version_of_airflow_is_for_workers(
+    world: World, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.stop()
+    monkeypatch.setattr(executor_module, "is_supported", lambda: False)
+    with capture_logs() as lines:
+        world.start()
+    first, second = world.run(number), world.run(number + 100_000)
+    world.until(lambda: {row(first).executor, row(second).executor} == {None})
+    assert (row(first).next_method, row(first).try_number) == (None, 1)
+    assert world.pods() == {}
+    assert ["not been tested" in line["event"] for line in lines].count(True) == 1
+
+
+def test_a_task_goes_on_although_its_log_cannot_be_written(
+    world: World, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: str) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("airflow.sdk.log.init_log_file", full)
+    run, pod = world.run(number), f"pod-{number}"
+    world.until(lambda: pod in world.pods())
+    world.report(pod, succeeded({"step": "left"}))
+    world.until(lambda: row(run).state == "success")
+    world.until(lambda: not world.pods() and not world.executor.running)
+
+
+def test_a_task_that_is_marked_and_cleared_at_once_keeps_the_pod_for_its_next_try(
+    world: World, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.stop()
+    monkeypatch.setattr(executor_module, "HEARTBEAT_SECONDS", 1)
+    world.start()
+    run, pod = world.run(number), f"pod-{number}"
+    world.until(lambda: pod in world.pods())
+    world.report(pod, RUNNING)
+    uid = world.pods()[pod]["metadata"]["uid"]
+    airflow.change(run, airflow.marked("failed"))
+    airflow.change(run, airflow.clear)
+    world.until(lambda: row(run).state == "running" and row(run).try_number == 2)
+    world.until(lambda: len(world.executor._jobs) == 1)
+    assert world.pods()[pod]["metadata"]["uid"] == uid
+    world.report(pod, succeeded({"step": "left"}))
+    world.until(lambda: row(run).state == "success")
+    assert xcoms(run)["return_value"] == {"step": "left"}
