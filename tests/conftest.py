@@ -25,7 +25,7 @@ FOLDERS = {
     "browser": ("browser", 600),
     "chart": ("chart", 2400),
     "cluster": ("cluster", None),
-    "dags/pods/database": ("airflow", 120),
+    "dags/pods/database": ("airflow", 300),
     "faults": ("faults", 1800),
     "load": ("load", 1800),
     "scripts/bench/whole": ("airflow", 900),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from airflow.executors.base_executor import BaseExecutor
@@ -92,6 +92,10 @@ class Recorder(BaseExecutor):
 
     def heartbeat(self) -> None:
         """Do nothing."""
+
+    def try_adopt_task_instances(self, tis: Sequence[TaskInstance]) -> Sequence[TaskInstance]:
+        """Keep the tasks queued, as a worker that goes on would."""
+        return []
 
 
 class Scheduler:

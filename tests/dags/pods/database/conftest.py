@@ -34,6 +34,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         "CORE__MAX_ACTIVE_RUNS_PER_DAG": "1000",
         "CORE__MAX_ACTIVE_TASKS_PER_DAG": "1000",
         "CORE__DEFAULT_POOL_TASK_SLOT_COUNT": "1000",
+        "CORE__LOAD_EXAMPLES": "False",  # among them is a plugin that listens to tasks
         "CORE__PARALLELISM": "1000",
         "CORE__HOSTNAME_CALLABLE": "socket.gethostname",
         "API_AUTH__JWT_SECRET": secrets.token_hex(32),
