@@ -14,7 +14,12 @@ from scripts.kind import helm
 from scripts.kind.kubectl import Kubectl
 from scripts.local.settings import REPOSITORY
 
-WORKLOADS = ("deployment/airflow-api-server", "statefulset/airflow-worker", "statefulset/airflow-triggerer")
+WORKLOADS = (
+    "deployment/airflow-api-server",
+    "deployment/airflow-scheduler",
+    "statefulset/airflow-worker",
+    "statefulset/airflow-triggerer",
+)
 """The workloads that must run before the deployment counts as done. Helm waits for the database migration."""
 
 

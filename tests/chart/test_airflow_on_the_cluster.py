@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+
 from cpu import program as programs
 from cpu import reference as solver
+from dags.pods.operator import POD_EXECUTOR
+from scripts.airflow_api import JSON
 from scripts.waiting import wait_until
 from tests.chart.conftest import PATIENCE_SECONDS, Deployed
+from tests.support.cluster import Cluster
 from tests.support.programs import thirty_lines_with_faulting_swaps
 
 
-def run(deployed: Deployed, **conf: object) -> list[str]:
+def run(deployed: Deployed, meanwhile: Callable[[], None] = lambda: None, **conf: object) -> list[str]:
     """Trigger cpu_start, wait until all its runs have ended, and return the answers in Slack, in order."""
     before = len(deployed.slack.posts)
     name = deployed.api.trigger("cpu_start", conf)["dag_run_id"]
+    meanwhile()
 
     def is_over() -> bool:
         here = deployed.api.run("cpu_start", name)["state"]
@@ -56,3 +63,44 @@ def test_the_wall_shows_the_cpus_and_each_run_has_its_note(deployed: Deployed) -
     assert (
         deployed.api.run("cpu", f"{start}.cpu-8.cycle-0")["note"] == "`CPU 8 loaded: line 8, jmp -4 → nop -4`"
     )
+
+
+def addresses(cluster: Cluster) -> dict[str, str]:
+    """Return the name of each scheduler's pod, by its address."""
+    found = cluster.kubectl("get", "pods", "-n", "airflow", "-l", "component=scheduler", "-o", "json")
+    return {pod["status"].get("podIP", ""): pod["metadata"]["name"] for pod in json.loads(found)["items"]}
+
+
+def cycles(deployed: Deployed, *states: str) -> list[JSON]:
+    """Return the tasks in these states that PodExecutor runs or has run."""
+    tasks = deployed.api.tasks("cpu", state=list(states), executor=[POD_EXECUTOR])
+    return [one for one in tasks if one["hostname"]]
+
+
+def test_a_cycle_needs_no_worker_and_the_ui_shows_its_log(cluster: Cluster, deployed: Deployed) -> None:
+    run(deployed)
+    schedulers = addresses(cluster)
+    done = [one for one in cycles(deployed, "success") if one["hostname"] in schedulers]
+    task = next(one for one in done if one["task_id"] == "execute" and one["pid"])
+    log = "\n".join(deployed.api.log("cpu", task["dag_run_id"], "execute", task["try_number"]))
+    assert "in namespace cpu-jobs" in log
+    assert '"cycle": ' in log
+    assert "The next task is " in log
+
+
+def test_a_scheduler_that_is_killed_loses_no_cycle(cluster: Cluster, deployed: Deployed) -> None:
+    """Its tasks are adopted by another scheduler; their pods have gone on meanwhile."""
+    killed: list[str] = []
+
+    def kill() -> None:
+        assert wait_until(lambda: bool(cycles(deployed, "running")), PATIENCE_SECONDS)
+        busy = cycles(deployed, "running")[0]["hostname"]
+        killed.append(busy)
+        at_once = ["--grace-period=0", "--force", "--wait=false"]
+        cluster.kubectl("delete", "pod", addresses(cluster)[busy], "-n", "airflow", *at_once)
+
+    assert run(deployed, kill) == ["Part 1: 5", "Part 2: 8 (line 8: jmp -4 → nop -4)"]
+    latest = deployed.api.runs("cpu_start", order_by="-run_after")[0]
+    start = deployed.api.xcom("cpu_start", latest["dag_run_id"], "store")["start"]
+    of_this_start = [one for one in cycles(deployed, "success") if one["dag_run_id"].startswith(start)]
+    assert {one["hostname"] for one in of_this_start} - set(killed)

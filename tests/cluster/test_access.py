@@ -58,9 +58,10 @@ def test_the_service_account_has_exactly_the_rights_of_the_role(cluster: Cluster
 
 
 @pytest.mark.parametrize(
-    ("component", "answer"), [("worker", "yes"), ("triggerer", "yes"), ("scheduler", "no")]
+    ("component", "answer"),
+    [("scheduler", "yes"), ("worker", "yes"), ("triggerer", "yes"), ("dag-processor", "no")],
 )
-def test_the_chart_s_worker_and_triggerer_accounts_may_run_pods(
+def test_the_chart_s_scheduler_worker_and_triggerer_accounts_may_run_pods(
     cluster: Cluster, component: str, answer: str
 ) -> None:
     account = f"system:serviceaccount:airflow:airflow-{component}"

@@ -9,15 +9,18 @@ import sys
 import tomllib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 import sqlalchemy
 from airflow.configuration import retrieve_configuration_description
+from airflow.executors.base_executor import BaseExecutor
 from airflow.models.dagrun import DagRun
 
 from dags import settings as dag_settings
+from dags.pods.operator import POD_EXECUTOR
 from scripts.kind import helm
 from scripts.local import clean_up
 from scripts.local.passwords import passwords
@@ -94,10 +97,22 @@ def test_airflow_has_the_same_options_as_in_the_local_stack(tmp_path: Path) -> N
     }
 
 
-def test_the_schedulers_parallelism_matches_the_number_of_worker_slots() -> None:
-    """Airflow counts `parallelism` for each scheduler."""
-    workers = VALUES["workers"]["celery"]["replicas"] * options()["celery", "worker_concurrency"]
-    assert options()["core", "parallelism"] * VALUES["scheduler"]["replicas"] == workers
+@pytest.mark.parametrize("where", ["a cluster", "one machine"])
+def test_a_scheduler_has_room_for_all_pods_and_for_its_share_of_the_worker_slots(where: str) -> None:
+    """Airflow's `parallelism` is the number of tasks of each scheduler, of all executors."""
+    given = EVERYWHERE[where]
+    workers = given["workers"]["celery"]["replicas"] * given["config"]["celery"]["worker_concurrency"]
+    of_workers = workers // given["scheduler"]["replicas"]
+    assert given["config"]["core"]["parallelism"] == int(ENVIRONMENT["CPUS_AT_ONCE"]) + of_workers
+
+
+def test_pods_need_no_worker_and_all_that_is_not_a_pod_has_one() -> None:
+    """The first executor is the default one."""
+    assert VALUES["executor"].split(",") == ["CeleryExecutor", POD_EXECUTOR]
+
+
+def test_the_executor_of_pods_can_be_imported_with_the_repository_s_root_on_the_path() -> None:
+    assert issubclass(resolve_name(VALUES["executor"].split(",")[1]), BaseExecutor)
 
 
 def test_the_environment_variables_that_the_dags_read_are_set() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import configparser
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
 
+from dags.pods.operator import POD_EXECUTOR
 from tests.support.chart import CHART, ROOT, Manifest, rendered, values
 from tests.support.manifests import manifest
 
@@ -28,6 +31,12 @@ WHO_NEEDS = {
     "airflow-admin": {"create-user"},
     "airflow-slack": {"worker", "dag-processor"},
     "airflow-cpu-redis": {"worker", "api-server"},
+}
+IP_ADDRESS = r"\d+(\.\d+){3}"
+RUN_PODS = {
+    "airflow-scheduler": "Deployment",
+    "airflow-worker": "StatefulSet",
+    "airflow-triggerer": "StatefulSet",
 }
 
 
@@ -89,7 +98,7 @@ def test_each_credential_is_given_only_to_containers_that_use_it(objects: list[M
         assert found == needed, secret
 
 
-def test_only_workers_and_triggerers_have_a_kubernetes_token(objects: list[Manifest]) -> None:
+def test_only_components_that_run_pods_have_a_kubernetes_token(objects: list[Manifest]) -> None:
     accounts = {one["metadata"]["name"]: one for one in objects if one["kind"] == "ServiceAccount"}
     with_token = {
         name
@@ -99,7 +108,7 @@ def test_only_workers_and_triggerers_have_a_kubernetes_token(objects: list[Manif
             accounts[pod["serviceAccountName"]].get("automountServiceAccountToken", True),
         )
     }
-    assert with_token == {"airflow-worker", "airflow-triggerer"}
+    assert with_token == RUN_PODS.keys()
 
 
 def test_kubernetes_puts_no_password_into_a_command_line(objects: list[Manifest]) -> None:
@@ -181,6 +190,28 @@ def test_components_with_plugins_clone_the_repository_before_they_start(
     assert given["PYTHONPATH"].split(":") == [repository, f"{repository}/cpu_image"]
 
 
+def test_every_component_has_the_same_executors(objects: list[Manifest]) -> None:
+    """The DAG processor chooses the executor of a task; a scheduler runs the task by it."""
+    config = configparser.RawConfigParser()
+    config.read_string(find(objects, "ConfigMap", "airflow-config")["data"]["airflow.cfg"])
+    assert config["core"]["executor"].split(",") == ["CeleryExecutor", POD_EXECUTOR]
+    assert "AIRFLOW__CORE__EXECUTOR" not in {
+        variable["name"]
+        for _, pod in pods(objects)
+        for container in pod["containers"]
+        for variable in container.get("env", [])
+    }
+
+
+def test_the_ui_can_reach_a_scheduler_for_the_logs_of_its_tasks(objects: list[Manifest]) -> None:
+    """A pod of a Deployment has no DNS name; a name would be one of the machine itself."""
+    scheduler, given = container(objects, "Deployment", "airflow-scheduler", "scheduler")
+    assert given["AIRFLOW__CORE__HOSTNAME_CALLABLE"] == "airflow.utils.net.get_host_ip_address"
+    assert re.fullmatch(IP_ADDRESS, str(resolve_name(given["AIRFLOW__CORE__HOSTNAME_CALLABLE"])()))
+    assert not any("--skip-serve-logs" in word for word in scheduler["args"])
+    assert "NetworkPolicy" not in {one["kind"] for one in objects}
+
+
 def test_git_sync_checks_out_the_revision_in_ref(objects: list[Manifest]) -> None:
     """In git-sync 4 the options of version 3, `branch` and `rev`, override `ref` unless they are empty."""
     _, git = container(objects, "StatefulSet", "airflow-worker", "git-sync")
@@ -188,10 +219,10 @@ def test_git_sync_checks_out_the_revision_in_ref(objects: list[Manifest]) -> Non
     assert (git["GIT_SYNC_BRANCH"], git["GIT_SYNC_REV"]) == ("", "")
 
 
-def test_the_service_accounts_that_run_tasks_are_bound_to_the_role(objects: list[Manifest]) -> None:
+def test_the_service_accounts_that_run_pods_are_bound_to_the_role(objects: list[Manifest]) -> None:
     running = {
-        find(objects, "StatefulSet", name)["spec"]["template"]["spec"]["serviceAccountName"]
-        for name in ("airflow-worker", "airflow-triggerer")
+        find(objects, kind, name)["spec"]["template"]["spec"]["serviceAccountName"]
+        for name, kind in RUN_PODS.items()
     }
     subjects = manifest("RoleBinding")["subjects"]
     assert running == {one["name"] for one in subjects if one.get("namespace") == "airflow"}
