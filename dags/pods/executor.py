@@ -184,6 +184,7 @@ class PodExecutor(BaseExecutor):
             del self._jobs[job.workload.key]
             self._ended.append((job.workload.key, state, reason))
             self._has_ended.set()
+        await self._upload_log(job)
 
     async def _execute(self, job: _Job) -> None:
         """Run the task's pod and end the task, or hand it over."""
@@ -276,6 +277,16 @@ class PodExecutor(BaseExecutor):
     async def _delete_pod(self, job: _Job) -> None:
         if job.begun and not job.begun.pod.skip_to:
             await delete_by_name(job.begun.pod.kubernetes_conn_id, job.begun.pod.manifest())
+
+    async def _upload_log(self, job: _Job) -> None:
+        """Upload the task's log, as a worker does, if Airflow keeps logs in remote storage."""
+        from airflow.sdk.log import load_remote_log_handler
+
+        try:
+            if storage := load_remote_log_handler():
+                await asyncio.to_thread(storage.upload, job.workload.log_path or "", cast("Any", job.ti))
+        except Exception:
+            self.log.exception("PodExecutor could not upload the log of task %s", job.workload.key)
 
     async def _keep_beating(self) -> None:
         """Store heartbeats, and stop the tasks that no longer run here."""
