@@ -34,7 +34,12 @@ BARE = ROOT / "tests/chart/bare.yaml"
 EVERYWHERE = {"a cluster": VALUES, "one machine": helm.values([]), "a bare cluster": helm.values([BARE])}
 ENVIRONMENT = {one["name"]: one["value"] for one in VALUES["env"]}
 # What one machine and a cluster differ in.
-OF_THE_PLACE = {("core", "parallelism"), ("api", "base_url"), ("celery", "worker_concurrency")}
+OF_THE_PLACE = {
+    ("core", "parallelism"),
+    ("api", "base_url"),
+    ("celery", "worker_concurrency"),
+    ("celery", "sync_parallelism"),
+}
 
 
 def options() -> dict[tuple[str, str], Any]:
