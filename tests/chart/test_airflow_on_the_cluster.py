@@ -14,6 +14,8 @@ from tests.chart.conftest import PATIENCE_SECONDS, Deployed
 from tests.support.cluster import Cluster
 from tests.support.programs import thirty_lines_with_faulting_swaps
 
+EXAMPLE = ["Part 1: 5", "Part 2: 8 (line 8: jmp -4 → nop -4)"]
+
 
 def run(deployed: Deployed, meanwhile: Callable[[], None] = lambda: None, **conf: object) -> list[str]:
     """Trigger cpu_start, wait until all its runs have ended, and return the answers in Slack, in order."""
@@ -34,7 +36,7 @@ def run(deployed: Deployed, meanwhile: Callable[[], None] = lambda: None, **conf
 
 
 def test_the_example_gives_5_and_8(deployed: Deployed) -> None:
-    assert run(deployed) == ["Part 1: 5", "Part 2: 8 (line 8: jmp -4 → nop -4)"]
+    assert run(deployed) == EXAMPLE
 
 
 def test_a_thirty_line_program_gives_the_answers_of_the_machine_in_memory(deployed: Deployed) -> None:
@@ -99,8 +101,32 @@ def test_a_scheduler_that_is_killed_loses_no_cycle(cluster: Cluster, deployed: D
         at_once = ["--grace-period=0", "--force", "--wait=false"]
         cluster.kubectl("delete", "pod", addresses(cluster)[busy], "-n", "airflow", *at_once)
 
-    assert run(deployed, kill) == ["Part 1: 5", "Part 2: 8 (line 8: jmp -4 → nop -4)"]
+    assert run(deployed, kill) == EXAMPLE
     latest = deployed.api.runs("cpu_start", order_by="-run_after")[0]
     start = deployed.api.xcom("cpu_start", latest["dag_run_id"], "store")["start"]
     of_this_start = [one for one in cycles(deployed, "success") if one["dag_run_id"].startswith(start)]
     assert {one["hostname"] for one in of_this_start} - set(killed)
+
+
+def test_pod_executor_can_be_switched_off_while_cpus_run(cluster: Cluster, deployed: Deployed) -> None:
+    """The schedulers keep it for the tasks that are meant for it already."""
+
+    def versions() -> int:
+        return int(deployed.api.request("GET", "/dags/cpu/dagVersions")["total_entries"])
+
+    def set_for_the_dag_processor(variable: str) -> None:
+        cluster.kubectl("set", "env", "deployment/airflow-dag-processor", "-n", "airflow", variable)
+
+    def switch_off() -> None:
+        before = versions()
+        assert wait_until(lambda: bool(cycles(deployed, "running")), PATIENCE_SECONDS)
+        set_for_the_dag_processor("AIRFLOW__CORE__EXECUTOR=CeleryExecutor")
+        assert wait_until(lambda: versions() > before, PATIENCE_SECONDS)
+
+    try:
+        assert run(deployed, switch_off) == EXAMPLE
+        known = len(cycles(deployed, "success"))
+        assert run(deployed) == EXAMPLE
+        assert len(cycles(deployed, "success")) == known
+    finally:
+        set_for_the_dag_processor("AIRFLOW__CORE__EXECUTOR-")
