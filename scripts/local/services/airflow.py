@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 
 from scripts.local.services.component import Component, read_variables
 from scripts.local.settings import REPOSITORY, SECRET, Settings
 
+DEFAULT_EXECUTOR = "scripts.local.executor.SteadyLocalExecutor"
 ADMIN = "admin"
 """The name of Airflow's only user."""
 PRELOAD = Path(__file__).parents[1] / "preload"
@@ -23,9 +25,12 @@ def components(settings: Settings) -> list[Component]:
     """Return Airflow's processes in starting order."""
     # Only the API server reads Redis' URL, for the CPU wall; no task may read it.
     for_wall = [wall_file(settings)]
+    # The DAG processor chooses each task's executor. The scheduler has PodExecutor in any case: without it,
+    # tasks that were meant for it before would never run.
+    choice = {} if uses_pod_executor(settings) else {"AIRFLOW__CORE__EXECUTOR": DEFAULT_EXECUTOR}
     return [
         command(settings, "api-server", address=settings.api_url, plugins=WALL, environment_files=for_wall),
-        command(settings, "dag-processor"),
+        command(settings, "dag-processor", more=choice),
         # Running tasks get stop_seconds to finish. The UI reads logs from the disk: no server for them.
         command(settings, "scheduler", options=["--skip-serve-logs"], stop_seconds=10, plugins=NOTES),
         command(settings, "triggerer", options=["--skip-serve-logs"]),
@@ -57,6 +62,7 @@ def command(
     address: str = "",
     stop_seconds: int = 5,
     plugins: Path | None = None,
+    more: Mapping[str, str] = MappingProxyType({}),
     environment_files: Sequence[Path] = (),
 ) -> Component:
     """Return a component that runs one of Airflow's commands, by default the command of its own name."""
@@ -66,7 +72,7 @@ def command(
         [sys.executable, "-m", "airflow", *(subcommand or [name]), *options],
         folder=settings.airflow_home,
         address=address,
-        environment={**environment(settings), **own_plugins},
+        environment={**environment(settings), **own_plugins, **more},
         environment_files=[caller_file(settings), *environment_files],
         stop_seconds=stop_seconds,
     )
@@ -112,6 +118,11 @@ def found_file(settings: Settings) -> Path:
 def caller_variables(settings: Settings) -> dict[str, str]:
     """Return the environment variables that the caller of ``up`` set for Airflow."""
     return read_variables(caller_file(settings))
+
+
+def uses_pod_executor(settings: Settings) -> bool:
+    """Return whether tasks are meant for PodExecutor; if not, it runs only those that were before."""
+    return caller_variables(settings).get("POD_EXECUTOR", "").lower() != "false"
 
 
 def is_migrated(settings: Settings) -> bool:

@@ -10,7 +10,14 @@ from io import StringIO
 from urllib.parse import quote
 
 from scripts.local.passwords import Passwords
-from scripts.local.services.airflow import ADMIN, caller_file, caller_variables, wall_file
+from scripts.local.services.airflow import (
+    ADMIN,
+    DEFAULT_EXECUTOR,
+    caller_file,
+    caller_variables,
+    uses_pod_executor,
+    wall_file,
+)
 from scripts.local.services.redis import url_for_pods
 from scripts.local.settings import Settings, write_private
 
@@ -48,22 +55,18 @@ def save_caller_variables(settings: Settings, caller: Mapping[str, str]) -> None
 def configuration(settings: Settings, passwords: Passwords) -> dict[str, dict[str, object]]:
     """Return the content of ``airflow.cfg`` by section: what differs from Airflow's defaults, and why."""
     database = f"@/postgres?host={quote(str(settings.postgres_socket_folder))}"
-    caller = caller_variables(settings)
-    has_pod_executor = caller.get("POD_EXECUTOR", "").lower() != "false"
-    if has_pod_executor:
+    if uses_pod_executor(settings):
         workers = 8
-    elif caller.get("CPU_DEFERRED", "").lower() == "false":
+    elif caller_variables(settings).get("CPU_DEFERRED", "").lower() == "false":
         # Each pod in flight holds a worker, and each cycle needs short tasks besides.
         workers = settings.cpus_at_once + 4
     else:
         # The triggerer waits for the pods of more than 16 CPUs, which share the same few workers.
         workers = min(settings.cpus_at_once, 16) + 4
-    executors = ["scripts.local.executor.SteadyLocalExecutor"]
-    executors += ["dags.pods.executor.PodExecutor"] if has_pod_executor else []
     return {
         "core": {
-            "executor": ",".join(executors),
-            "parallelism": workers + (settings.cpus_at_once if has_pod_executor else 0),
+            "executor": f"{DEFAULT_EXECUTOR},dags.pods.executor.PodExecutor",
+            "parallelism": workers + (settings.cpus_at_once if uses_pod_executor(settings) else 0),
             # CPUS_AT_ONCE limits the DAGs; Airflow's own limits (default 16) must not be lower.
             "max_active_runs_per_dag": 400,
             "max_active_tasks_per_dag": 400,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dags.pods.operator import POD_EXECUTOR
 from scripts.local.passwords import passwords
 from scripts.local.services import airflow, airflow_config
 from scripts.local.services.component import STACK_MARK, environment
@@ -70,3 +71,24 @@ def test_secrets_are_created_once(settings: Settings) -> None:
     assert passwords(settings.state) == created
     assert len(created.jwt.encode()) >= 64
     assert created.hide(f"redis://:{created.redis}@host") == "redis://:***@host"
+
+
+@pytest.mark.parametrize("value", ["", "false"])
+def test_without_pod_executor_no_new_task_is_meant_for_it_and_the_earlier_ones_still_run(
+    settings: Settings, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The DAG processor chooses the executor; the scheduler runs tasks of any executor that it has."""
+    monkeypatch.setenv("POD_EXECUTOR", value)
+    settings.state.mkdir()
+    airflow_config.configure(settings, passwords(settings.state))
+    config = configparser.RawConfigParser()
+    config.read(settings.airflow_home / "airflow.cfg")
+    both = config["core"]["executor"]
+    assert both.split(",") == [airflow.DEFAULT_EXECUTOR, POD_EXECUTOR]
+    chosen = {
+        one.name: one.environment.get("AIRFLOW__CORE__EXECUTOR") for one in airflow.components(settings)
+    }
+    without = {"dag-processor": airflow.DEFAULT_EXECUTOR} if value else {}
+    assert (
+        chosen == {"api-server": None, "dag-processor": None, "scheduler": None, "triggerer": None} | without
+    )
