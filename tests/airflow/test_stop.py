@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from kubernetes.client import ApiException
 
+from dags.pods.operator import POD_EXECUTOR
 from scripts.airflow_api import AirflowError
 from scripts.local import processes
 from scripts.local.services import kubernetes
@@ -186,4 +188,27 @@ def test_start_run_continues_after_its_stack_was_stopped_or_killed(
         now = cycles(stack, start)
         assert all(now[cpu] >= then[cpu] for cpu in CPUS)
         wait_for_cycles(stack, start, now)
+    finish_quickly(stack, run, start)
+
+
+def test_start_run_continues_without_pod_executor_and_with_it_again(
+    stack: Stack, under_way: tuple[str, str]
+) -> None:
+    """Tasks that were meant for PodExecutor before still run."""
+    run, start = under_way
+
+    def has_executed(executor: str | None) -> bool:
+        ended = stack.api.tasks("cpu", state=["success"], task_id="execute")
+        return executor in [one["executor"] for one in ended if one["dag_run_id"].startswith(start)]
+
+    assert wait_until(lambda: has_executed(POD_EXECUTOR), PATIENCE_SECONDS)
+    assert not has_executed(None)
+    stack.down()
+    replace(stack, environment={**stack.environment, "POD_EXECUTOR": "false"}).up()
+    assert wait_until(lambda: has_executed(None), PATIENCE_SECONDS)
+    wait_for_cycles(stack, start, cycles(stack, start))
+    assert all(one["state"] != "failed" for one in stack.runs(start))
+    stack.down()
+    stack.up()
+    wait_for_cycles(stack, start, cycles(stack, start))
     finish_quickly(stack, run, start)
