@@ -52,7 +52,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def images() -> None:
+def images(cluster: Cluster) -> None:
     """Build every image that the deployment uses and push it to the cluster's own registry."""
     stand_ins = FOLDER / "stand_ins"
     build(AIRFLOW, stand_ins / "airflow.Dockerfile", stand_ins, f"AIRFLOW_VERSION={AIRFLOW.split(':')[1]}")
@@ -62,6 +62,7 @@ def images() -> None:
     build("cpu:dev", REPOSITORY / "cpu_image/Dockerfile", REPOSITORY / "cpu_image", stand_in)
     dockerfile = REPOSITORY / "scripts/kind/airflow.Dockerfile"
     build("cluster-cpu-airflow:dev", dockerfile, REPOSITORY, f"AIRFLOW_IMAGE={AIRFLOW}")
+    pull(cluster, "cpu:dev")
 
 
 def build(name: str, dockerfile: Path, context: Path, *arguments: str) -> None:
@@ -73,6 +74,17 @@ def build(name: str, dockerfile: Path, context: Path, *arguments: str) -> None:
     target = f"docker://{REGISTRY}/{path}"
     push = ["buildah", "push", "--quiet", "--tls-verify=false", f"docker.io/{path}", target]
     subprocess.run(push, check=True)
+
+
+def pull(cluster: Cluster, image: str) -> None:
+    """Have the node pull the image: it may have an older one of the same name."""
+    pod = ["pull", "--namespace=default"]
+    always = [f"--image={image}", "--image-pull-policy=Always", "--restart=Never", "--", "--help"]
+    cluster.kubectl("run", *pod, *always)
+    try:
+        cluster.kubectl("wait", "pod", *pod, "--for=jsonpath={.status.phase}=Succeeded", "--timeout=50s")
+    finally:
+        cluster.kubectl("delete", "pod", *pod)
 
 
 @pytest.fixture(scope="session")
