@@ -334,9 +334,13 @@ class PodExecutor(BaseExecutor):
 
     async def _stop(self) -> None:
         self._beating.cancel()
-        for job in self._jobs.values():
+        jobs = list(self._jobs.values())
+        # Those whose end is being committed delete their pods afterwards, which nobody would find otherwise.
+        if ending := [job.running for job in jobs if job.begun and not job.has_heartbeat]:
+            await asyncio.wait(ending, timeout=STOP_SECONDS / 2)
+        for job in jobs:
             job.running.cancel()
-        await asyncio.gather(*(job.running for job in self._jobs.values()), return_exceptions=True)
+        await asyncio.gather(*(job.running for job in jobs), return_exceptions=True)
         for informer in self._informers.values():
             await informer.close()
 
