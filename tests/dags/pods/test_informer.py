@@ -119,10 +119,10 @@ async def test_a_watch_that_ends_is_opened_again_from_the_last_version(
     assert endpoint.seen["GET"] == 0
 
 
-@pytest.mark.parametrize("change", ["ends", "is deleted"])
-async def test_a_change_while_a_broken_watch_is_not_yet_open_again_is_not_missed(
-    endpoint: Nodeless, client: Client, watcher: Informer, change: str
-) -> None:
+async def changed_while_no_watch_is_open(
+    watcher: Informer, client: Client, endpoint: Nodeless, change: str
+) -> asyncio.Task[V1Pod | None]:
+    """Wait for a pod, break the watch, then let the pod end or delete it; return the task that waits."""
     waiting = await watched(watcher, client, endpoint)
     endpoint.break_watches()
     await endpoint.until(lambda: not endpoint.watches)
@@ -130,6 +130,14 @@ async def test_a_change_while_a_broken_watch_is_not_yet_open_again_is_not_missed
         endpoint.report("pod", DONE)
     else:
         endpoint.delete("pod")
+    return waiting
+
+
+@pytest.mark.parametrize("change", ["ends", "is deleted"])
+async def test_a_change_while_a_broken_watch_is_not_yet_open_again_is_not_missed(
+    endpoint: Nodeless, client: Client, watcher: Informer, change: str
+) -> None:
+    waiting = await changed_while_no_watch_is_open(watcher, client, endpoint, change)
     assert (await result(waiting) is None) is (change == "is deleted")
     assert endpoint.seen["GET"] == 0
 
@@ -138,13 +146,7 @@ async def test_a_change_while_a_broken_watch_is_not_yet_open_again_is_not_missed
 async def test_pods_are_read_once_where_the_api_has_forgotten_the_last_version(
     endpoint: Nodeless, client: Client, watcher: Informer, change: str
 ) -> None:
-    waiting = await watched(watcher, client, endpoint)
-    endpoint.break_watches()
-    await endpoint.until(lambda: not endpoint.watches)
-    if change == "ends":
-        endpoint.report("pod", DONE)
-    else:
-        endpoint.delete("pod")
+    waiting = await changed_while_no_watch_is_open(watcher, client, endpoint, change)
     endpoint.forget()
     assert (await result(waiting) is None) is (change == "is deleted")
     assert endpoint.seen["GET"] == 1
