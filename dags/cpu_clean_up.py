@@ -19,7 +19,7 @@ no longer holds their CPUs, so that no run needs them. Trigger it by hand to del
 """
 
 DAILY = CronTriggerTimetable("0 4 * * *", timezone="UTC", run_immediately=timedelta())
-"""At four o'clock. With Airflow's default, a DAG that is new begins at once until a tenth of a day later."""
+"""At 4:00 UTC. By default, Airflow would also run a new DAG at once in the 2.4 hours after that time."""
 
 
 with DAG(

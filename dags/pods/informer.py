@@ -30,7 +30,7 @@ class Informer:
     """Keeps the latest state of the pods in a namespace that this package has created.
 
     The first pod that is waited for opens the watch. A watch that ends or breaks is opened again from the
-    last version that it has seen. If the API no longer knows that version (410), everybody reads their pod
+    last version that it has seen. If the API no longer knows that version (410), each waiter reads its pod
     once. All methods must be called in one event loop.
     """
 
@@ -108,7 +108,7 @@ class Informer:
             self._watching = asyncio.create_task(self._watch())
 
     async def _watch(self) -> None:
-        """Watch for as long as somebody waits for a pod. They all raise what ends the watch for good."""
+        """Watch for as long as a pod is waited for. An error that ends the watch is raised to all waiters."""
         try:
             while self._users:
                 await self._watch_once()
@@ -119,7 +119,7 @@ class Informer:
             self._wake_all(error)
 
     async def _watch_once(self) -> None:
-        """Keep one watch until it ends. Raises what another one would not help against."""
+        """Keep one watch until it ends. Raises an error that another watch would meet too."""
         try:
             async with connect(self._conn_id) as client, aclosing(self._events(client)) as events:
                 async for kind, pod in events:

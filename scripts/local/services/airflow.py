@@ -121,7 +121,7 @@ def caller_variables(settings: Settings) -> dict[str, str]:
 
 
 def uses_pod_executor(settings: Settings) -> bool:
-    """Return whether tasks are meant for PodExecutor; if not, it runs only those that were before."""
+    """Return whether new tasks are for PodExecutor; otherwise it only runs those from before the switch."""
     return caller_variables(settings).get("POD_EXECUTOR", "").lower() != "false"
 
 
