@@ -72,7 +72,11 @@ def slow_run_ids(cycle: Cycle) -> list[str]:
 
 def cycle_of_this_cpu(number: int) -> Cycle:
     """Return another cycle of the CPU whose DAG run this task belongs to."""
-    params = get_current_context()["params"]
+    return cycle_of(get_current_context()["params"], number)
+
+
+def cycle_of(params: Mapping[str, Any], number: int) -> Cycle:
+    """Return a cycle of the CPU that a DAG run's parameters name."""
     return Cycle(start=params["start"], cpu=params["cpu"], cycle=number, cycles=params["cycles"])
 
 
@@ -96,9 +100,7 @@ def next_step(result: dict[str, Any], params: Mapping[str, Any]) -> NextStep:
     task_id = task_after(result)
     if task_id != "next_cycle":
         return NextStep(task_id)
-    cycle = Cycle(
-        start=params["start"], cpu=params["cpu"], cycle=result["cycle"] + 1, cycles=params["cycles"]
-    )
+    cycle = cycle_of(params, result["cycle"] + 1)
     return NextStep(task_id, NextRun("cpu", run_id(cycle), cycle))
 
 

@@ -26,7 +26,8 @@ from airflow.utils.state import TaskInstanceState
 from dags.pods.errors import PodFailed, PodRefused
 from dags.pods.informer import Informer
 from dags.pods.next_step import NextStep, call
-from dags.pods.printable import describe, printable
+from dags.pods.printable import describe
+from dags.pods.result import log_lines
 from dags.pods.runner import delete_by_name, pod_result
 from dags.pods.task_rows import (
     Begun,
@@ -40,6 +41,7 @@ from dags.pods.task_rows import (
     load,
     state_of,
 )
+from dags.pods.trigger import error_outcome
 
 if TYPE_CHECKING:
     from airflow.executors.workloads import ExecuteTask, ExecutorWorkload
@@ -198,14 +200,13 @@ class PodExecutor(BaseExecutor):
             begun = job.begun = await self._in_database(begin, job.ti, job.config["pod"])
             job.has_heartbeat = True
             if begun.pod.skip_to:
-                await self._finish(job, {"skip_to": begun.pod.skip_to})
+                await self._finish(job, begun, {"skip_to": begun.pod.skip_to})
             else:
                 await self._run_pod(job, begun)
         except (NotOurs, _TimedOut):
             raise
         except (PodFailed, PodRefused) as error:
-            outcome = {"error": str(error), "refused": isinstance(error, PodRefused)}
-            await self._hand_over(job, "it has no result", outcome if job.begun else None)
+            await self._hand_over(job, "it has no result", error_outcome(error) if job.begun else None)
         except Exception as error:
             await self._hand_over(job, describe(error))
 
@@ -219,17 +220,17 @@ class PodExecutor(BaseExecutor):
         try:
             async with deadline, pod_result(pod.kubernetes_conn_id, manifest, watch) as result:
                 deadline.reschedule(None)
-                await self._finish(job, {"result": result})
+                await self._finish(job, begun, {"result": result})
         except TimeoutError as error:
             if not deadline.expired():
                 raise
             raise _TimedOut(f"the task did not end within its execution_timeout of {seconds:g} s") from error
 
-    async def _finish(self, job: _Job, outcome: Outcome) -> None:
+    async def _finish(self, job: _Job, begun: Begun, outcome: Outcome) -> None:
         """End the task as a success, or hand it over with its outcome."""
         job.has_heartbeat = False
         try:
-            step = self._next_step(job, outcome)
+            step = self._next_step(job, begun, outcome)
             await self._in_database(end, job.ti, outcome, step)
         except NotOurs:
             raise
@@ -237,17 +238,18 @@ class PodExecutor(BaseExecutor):
             await self._hand_over(job, describe(error), outcome)
             return
         if "result" in outcome:
-            job.write_result(outcome["result"])
+            for line in log_lines(outcome["result"]):
+                job.write_log("info", line)
         if step:
             job.write_log("info", f"The next task is {step.task_id}")
 
-    def _next_step(self, job: _Job, outcome: Outcome) -> NextStep | None:
+    def _next_step(self, job: _Job, begun: Begun, outcome: Outcome) -> NextStep | None:
         """Return the branch that the task takes; None if all its downstream tasks follow."""
         if "skip_to" in outcome:
             return NextStep(outcome["skip_to"])
         if not job.config["next_step"]:
             return None
-        step = call(job.config["next_step"], outcome["result"], job.begun.params if job.begun else {})
+        step = call(job.config["next_step"], outcome["result"], begun.params)
         if step is None:
             raise NeedsWorker("its branch is for a worker to take")
         return step
@@ -365,12 +367,6 @@ class _Job:
         """Return whether the other job is another try of the same task."""
         return self.workload.key.primary == other.workload.key.primary and other is not self
 
-    def write_result(self, result: dict[str, Any]) -> None:
-        """Write what a worker writes of a result, see `PodOperator`."""
-        if isinstance(sentence := result.get("sentence"), str) and sentence:
-            self.write_log("info", printable(sentence))
-        self.write_log("info", printable(json.dumps(result, ensure_ascii=False), 5000))
-
     def write_log(self, level: str, message: str) -> None:
         """Add a line to the task's log, as a worker does."""
         from airflow.sdk._shared.secrets_masker import redact
@@ -390,7 +386,7 @@ class _Job:
 
 
 _FORK_LOCK = threading.Lock()
-"""Held while the database is used: a worker that is forked then would find the locks of its client held."""
+"""Held during each database call: a worker that is forked meanwhile would inherit locks that stay held."""
 os.register_at_fork(
     before=_FORK_LOCK.acquire, after_in_parent=_FORK_LOCK.release, after_in_child=_FORK_LOCK.release
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,8 @@ from airflow.triggers.base import StartTriggerArgs
 from dags.pods.errors import PodFailed, PodRefused
 from dags.pods.manifest import Manifest, manifest_of
 from dags.pods.next_step import NextStep, name_of
-from dags.pods.printable import describe, printable, quoted
-from dags.pods.result import Result
+from dags.pods.printable import describe, quoted
+from dags.pods.result import Result, log_lines
 from dags.pods.runner import delete_by_name
 from dags.pods.templates import needs_worker, render
 from dags.pods.trigger import Outcome, PodTrigger, outcome_of
@@ -128,7 +127,7 @@ class PodOperator(BaseOperator, BranchMixIn):
             )
 
     def _suits_pod_executor(self) -> bool:
-        """Return whether Airflow has `PodExecutor`, and that can end the task if all goes well."""
+        """Return whether Airflow has `PodExecutor`, and whether that can end the task without a worker."""
         for_workers = (
             self.executor,
             self.executor_config,
@@ -148,7 +147,7 @@ class PodOperator(BaseOperator, BranchMixIn):
         )
 
     def _needs_worker(self) -> bool:
-        """Return whether only a worker can start the task, as the triggerer cannot render its templates."""
+        """Return whether only a worker can render the templates of the task."""
         if callable(self.arguments):
             return True
         # A parameter without a default would crash the triggerer, with all that it waits for.
@@ -217,9 +216,8 @@ class PodOperator(BaseOperator, BranchMixIn):
 
     def _take(self, context: Context, result: Result) -> Result:
         """Log the result, its field ``sentence`` first if it has one, and follow the branch."""
-        if isinstance(sentence := result.get("sentence"), str) and sentence:
-            self.log.info("%s", printable(sentence))
-        self.log.info("%s", printable(json.dumps(result, ensure_ascii=False), 5000))
+        for line in log_lines(result):
+            self.log.info("%s", line)
         if self.branch is None:
             return result
         # Pushed before the branch is taken: where that skips tasks, it ends this one by an exception.

@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any, NoReturn
 
-from dags.pods.printable import quoted
+from dags.pods.printable import printable, quoted
 
 Result = dict[str, Any]
 
@@ -48,6 +48,13 @@ def parse_result(text: str) -> Result:
         raise BadResult(f"no JSON object as its result: {quoted(text, 200)} (is the image the right one?)")
     _check(result, text, MAX_LEVELS)
     return result
+
+
+def log_lines(result: Result) -> list[str]:
+    """Return what the task's log shows: the field ``sentence``, if there is one, and all of it as JSON."""
+    sentence = result.get("sentence")
+    first = [printable(sentence)] if isinstance(sentence, str) and sentence else []
+    return [*first, printable(json.dumps(result, ensure_ascii=False), 5000)]
 
 
 def _object(pairs: list[tuple[str, Any]]) -> Result:

@@ -70,8 +70,8 @@ def load() -> None:
 def begin(ti: TaskInstanceDTO, pod: Mapping[str, Any]) -> Begun:
     """Set a queued task to running, render its pod's templates and store them.
 
-    Raises NotOurs if the task is not queued, PodRefused and others if a template cannot be rendered: the task
-    is queued still then.
+    Raises NotOurs if the task is not queued. If a template cannot be rendered, raises PodRefused or another
+    error, and the task stays queued.
     """
     from airflow.api_fastapi.execution_api.datamodels.taskinstance import TIEnterRunningPayload
     from airflow.api_fastapi.execution_api.routes import task_instances
@@ -134,9 +134,9 @@ def end(ti: TaskInstanceDTO, outcome: Outcome, step: NextStep | None) -> None:
         if "result" in outcome:
             xcoms.set_xcom(*identity, "return_value", session, outcome["result"], ti.map_index)
         if step is not None:
-            if step.trigger:
-                _trigger(session, ti, step.trigger)
             dag_run = session.scalars(select(DagRun).filter_by(dag_id=ti.dag_id, run_id=ti.run_id)).one()
+            if step.trigger:
+                _trigger(session, step.trigger, dag_run.triggering_user_name)
             followed, skipped = _branch(
                 _dag_bag().get_dag_for_run(dag_run, session=session), ti.task_id, step.task_id
             )
@@ -271,8 +271,8 @@ def _identity(model: Any, ti: TaskInstanceDTO) -> tuple[Any, ...]:
     )
 
 
-def _trigger(session: Session, ti: TaskInstanceDTO, run: NextRun) -> None:
-    """Trigger a DAG run as the API does; the DAG comes from a cache there is not in the API."""
+def _trigger(session: Session, run: NextRun, user: str | None) -> None:
+    """Trigger a DAG run for a user, as the API does, which has no cache of DAGs for it."""
     from airflow.models.dag import DagModel
     from airflow.models.dagrun import DagRun
     from airflow.utils.state import DagRunState
@@ -291,14 +291,13 @@ def _trigger(session: Session, ti: TaskInstanceDTO, run: NextRun) -> None:
         raise NeedsWorker(f"DAG {run.dag_id} cannot be triggered")
     if session.scalar(select(DagRun.id).filter_by(dag_id=run.dag_id, run_id=run.run_id)) is not None:
         raise NeedsWorker(f"run {run.run_id} of DAG {run.dag_id} exists")
-    triggering = select(DagRun.triggering_user_name).filter_by(dag_id=ti.dag_id, run_id=ti.run_id)
     dag.create_dagrun(
         run_id=run.run_id,
         run_after=datetime.now(UTC),
         conf=dict(run.conf),
         run_type=kind,
         triggered_by=DagRunTriggeredByType.OPERATOR,
-        triggering_user_name=session.scalar(triggering),
+        triggering_user_name=user,
         state=DagRunState.QUEUED,
         session=session,
     )

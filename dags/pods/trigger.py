@@ -33,10 +33,11 @@ async def outcome_of(conn_id: str, manifest: Manifest, skip_to: str) -> Outcome:
     try:
         return {"result": await run_pod(conn_id, manifest)}
     except (PodFailed, PodRefused) as error:
-        return _error(error)
+        return error_outcome(error)
 
 
-def _error(error: PodFailed | PodRefused) -> Outcome:
+def error_outcome(error: PodFailed | PodRefused) -> Outcome:
+    """Return the outcome of a pod that gave no result."""
     return {"error": str(error), "refused": isinstance(error, PodRefused)}
 
 
@@ -100,10 +101,10 @@ class PodTrigger(BaseTrigger):
                 self.rendered = True
             outcome = await outcome_of(self.kubernetes_conn_id, self.manifest(), self.skip_to)
         except PodRefused as error:
-            outcome = _error(error)
+            outcome = error_outcome(error)
         except Exception as error:
             self.log.exception("The pod can't be waited for")
-            outcome = _error(PodFailed(f"the pod can't be waited for: {describe(error)}"))
+            outcome = error_outcome(PodFailed(f"the pod can't be waited for: {describe(error)}"))
         yield TriggerEvent(outcome)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
