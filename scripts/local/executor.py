@@ -1,4 +1,4 @@
-"""Airflow's LocalExecutor, made to survive a worker that is killed."""
+"""Airflow's LocalExecutor, made to survive a worker that is killed and to stop all of its workers."""
 
 from __future__ import annotations
 
@@ -36,3 +36,15 @@ class SteadyLocalExecutor(LocalExecutor):
                 worker.kill()
             # Not by an exception, on which Airflow would wait for its workers' results.
             os._exit(1)
+
+    def end(self) -> None:
+        """Stop when all workers have done their tasks.
+
+        LocalExecutor sends one stop message for each worker that is still alive when its turn comes. A worker
+        that stops at once, by the message that was sent for another one, gets none of its own: that is one
+        message too few, and LocalExecutor would wait for the last worker forever. So one message for each
+        worker is sent beforehand; what is left over is never read.
+        """
+        for _ in self.workers:
+            self.activity_queue.put(None)
+        super().end()
