@@ -81,7 +81,7 @@ lint: .venv/ready ## Check style, types and layers
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
-	PYTHONPATH=.:cpu_image .venv/bin/lint-imports
+	PYTHONPATH=.:cpu_image:dags/pods .venv/bin/lint-imports
 	$(IMAGE_REQUIREMENTS) | diff cpu_image/requirements.txt - || { echo "run make lock" >&2; exit 1; }
 
 # Asks OSV, or a mirror of it as in `make audit ADVISORIES=https://…`; fails if it does not answer. Accepted

@@ -10,10 +10,10 @@ from typing import Any
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Label, Param, TriggerRule, get_current_context, task
 
+from airflow_pods import PodOperator
 from dags import settings
 from dags.dag_runs import START_PATTERN, already_triggered, follow_status, next_step
 from dags.notifications import RETRIES, SlackRetryPolicy, post_answer
-from dags.pods import PodOperator
 
 DOC = """
 ### One run of this DAG is one clock cycle of one CPU

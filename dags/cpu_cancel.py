@@ -9,9 +9,9 @@ import asyncio
 
 from airflow.sdk import DAG, get_current_context, task
 
+from airflow_pods import PodOperator, delete_all
 from dags import settings
 from dags.dag_runs import START_PARAM
-from dags.pods import PodOperator, delete_all
 
 DOC = """
 ### Stop all CPUs of a start run

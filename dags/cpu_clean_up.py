@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, CronTriggerTimetable, Param, get_current_context, task
 
+from airflow_pods import delete_all, ended_before
 from dags import settings
-from dags.pods import delete_all, ended_before
 
 DOC = """
 ### Delete pods that ended days ago

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
+from airflow_pods import PodOperator
 from dags import settings
 from dags.dag_runs import Cycle, trigger_cycle, trigger_survey
 from dags.notifications import RETRIES, SlackRetryPolicy, post_answer, post_failure, post_start
-from dags.pods import PodOperator
 from dags.start_form import PARAMS, PARTS, cpus_to_start, cycles_per_pod, program_of, start_id, store_args
 
 if TYPE_CHECKING:

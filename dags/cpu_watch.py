@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from airflow.sdk import DAG, Param, get_current_context, task
 
+from airflow_pods import PodOperator
 from dags import settings
 from dags.dag_runs import START_PARAM
 from dags.notifications import SlackRetryPolicy
 from dags.outage import SCHEMA
-from dags.pods import PodOperator
 from dags.watchdog import post_failed_try, resume_cpus, trigger_next_survey
 
 DOC = """

@@ -9,8 +9,8 @@ from typing import Any, TypedDict
 from airflow.sdk import Param, get_current_context
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_pods import NextRun, NextStep
 from dags import settings
-from dags.pods import NextRun, NextStep
 
 # To Python, "$" also matches before a final line end.
 START_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$(?!\n)"

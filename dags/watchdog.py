@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_pods import REASON_KEY
 from dags import settings
 from dags.dag_runs import (
     Cycle,
@@ -21,7 +22,6 @@ from dags.dag_runs import (
 )
 from dags.notifications import post_failure, post_outage, post_recovery
 from dags.outage import Outage
-from dags.pods import REASON_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -9,7 +9,7 @@ from typing import Any
 
 from kubernetes.client.exceptions import ApiException
 
-from dags.pods import manifest_of
+from airflow_pods import manifest_of
 from scripts.waiting import wait_until
 
 READY_SECONDS = 60

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 def test_every_import_contract_is_kept() -> None:
     lint = Path(sys.executable).with_name("lint-imports")
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'cpu_image'}"}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'cpu_image'}:{ROOT / 'dags/pods'}"}
     done = subprocess.run(
         [str(lint), "--no-cache"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )

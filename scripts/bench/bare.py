@@ -15,8 +15,8 @@ from kubernetes_asyncio import client, config
 from kubernetes_asyncio.watch import Watch
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
-from dags.pods import Manifest, manifest_of
-from dags.pods.status import is_finished, termination_of
+from airflow_pods import Manifest, manifest_of
+from airflow_pods.status import is_finished, termination_of
 from scripts.local.settings import SECRET, Settings
 
 POD_SECONDS = 120

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from kubernetes_asyncio import client
 from kubernetes_asyncio.watch import Watch
 
-from dags.pods.status import termination_of
+from airflow_pods.status import termination_of
 from scripts.bench.bare import Bare, connected
 from scripts.local.settings import Settings
 

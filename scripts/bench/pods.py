@@ -8,8 +8,8 @@ from typing import Any
 
 from kubernetes import watch
 
-from dags.pods import manifest_of
-from dags.pods.status import is_finished, termination_of
+from airflow_pods import manifest_of
+from airflow_pods.status import is_finished, termination_of
 
 POD_SECONDS = 120
 """How long a pod may take."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
 
-from dags.pods import REASON_KEY
+from airflow_pods import REASON_KEY
 from scripts.notes.markdown import literal
 
 if TYPE_CHECKING:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from scripts.local.settings import REPOSITORY
+from scripts.report.cli import main
 
 if __name__ == "__main__":
-    sys.path.append(str(REPOSITORY / "cpu_image"))
-    from scripts.report.cli import main
-
     sys.exit(main())

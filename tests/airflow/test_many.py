@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_pods.operator import POD_EXECUTOR
 from cpu import program as programs
 from cpu import reference as solver
-from dags.pods.operator import POD_EXECUTOR
 from scripts.waiting import wait_until
 from tests.airflow.test_end_to_end import assert_every_cpu_is_right, assert_no_cycle_ran_twice
 from tests.support.numbers import BEYOND_64_BITS

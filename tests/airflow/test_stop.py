@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from kubernetes.client import ApiException
 
-from dags.pods.operator import POD_EXECUTOR
+from airflow_pods.operator import POD_EXECUTOR
 from scripts.airflow_api import AirflowError
 from scripts.local import processes
 from scripts.local.services import kubernetes

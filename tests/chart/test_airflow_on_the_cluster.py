@@ -9,9 +9,9 @@ from contextlib import suppress
 import psutil
 import pytest
 
+from airflow_pods.operator import POD_EXECUTOR
 from cpu import program as programs
 from cpu import reference as solver
-from dags.pods.operator import POD_EXECUTOR
 from scripts.airflow_api import JSON
 from scripts.waiting import wait_until
 from tests.chart.conftest import PATIENCE_SECONDS, Deployed

@@ -6,7 +6,7 @@ import itertools
 import json
 from typing import Any
 
-from dags import pods
+import airflow_pods as pods
 from tests.support.cluster import Cluster, ended, terminated
 
 PYTHON = "/usr/local/bin/python"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from dags import pods
+import airflow_pods as pods
 
 LEAVE_A_RESULT = """echo '{"acc": 5}' > "$RESULT_FILE" """
 RESULT = {"acc": 5}

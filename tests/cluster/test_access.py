@@ -9,9 +9,9 @@ from typing import Any
 import kubernetes
 import pytest
 
-from dags import pods
-from dags.pods import runner
-from dags.pods.client import connect
+import airflow_pods as pods
+from airflow_pods import runner
+from airflow_pods.client import connect
 from tests.cluster.conftest import ACCOUNT, status_of
 from tests.cluster.pods import LEAVE_A_RESULT, RESULT, manifest
 from tests.support.cluster import Cluster

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from dags import pods
-from dags.pods import client, errors
+import airflow_pods as pods
+from airflow_pods import client, errors
 from tests.cluster.conftest import until_counted
 from tests.cluster.pods import LEAVE_A_RESULT, RESULT, manifest
 from tests.support.cluster import Cluster, runs

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dags import pods
+import airflow_pods as pods
 from tests.cluster.conftest import status_of
 from tests.cluster.pods import manifest
 from tests.support.cluster import Cluster

@@ -13,9 +13,9 @@ from airflow.sdk.exceptions import ParamValidationError
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from airflow_pods import PodOperator
 from cpu import cli, source
 from dags import cpu, cpu_start, start_form
-from dags.pods import PodOperator
 from scripts.kube.environment import expand
 from tests.support import untrusted
 

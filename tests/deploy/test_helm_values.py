@@ -19,8 +19,8 @@ from airflow.configuration import retrieve_configuration_description
 from airflow.executors.base_executor import BaseExecutor
 from airflow.models.dagrun import DagRun
 
+from airflow_pods.operator import POD_EXECUTOR
 from dags import settings as dag_settings
-from dags.pods.operator import POD_EXECUTOR
 from scripts.kind import helm
 from scripts.local import clean_up
 from scripts.local.passwords import passwords
@@ -135,7 +135,7 @@ def test_only_a_worker_preloads_what_tasks_import(tmp_path: Path, command: str, 
     (tmp_path / "airflow_local_settings.py").write_text(VALUES["airflowLocalSettings"])
     script = f"""import sys; sys.argv = ["airflow", *{command.split()}]; import airflow_local_settings
 print(set({NEEDED_BY_TASKS}) <= sys.modules.keys())"""
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'dags/pods'}:{tmp_path}"}
     done = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
     )

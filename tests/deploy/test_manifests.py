@@ -11,9 +11,10 @@ import pytest
 from kubernetes.utils import parse_quantity
 from kubernetes_asyncio.client import ApiException
 
-from dags import cpu, cpu_cancel, cpu_start, cpu_watch, pods, settings
-from dags.pods import PodOperator, requests
-from dags.pods.errors import api_error
+import airflow_pods as pods
+from airflow_pods import PodOperator, requests
+from airflow_pods.errors import api_error
+from dags import cpu, cpu_cancel, cpu_start, cpu_watch, settings
 from tests.support.manifests import FOLDER, kustomization, manifest
 
 # As the Kubernetes clients name a call → as a Role names it.

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dags.pods.operator import POD_EXECUTOR
+from airflow_pods.operator import POD_EXECUTOR
 from tests.support.chart import CHART, ROOT, Manifest, rendered, values
 from tests.support.manifests import manifest
 
@@ -162,7 +162,7 @@ def test_components_that_run_dags_can_import_from_the_repository_s_root(
     [mount] = {one["mountPath"] for one in found["volumeMounts"] if one["name"] == "dags"}
     _, git = container(objects, kind, name, "git-sync")
     repository = f"{mount}/{git['GITSYNC_LINK']}"
-    assert given["PYTHONPATH"] == f"{repository}:{repository}/cpu_image"
+    assert given["PYTHONPATH"] == f"{repository}:{repository}/cpu_image:{repository}/dags/pods"
     assert config["core"]["dags_folder"] == f"{repository}/dags"
 
 
@@ -187,7 +187,7 @@ def test_components_with_plugins_clone_the_repository_before_they_start(
     repository = f"{mount}/{git['GITSYNC_LINK']}"
     assert (ROOT / "scripts" / plugin).parent == ROOT / folder.relative_to(repository)
     assert (ROOT / "scripts" / plugin).is_file()
-    assert given["PYTHONPATH"].split(":") == [repository, f"{repository}/cpu_image"]
+    assert given["PYTHONPATH"] == f"{repository}:{repository}/cpu_image:{repository}/dags/pods"
 
 
 def test_every_component_has_the_same_executors(objects: list[Manifest]) -> None:

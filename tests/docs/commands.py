@@ -196,7 +196,8 @@ def _accepts(module: str, arguments: tuple[str, ...]) -> subprocess.CompletedPro
 
 
 def _python(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'cpu_image'}", "PYTHONIOENCODING": "utf-8"}
+    path = ":".join(str(ROOT / folder) for folder in ("", "cpu_image", "dags/pods"))
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"}
     return subprocess.run(
         [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from airflow_pods import errors
 from cpu import redis_errors
-from dags.pods import errors
 from tests.docs.documents import ROOT
 
 TEXT = (ROOT / "docs/troubleshooting.md").read_text()

@@ -1,4 +1,4 @@
-"""dags.pods on the cluster under test: pods that succeed, fail, cannot start or are deleted."""
+"""airflow_pods on the cluster under test: pods that succeed, fail, cannot start or are deleted."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from dags import pods
-from dags.pods import client as client_module
-from dags.pods import errors, requests, runner, status
+import airflow_pods as pods
+from airflow_pods import client as client_module
+from airflow_pods import errors, requests, runner, status
 from tests.support.cluster import Cluster, ended, runs, waits
 
 LEAVE_A_RESULT = """echo '{"acc": 5}' > "$RESULT_FILE" """

@@ -91,7 +91,9 @@ def environment(settings: Settings) -> dict[str, str]:
     return {
         "AIRFLOW_HOME": str(settings.airflow_home),
         "CLUSTER_CPU_API": settings.api_url,
-        "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'cpu_image'}:{PRELOAD}",
+        "PYTHONPATH": ":".join(
+            str(REPOSITORY / folder) for folder in ("", "cpu_image", "dags/pods", PRELOAD)
+        ),
         "CPU_NAMESPACE": settings.namespace,
         "CPU_IMAGE": settings.image,
         "CPU_SECRET": SECRET,

@@ -65,7 +65,7 @@ def configuration(settings: Settings, passwords: Passwords) -> dict[str, dict[st
         workers = min(settings.cpus_at_once, 16) + 4
     return {
         "core": {
-            "executor": f"{DEFAULT_EXECUTOR},dags.pods.executor.PodExecutor",
+            "executor": f"{DEFAULT_EXECUTOR},airflow_pods.executor.PodExecutor",
             "parallelism": workers + (settings.cpus_at_once if uses_pod_executor(settings) else 0),
             # CPUS_AT_ONCE limits the DAGs; Airflow's own limits (default 16) must not be lower.
             "max_active_runs_per_dag": 400,

@@ -12,8 +12,8 @@ from airflow.serialization.serialized_objects import DagSerialization
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dags.pods import PodOperator
-from dags.pods.task_rows import _branch
+from airflow_pods import PodOperator
+from airflow_pods.task_rows import _branch
 
 TASKS = 7
 EDGES = [(first, second) for second in range(TASKS) for first in range(second)]

@@ -12,8 +12,8 @@ from airflow.providers.cncf.kubernetes.hooks import kubernetes as provider
 from airflow.sdk.exceptions import AirflowException
 from kubernetes_asyncio.client import ApiException
 
-from dags.pods import PodRefused
-from dags.pods import client as client_module
+from airflow_pods import PodRefused
+from airflow_pods import client as client_module
 
 
 class FakeHook:

@@ -11,9 +11,9 @@ import pytest
 from airflow.sdk.definitions.param import process_params
 from airflow.serialization.serialized_objects import DagSerialization
 
+from airflow_pods import REASON_KEY, PodOperator, PodRefused
+from airflow_pods.conf import MAX_KEYS, unknown_keys
 from dags import cpu, cpu_cancel, cpu_start, cpu_watch
-from dags.pods import REASON_KEY, PodOperator, PodRefused
-from dags.pods.conf import MAX_KEYS, unknown_keys
 
 DAGS = [cpu.dag, cpu_start.dag, cpu_watch.dag, cpu_cancel.dag]
 
@@ -90,7 +90,7 @@ def test_the_triggerer_refuses_unknown_keys_before_it_creates_a_pod(monkeypatch:
     async def run_pod(*_: Any) -> dict[str, Any]:
         raise AssertionError("a pod")
 
-    monkeypatch.setattr("dags.pods.trigger.run_pod", run_pod)
+    monkeypatch.setattr("airflow_pods.trigger.run_pod", run_pod)
     pod: Any = cpu.dag.get_task("execute")
     trigger = pod.trigger(rendered=False)
     kept = DagSerialization.from_dict(DagSerialization.to_dict(cpu.dag))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from airflow.sdk import log as sdk_log
 
-from dags.pods.executor import PodExecutor, _Job
+from airflow_pods.executor import PodExecutor, _Job
 
 TASK_LOG = "dag_id=cpu/run_id=one/task_id=execute/attempt=1.log"
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 
-from dags import pods
+import airflow_pods as pods
 from tests.support.kubernetes_api import KubernetesApi, finished, kubeconfig, serving, terminated
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "pods.md").read_text()

@@ -12,11 +12,11 @@ import pytest
 import pytest_asyncio
 from kubernetes_asyncio.client import ApiException, V1Pod
 
-from dags.pods import Manifest, informer, manifest_of, requests, run_pod
-from dags.pods.client import Client, connect
-from dags.pods.informer import Informer
-from dags.pods.requests import create_pod, read_pod
-from dags.pods.status import is_finished
+from airflow_pods import Manifest, informer, manifest_of, requests, run_pod
+from airflow_pods.client import Client, connect
+from airflow_pods.informer import Informer
+from airflow_pods.requests import create_pod, read_pod
+from airflow_pods.status import is_finished
 from tests.support.kubernetes_api import finished, kubeconfig, terminated
 from tests.support.nodeless import NAMESPACE, RUNNING, Nodeless, serving
 

@@ -13,12 +13,12 @@ from airflow import __version__
 from airflow.sdk import DAG, Asset, Param
 from airflow.serialization.serialized_objects import DagSerialization
 
+from airflow_pods import NextRun, NextStep, PodOperator, PodTrigger
+from airflow_pods import task_rows as task_rows_module
+from airflow_pods.next_step import call, name_of
+from airflow_pods.operator import POD_EXECUTOR
 from dags.dag_runs import follow_status
 from dags.dag_runs import next_step as step_of_cycle
-from dags.pods import NextRun, NextStep, PodOperator, PodTrigger
-from dags.pods import task_rows as task_rows_module
-from dags.pods.next_step import call, name_of
-from dags.pods.operator import POD_EXECUTOR
 
 STEP = f"{step_of_cycle.__module__}:next_step"
 
@@ -176,7 +176,7 @@ class Nested:
         (step_of_cycle, STEP),
         (lambda *_: None, ""),
         (Nested.step, ""),
-        (name_of, "dags.pods.next_step:name_of"),
+        (name_of, "airflow_pods.next_step:name_of"),
     ],
 )
 def test_a_function_has_a_name_only_if_another_process_can_import_it(

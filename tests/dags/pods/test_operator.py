@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from airflow_pods import REASON_KEY, PodOperator, PodRefused, PodTrigger
+from airflow_pods import operator as operator_module
+from airflow_pods import trigger as trigger_module
+from airflow_pods.manifest import Manifest
 from dags.dag_runs import follow_status
-from dags.pods import REASON_KEY, PodOperator, PodRefused, PodTrigger
-from dags.pods import operator as operator_module
-from dags.pods import trigger as trigger_module
-from dags.pods.manifest import Manifest
 
 PARAMS = {"cycle": 3, "name": "a"}
 

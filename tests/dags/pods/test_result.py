@@ -26,10 +26,10 @@ from hypothesis import strategies as st
 from kubernetes_asyncio import client
 from pydantic import JsonValue, TypeAdapter
 
-from dags import pods
-from dags.pods.printable import printable
-from dags.pods.result import MAX_LEVELS
-from dags.pods.status import result_of
+import airflow_pods as pods
+from airflow_pods.printable import printable
+from airflow_pods.result import MAX_LEVELS
+from airflow_pods.status import result_of
 from tests.support import untrusted
 
 DEEP = '{"a":' + "[" * 900 + "]" * 900 + "}"

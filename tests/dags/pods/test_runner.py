@@ -14,9 +14,9 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from dags import pods
-from dags.pods import client as client_module
-from dags.pods.runner import delete_by_name
+import airflow_pods as pods
+from airflow_pods import client as client_module
+from airflow_pods.runner import delete_by_name
 from tests.support.kubernetes_api import KubernetesApi, finished, kubeconfig, serving, statuses, terminated
 
 CONNECTION = "kubernetes_default"
@@ -61,7 +61,7 @@ async def test_a_result_is_kept_when_the_pod_s_deletion_is_refused(
     cluster: KubernetesApi, caplog: pytest.LogCaptureFixture, code: int
 ) -> None:
     cluster.refuses = refuse("DELETE", code)
-    with caplog.at_level(logging.WARNING, "dags.pods"):
+    with caplog.at_level(logging.WARNING, "airflow_pods"):
         assert await run() == RESULT
     assert f"cpu-1 in namespace cpu-jobs is left there, as it could not be deleted: {code}" in caplog.text
 
@@ -111,7 +111,7 @@ async def test_the_pod_of_an_ended_task_is_deleted_or_the_log_has_the_reason(
     cluster: KubernetesApi, caplog: pytest.LogCaptureFixture, code: int
 ) -> None:
     cluster.refuses = refuse("DELETE", code)
-    with caplog.at_level(logging.WARNING, "dags.pods"):
+    with caplog.at_level(logging.WARNING, "airflow_pods"):
         await delete_by_name(CONNECTION, manifest())
     assert ("could not be deleted" in caplog.text) is (code != 404)
 

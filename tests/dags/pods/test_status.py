@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from kubernetes_asyncio import client
 
-from dags import pods
-from dags.pods import status
-from dags.pods.errors import api_error
+import airflow_pods as pods
+from airflow_pods import status
+from airflow_pods.errors import api_error
 
 
 async def _deserializer() -> client.ApiClient:

@@ -143,9 +143,10 @@ def test_the_network_policy_lets_pods_reach_this_redis() -> None:
 def test_the_image_has_the_dags_where_the_chart_s_values_expect_them() -> None:
     dockerfile = (laptop.FOLDER / "airflow.Dockerfile").read_text()
     given = helm.values([])
-    path, silicon = {one["name"]: one["value"] for one in given["env"]}["PYTHONPATH"].split(":")
+    path, silicon, pods = {one["name"]: one["value"] for one in given["env"]}["PYTHONPATH"].split(":")
     assert f"COPY cpu_image/cpu {silicon}/cpu\n" in dockerfile
     assert f"COPY dags {path}/dags\n" in dockerfile
+    assert pods == f"{path}/dags/pods"
     assert f"COPY scripts {path}/scripts\n" in dockerfile
     copied = [line.split()[1] for line in dockerfile.splitlines() if line.startswith("COPY")]
     kept = (ROOT / ".dockerignore").read_text().splitlines()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dags.pods.operator import POD_EXECUTOR
+from airflow_pods.operator import POD_EXECUTOR
 from scripts.local.passwords import passwords
 from scripts.local.services import airflow, airflow_config
 from scripts.local.services.component import STACK_MARK, environment

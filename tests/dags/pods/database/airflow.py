@@ -19,7 +19,7 @@ from airflow.sdk import DAG, TriggerRule, task_group
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
-from dags.pods import NextRun, NextStep, PodOperator
+from airflow_pods import NextRun, NextStep, PodOperator
 from tests.support.nodeless import NAMESPACE
 
 

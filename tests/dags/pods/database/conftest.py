@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dags.pods import task_rows
-from dags.pods.operator import POD_EXECUTOR
+from airflow_pods import task_rows
+from airflow_pods.operator import POD_EXECUTOR
 from tests.support.airflow_database import airflow_database, create_run, store_dag
 from tests.support.kubernetes_api import kubeconfig
 from tests.support.nodeless import InThread, serving_in_thread
@@ -66,7 +66,7 @@ def run(number: int) -> str:
 @pytest.fixture
 def endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InThread]:
     """An endpoint that the connection leads to; heartbeats are frequent."""
-    from dags.pods import executor
+    from airflow_pods import executor
 
     monkeypatch.setattr(executor, "HEARTBEAT_SECONDS", 0.05)
     monkeypatch.setattr(executor, "WAIT_SECONDS", 0.01)

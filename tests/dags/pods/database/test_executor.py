@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from dags.pods import executor as executor_module
-from dags.pods.operator import POD_EXECUTOR
+from airflow_pods import executor as executor_module
+from airflow_pods.operator import POD_EXECUTOR
 from tests.dags.pods.database import airflow
 from tests.dags.pods.database.airflow import row, states, xcoms
 from tests.dags.pods.database.world import World, succeeded

@@ -14,8 +14,8 @@ from airflow.utils.session import create_session
 from sqlalchemy import select, text
 from sqlalchemy.exc import OperationalError
 
-from dags.pods import NextRun, NextStep, task_rows
-from dags.pods.task_rows import Begun, NeedsWorker, NotOurs, beat, begin, end, hand_over, state_of
+from airflow_pods import NextRun, NextStep, task_rows
+from airflow_pods.task_rows import Begun, NeedsWorker, NotOurs, beat, begin, end, hand_over, state_of
 from tests.dags.pods.database import airflow
 from tests.dags.pods.database.airflow import dag_of_pods, queued, row, states, xcoms
 from tests.support.airflow_database import create_run, store_dag

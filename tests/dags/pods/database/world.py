@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from dags.pods.executor import PodExecutor
+from airflow_pods.executor import PodExecutor
 from tests.dags.pods.database.airflow import Scheduler
 from tests.support.airflow_database import create_run
 from tests.support.kubernetes_api import finished, terminated

@@ -9,11 +9,11 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from dags.pods.client import Client, connect
-from dags.pods.errors import PodFailed, is_temporary
-from dags.pods.manifest import SELECTOR
-from dags.pods.printable import describe
-from dags.pods.requests import read_pod, watch_pods
+from airflow_pods.client import Client, connect
+from airflow_pods.errors import PodFailed, is_temporary
+from airflow_pods.manifest import SELECTOR
+from airflow_pods.printable import describe
+from airflow_pods.requests import read_pod, watch_pods
 
 if TYPE_CHECKING:
     from kubernetes_asyncio.client import V1Pod

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from dags.pods.errors import TERMINATION_REMEDIES, PodFailed, PodRefused, WaitingReason, waiting_reason
-from dags.pods.manifest import MAIN
-from dags.pods.result import BadResult, Result, parse_result
+from airflow_pods.errors import TERMINATION_REMEDIES, PodFailed, PodRefused, WaitingReason, waiting_reason
+from airflow_pods.manifest import MAIN
+from airflow_pods.result import BadResult, Result, parse_result
 
 if TYPE_CHECKING:
     from kubernetes_asyncio.client import (

@@ -1,6 +1,6 @@
 """PodExecutor: an Airflow executor for which the pod is the task, so that a task needs no worker.
 
-Name it beside the default executor, `[core] executor = LocalExecutor,dags.pods.executor.PodExecutor`. Then
+Name it beside the default executor, `[core] executor = LocalExecutor,airflow_pods.executor.PodExecutor`. Then
 `PodOperator` chooses it for each task that it can run. It creates the pod, watches all pods by one watch per
 namespace, and ends the task in Airflow's database. What is not plain (a failed pod, a branch that is no plain
 data, a next run that exists already) it hands over to the default executor, whose worker ends the task by the
@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from airflow.executors.base_executor import BaseExecutor
 from airflow.utils.state import TaskInstanceState
 
-from dags.pods.errors import PodFailed, PodRefused
-from dags.pods.informer import Informer
-from dags.pods.next_step import NextStep, call
-from dags.pods.printable import describe
-from dags.pods.result import log_lines
-from dags.pods.runner import delete_by_name, pod_result
-from dags.pods.task_rows import (
+from airflow_pods.errors import PodFailed, PodRefused
+from airflow_pods.informer import Informer
+from airflow_pods.next_step import NextStep, call
+from airflow_pods.printable import describe
+from airflow_pods.result import log_lines
+from airflow_pods.runner import delete_by_name, pod_result
+from airflow_pods.task_rows import (
     Begun,
     NeedsWorker,
     NotOurs,
@@ -41,14 +41,14 @@ from dags.pods.task_rows import (
     load,
     state_of,
 )
-from dags.pods.trigger import error_outcome
+from airflow_pods.trigger import error_outcome
 
 if TYPE_CHECKING:
     from airflow.executors.workloads import ExecuteTask, ExecutorWorkload
     from airflow.models.taskinstance import TaskInstance
     from airflow.models.taskinstancekey import TaskInstanceKey
 
-    from dags.pods.trigger import Outcome
+    from airflow_pods.trigger import Outcome
 
 LOG = logging.getLogger(__name__)
 Answer = TypeVar("Answer")

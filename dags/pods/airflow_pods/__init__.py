@@ -15,13 +15,13 @@ Exit codes: 0 is success; 2 fails the task at once, as another try cannot help; 
 errors.py has the tables of all other causes, each with what happens and a remedy.
 """
 
-from dags.pods.errors import PodFailed, PodRefused
-from dags.pods.manifest import Manifest, manifest_of
-from dags.pods.next_step import NextRun, NextStep
-from dags.pods.operator import REASON_KEY, PodOperator
-from dags.pods.result import Result
-from dags.pods.runner import delete_all, ended_before, run_pod
-from dags.pods.trigger import PodTrigger
+from airflow_pods.errors import PodFailed, PodRefused
+from airflow_pods.manifest import Manifest, manifest_of
+from airflow_pods.next_step import NextRun, NextStep
+from airflow_pods.operator import REASON_KEY, PodOperator
+from airflow_pods.result import Result
+from airflow_pods.runner import delete_all, ended_before, run_pod
+from airflow_pods.trigger import PodTrigger
 
 __all__ = [
     "REASON_KEY",

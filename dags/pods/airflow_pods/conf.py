@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from dags.pods.errors import PodRefused
+from airflow_pods.errors import PodRefused
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

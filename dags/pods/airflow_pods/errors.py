@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from dags.pods.printable import describe, printable
+from airflow_pods.printable import describe, printable
 
 if TYPE_CHECKING:
     from kubernetes_asyncio.client import ApiException
 
-    from dags.pods.manifest import Manifest
+    from airflow_pods.manifest import Manifest
 
 
 class PodFailed(AirflowException):

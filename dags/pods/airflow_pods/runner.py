@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from dags.pods.client import Client, connect
-from dags.pods.errors import PodFailed, PodRefused, api_error, describe_api_error
-from dags.pods.manifest import Manifest
-from dags.pods.printable import printable
-from dags.pods.requests import create_pod, delete_pod, delete_pod_named, read_pod, watch_pods, watch_until
-from dags.pods.result import Result
-from dags.pods.status import (
+from airflow_pods.client import Client, connect
+from airflow_pods.errors import PodFailed, PodRefused, api_error, describe_api_error
+from airflow_pods.manifest import Manifest
+from airflow_pods.printable import printable
+from airflow_pods.requests import create_pod, delete_pod, delete_pod_named, read_pod, watch_pods, watch_until
+from airflow_pods.result import Result
+from airflow_pods.status import (
     describe_waiting,
     has_failed,
     is_finished,

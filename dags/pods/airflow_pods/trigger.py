@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from dags.pods.errors import PodFailed, PodRefused
-from dags.pods.manifest import Manifest, manifest_of
-from dags.pods.printable import describe
-from dags.pods.runner import delete_by_name, run_pod
-from dags.pods.templates import render
+from airflow_pods.errors import PodFailed, PodRefused
+from airflow_pods.manifest import Manifest, manifest_of
+from airflow_pods.printable import describe
+from airflow_pods.runner import delete_by_name, run_pod
+from airflow_pods.templates import render
 
 if TYPE_CHECKING:
     import jinja2

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk.exceptions import AirflowException
 
-from dags.pods.errors import PodFailed, PodRefused, is_temporary
+from airflow_pods.errors import PodFailed, PodRefused, is_temporary
 
 if TYPE_CHECKING:
     from kubernetes_asyncio.client import ApiClient, CoreV1Api

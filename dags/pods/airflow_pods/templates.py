@@ -10,9 +10,9 @@ from jinja2 import TemplateError
 from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import SandboxedEnvironment
 
-from dags.pods.conf import check_conf
-from dags.pods.errors import PodRefused
-from dags.pods.printable import describe
+from airflow_pods.conf import check_conf
+from airflow_pods.errors import PodRefused
+from airflow_pods.printable import describe
 
 if TYPE_CHECKING:
     import jinja2

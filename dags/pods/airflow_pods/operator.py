@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, BranchMixIn, conf
 from airflow.triggers.base import StartTriggerArgs
 
-from dags.pods.errors import PodFailed, PodRefused
-from dags.pods.manifest import Manifest, manifest_of
-from dags.pods.next_step import NextStep, name_of
-from dags.pods.printable import describe, quoted
-from dags.pods.result import Result, log_lines
-from dags.pods.runner import delete_by_name
-from dags.pods.templates import needs_worker, render
-from dags.pods.trigger import Outcome, PodTrigger, outcome_of
+from airflow_pods.errors import PodFailed, PodRefused
+from airflow_pods.manifest import Manifest, manifest_of
+from airflow_pods.next_step import NextStep, name_of
+from airflow_pods.printable import describe, quoted
+from airflow_pods.result import Result, log_lines
+from airflow_pods.runner import delete_by_name
+from airflow_pods.templates import needs_worker, render
+from airflow_pods.trigger import Outcome, PodTrigger, outcome_of
 
 if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
 
-POD_EXECUTOR = "dags.pods.executor.PodExecutor"
+POD_EXECUTOR = "airflow_pods.executor.PodExecutor"
 """The executor of tasks that need no worker, if ``[core] executor`` names it beside the default one."""
 OVERRIDABLE = (
     "pre_execute",

@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any, NoReturn
 
-from dags.pods.printable import printable, quoted
+from airflow_pods.printable import printable, quoted
 
 Result = dict[str, Any]
 

@@ -20,9 +20,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-from dags.pods.next_step import NextRun, NextStep
-from dags.pods.templates import render
-from dags.pods.trigger import Outcome, PodTrigger
+from airflow_pods.next_step import NextRun, NextStep
+from airflow_pods.templates import render
+from airflow_pods.trigger import Outcome, PodTrigger
 
 if TYPE_CHECKING:
     from airflow.executors.workloads.task import TaskInstanceDTO

@@ -12,9 +12,9 @@ from contextlib import aclosing
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from dags.pods.client import Client
-from dags.pods.errors import is_temporary
-from dags.pods.manifest import Manifest
+from airflow_pods.client import Client
+from airflow_pods.errors import is_temporary
+from airflow_pods.manifest import Manifest
 
 if TYPE_CHECKING:
     from kubernetes_asyncio.client import CoreV1Api, V1Pod

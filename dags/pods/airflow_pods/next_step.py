@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dags.pods.result import Result
+    from airflow_pods.result import Result
 
 
 @dataclass(frozen=True)

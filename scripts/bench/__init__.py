@@ -1,0 +1,1 @@
+"""Benchmarks: a cycle beside other designs and beside bare pods."""

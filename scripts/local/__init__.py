@@ -1,0 +1,1 @@
+"""The local stack: Airflow, Redis, PostgreSQL and the Kubernetes endpoint on one machine."""
