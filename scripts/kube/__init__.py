@@ -7,7 +7,7 @@ Data flows one way, as in a cluster: `api` writes objects into the `store`; the 
 runs processes and writes their states back; clients follow the store through `watches`.
 
 It serves pods, their logs and exec, Secrets, namespaces and events; every other path is answered with 404.
-It refuses bodies other than JSON (415), set-based label selectors (400), the deletion of a collection (405),
-initial events of watches and changes of a pod's spec (422). Lists come whole, without pages; a list in a
-strategic merge patch replaces the old one; a deleted namespace ends at once, with all that is in it.
+It refuses bodies other than JSON (415), initial events of watches and changes of a pod's spec (422). A list
+in a strategic merge patch replaces the old one; a deleted namespace ends at once, with all that is in it.
+Lists of an older version and watches from it go back over the last changes only, then they are refused (410).
 """

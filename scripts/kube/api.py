@@ -1,7 +1,8 @@
-"""The verbs of core/v1 over the store: create, get, list, watch, patch, update, delete."""
+"""The verbs of core/v1 over the store: create, get, list, watch, patch, update, delete, one or many."""
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -11,8 +12,9 @@ from aiohttp import web
 from scripts.kube.bodies import checked, json_of, patched, read_delete_options, read_object
 from scripts.kube.execs import serve_exec
 from scripts.kube.kubelet import Kubelet
+from scripts.kube.lists import encode_list, find_page, serve_list
 from scripts.kube.logs import serve_log
-from scripts.kube.objects import EVENTS, NAMESPACES, PODS, SECRETS, Json, key_of, now, timestamp
+from scripts.kube.objects import EVENTS, NAMESPACES, PODS, SECRETS, Json, Kind, key_of, now, timestamp
 from scripts.kube.pods import FINAL
 from scripts.kube.requests import (
     ApiError,
@@ -41,6 +43,8 @@ _FIXED = _OWN | {"name", "namespace", "generateName"}
 """The parts of an object's metadata that clients cannot change."""
 _ACTIVE = {"phase": "Active"}
 """The status of every namespace."""
+_AT_ONCE = 100
+"""How many objects of a collection are deleted before other requests are served."""
 _LONGEST = 2**31 - 1
 """The most seconds of grace: longer periods exceed the calendar."""
 
@@ -62,6 +66,7 @@ class Api:
         self._collections: dict[str, tuple[str, _Handler]] = {
             "GET": ("list", self._list),
             "POST": ("create", self._create),
+            "DELETE": ("deletecollection", self._delete_all),
         }
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -88,16 +93,10 @@ class Api:
         return answer(table(target.kind, [thing]) if wants_table(request) else thing)
 
     async def _list(self, request: web.Request, target: Target) -> web.StreamResponse:
-        """Return the selected objects, always all of them: `limit` is ignored, as the API allows."""
         selects = selection(request, target.kind)
         if flag(request, "watch"):
             return await serve_watch(request, self._store, target, selects)
-        things = [thing for thing in self._store.list(target.kind, target.namespace) if selects(thing)]
-        if wants_table(request):
-            found = table(target.kind, things)
-        else:
-            found = {"kind": f"{target.kind.name}List", "apiVersion": "v1", "items": things}
-        return answer({**found, "metadata": {"resourceVersion": str(self._store.version)}})
+        return serve_list(request, self._store, target, selects)
 
     async def _create(self, request: web.Request, target: Target) -> web.Response:
         kind, thing = target.kind, await self._read(request, target)
@@ -155,22 +154,47 @@ class Api:
     async def _delete(self, request: web.Request, target: Target) -> web.Response:
         options = await read_delete_options(request)
         thing = self._find(target)
-        for name, wanted in options.get("preconditions", {}).items():
-            if wanted not in ("", thing["metadata"][name]):
-                why = f"the {name} in the precondition ({wanted}) is not the object's"
-                raise conflict(target.kind.name, target.name, why)
-        if "All" in options["dryRun"]:
-            return answer(thing)
-        if target.kind is PODS:
-            return answer(self._delete_pod(thing, options["gracePeriodSeconds"]))
-        if target.kind is NAMESPACES:
-            for kind in (PODS, SECRETS, EVENTS):
-                for each in self._store.list(kind, target.name):
-                    self._store.delete(kind, key_of(each))
-        self._store.delete(target.kind, target.key)
+        left = self._remove(target.kind, thing, options)
+        if left is not None:
+            return answer(left)
         details = {"name": target.name, "kind": target.kind.plural, "uid": thing["metadata"]["uid"]}
         head = {"kind": "Status", "apiVersion": "v1", "metadata": {}}
         return answer({**head, "status": "Success", "details": details})
+
+    async def _delete_all(self, request: web.Request, target: Target) -> web.Response:
+        """Delete the selected objects of a namespace one by one; return them as they were before."""
+        if not target.namespace:
+            raise method_not_allowed()
+        kind, selects = target.kind, selection(request, target.kind)
+        options = await read_delete_options(request)
+        things, metadata = find_page(request, self._store, target, selects)
+        deleted = []
+        for number, thing in enumerate(things):
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)  # other requests are served between
+            current = self._store.get(kind, key_of(thing))
+            if current is not None and current["metadata"]["uid"] == thing["metadata"]["uid"]:
+                deleted.append(self._store.encoded(kind, current))
+                self._remove(kind, current, options)
+        return web.Response(body=encode_list(kind, metadata, deleted), content_type="application/json")
+
+    def _remove(self, kind: Kind, thing: Json, options: Json) -> Json | None:
+        """Delete an object; return what is left of it, None if nothing is; raise ApiError (409)."""
+        name = thing["metadata"]["name"]
+        for field, wanted in options.get("preconditions", {}).items():
+            if wanted not in ("", thing["metadata"][field]):
+                why = f"the {field} in the precondition ({wanted}) is not the object's"
+                raise conflict(kind.plural, name, why)
+        if "All" in options["dryRun"]:
+            return thing
+        if kind is PODS:
+            return self._delete_pod(thing, options["gracePeriodSeconds"])
+        if kind is NAMESPACES:
+            for inner in (PODS, SECRETS, EVENTS):
+                for each in self._store.list(inner, name):
+                    self._store.delete(inner, key_of(each))
+        self._store.delete(kind, key_of(thing))
+        return None
 
     def _delete_pod(self, pod: Json, grace: int | None) -> Json:
         """Delete a pod, at once unless it runs; return it.

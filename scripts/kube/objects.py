@@ -17,7 +17,7 @@ NODE = "local-processes"
 """The name of the only node, which has no object of its own."""
 
 _READ = ("get", "list", "watch")
-_WRITE = ("create", "delete", "patch", "update")
+_WRITE = ("create", "delete", "deletecollection", "patch", "update")
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,10 @@ class Kind:
 
 PODS = Kind("pods", "Pod", "po", fields=("spec.nodeName", "status.phase"))
 SECRETS = Kind("secrets", "Secret", fields=("type",))
-NAMESPACES = Kind("namespaces", "Namespace", "ns", namespaced=False)
+_NO_COLLECTION = tuple(verb for verb in (*_READ, *_WRITE) if verb != "deletecollection")
+NAMESPACES = Kind("namespaces", "Namespace", "ns", _NO_COLLECTION, namespaced=False)
 _INVOLVED = tuple(f"involvedObject.{field}" for field in ("kind", "namespace", "name", "uid", "fieldPath"))
-EVENTS = Kind("events", "Event", "ev", (*_READ, "delete"), (*_INVOLVED, "reason", "type"))
+EVENTS = Kind("events", "Event", "ev", (*_READ, "delete", "deletecollection"), (*_INVOLVED, "reason", "type"))
 
 KINDS = {kind.plural: kind for kind in (EVENTS, NAMESPACES, PODS, SECRETS)}
 

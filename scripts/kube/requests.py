@@ -19,7 +19,10 @@ Predicate = Callable[[Json], bool]
 
 _NAME = r"[A-Za-z0-9](?:[\w./-]*[A-Za-z0-9])?"
 _EQUALITY = re.compile(rf"({_NAME})\s*(==|=|!=)\s*([\w.-]*)")
+_MEMBERSHIP = re.compile(rf"({_NAME})\s+(in|notin)\s*\(([\w.,\s-]*)\)")
 _EXISTENCE = re.compile(rf"(!?)\s*({_NAME})")
+_COMMA = re.compile(r",(?![^(]*\))")
+"""A comma between requirements, not one between the values in parentheses."""
 
 
 class ApiError(Exception):
@@ -131,7 +134,7 @@ def number(request: web.Request, name: str) -> int | None:
 def selection(request: web.Request, kind: Kind) -> Predicate:
     """Return the label and the field selector as one predicate; raise ApiError (400)."""
     labels, fields = (request.query.get(f"{what}Selector", "") for what in ("label", "field"))
-    tests = [_label_test(part.strip()) for part in labels.split(",") if labels.strip()]
+    tests = [_label_test(part.strip()) for part in _COMMA.split(labels) if labels.strip()]
     tests += [_field_test(kind, part) for part in fields.split(",") if part]
     return lambda thing: all(test(thing) for test in tests)
 
@@ -141,10 +144,17 @@ def _label_test(text: str) -> Predicate:
         name, operator, value = match.groups()
         # An object without the label differs from every value, so `!=` holds for it.
         return lambda thing: (_labels(thing).get(name) == value) == (operator != "!=")
+    if match := _MEMBERSHIP.fullmatch(text):
+        name, operator, listed = match.groups()
+        values = {value.strip() for value in listed.split(",")}
+        # An object without the label is in no set, so `notin` holds for it.
+        return lambda thing: (_labels(thing).get(name) in values) == (operator == "in")
     if match := _EXISTENCE.fullmatch(text):
         absent, name = match.groups()
         return lambda thing: (name in _labels(thing)) != bool(absent)
-    raise bad_request(f"unable to parse requirement: {text!r} is none of: a=b, a!=b, a, !a")
+    raise bad_request(
+        f"unable to parse requirement: {text!r} is none of: a=b, a!=b, a, !a, a in (b,c), a notin (b,c)"
+    )
 
 
 def _labels(thing: Json) -> dict[str, str]:

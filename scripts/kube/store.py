@@ -11,16 +11,18 @@ import json
 import sqlite3
 import time
 import uuid
+from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 
 from scripts.kube.objects import EVENTS, KINDS, NODE, Json, Key, Kind, encode, key_of, now
 
-_HISTORY = 10_000
-"""Changes kept for watches that start from an older version."""
+_HISTORY = 20_000
+"""Changes of a resource that are kept for watches and lists of an older version."""
 _EVENTS = 5_000
 """Events kept in the store."""
 
@@ -37,11 +39,45 @@ class Change:
 
     @cached_property
     def encoded(self) -> bytes:
-        """The new object as JSON, encoded once for the file and all watches."""
+        """The new object as JSON, encoded once for the file, all watches and all lists."""
         return encode(self.new)
+
+    def forget_encoded(self) -> None:
+        """Free the encoded object: only a replay of the history may need it again."""
+        self.__dict__.pop("encoded", None)
 
 
 Listener = Callable[[Change], None]
+
+
+@dataclass
+class _Resource:
+    """The objects of one resource: each one's last change by key, the keys in order, and what has changed."""
+
+    oldest: int
+    """The changes after this version are in the history."""
+    objects: dict[Key, Change] = field(default_factory=dict)
+    keys: list[Key] = field(default_factory=list)
+    history: deque[Change] = field(default_factory=lambda: deque(maxlen=_HISTORY))
+    listeners: set[Listener] = field(default_factory=set)
+
+    def keep(self, key: Key, change: Change) -> None:
+        """Make this change the object's last one."""
+        if last := self.objects.get(key):
+            last.forget_encoded()
+        if change.type == "DELETED":
+            del self.objects[key]
+            del self.keys[bisect_left(self.keys, key)]
+        else:
+            if last is None:
+                insort(self.keys, key)
+            self.objects[key] = change
+
+    def remember(self, change: Change) -> None:
+        """Add a change to the history; the first one is forgotten when it is full."""
+        if len(self.history) == self.history.maxlen:
+            self.oldest = self.history[0].version
+        self.history.append(change)
 
 
 class Store:
@@ -57,24 +93,44 @@ class Store:
             "CREATE TABLE IF NOT EXISTS objects (resource TEXT, namespace TEXT, name TEXT, body BLOB, "
             "PRIMARY KEY (resource, namespace, name)) WITHOUT ROWID"
         )
-        self._objects: dict[str, dict[Key, Json]] = {plural: {} for plural in KINDS}
-        self._listeners: dict[str, set[Listener]] = {plural: set() for plural in KINDS}
-        self._history: deque[Change] = deque(maxlen=_HISTORY)
+        # The time in µs is above every version of earlier processes: they make less than a million a second.
+        self.version = time.time_ns() // 1_000
+        """The newest version."""
+        self._resources = {plural: _Resource(self.version) for plural in KINDS}
         for plural, body in self._database.execute("SELECT resource, body FROM objects"):
             thing = json.loads(body)
-            self._objects[plural][key_of(thing)] = thing
-        # The time in ms is above every version of earlier processes: they make less than 1,000 a second.
-        self.version = self.oldest = time.time_ns() // 1_000_000
-        """`version` is the newest; the changes after `oldest` can be replayed."""
+            version = int(thing["metadata"]["resourceVersion"])
+            self._resources[plural].keep(key_of(thing), Change(version, "ADDED", KINDS[plural], None, thing))
 
     def get(self, kind: Kind, key: Key) -> Json | None:
         """Return the object as it is now."""
-        return self._objects[kind.plural].get(key)
+        change = self._resources[kind.plural].objects.get(key)
+        return change.new if change else None
 
     def list(self, kind: Kind, namespace: str = "") -> list[Json]:
         """Return the objects of a resource, of one namespace if given, sorted by namespace and name."""
-        objects = self._objects[kind.plural]
-        return [objects[key] for key in sorted(objects) if namespace in ("", key[0])]
+        resource = self._resources[kind.plural]
+        first, end = 0, len(resource.keys)
+        if namespace:
+            first = bisect_left(resource.keys, (namespace, ""))
+            end = bisect_left(resource.keys, (f"{namespace}\0", ""))
+        return [resource.objects[key].new for key in resource.keys[first:end]]
+
+    def list_at(self, kind: Kind, namespace: str, version: int) -> Sequence[Json] | None:
+        """Return the objects as they were at a version, None if the history does not reach back that far."""
+        newer = self.since(kind, version)
+        if newer is None:
+            return None
+        things: dict[Key, Json | None] = {key_of(thing): thing for thing in self.list(kind, namespace)}
+        for change in reversed(newer):
+            if namespace in ("", (key := key_of(change.new))[0]):
+                things[key] = change.old
+        return [thing for _, thing in sorted(things.items(), key=lambda item: item[0]) if thing]
+
+    def encoded(self, kind: Kind, thing: Json) -> bytes:
+        """Return an object of this store as JSON, without encoding it again if it has not changed since."""
+        change = self._resources[kind.plural].objects.get(key_of(thing))
+        return change.encoded if change and change.new is thing else encode(thing)
 
     def create(self, kind: Kind, thing: Json) -> Json:
         """Keep a new object; return it with its identity, time and version."""
@@ -85,27 +141,27 @@ class Store:
 
     def update(self, kind: Kind, thing: Json) -> Json:
         """Keep and return a new state of a known object; an equal one is not a change."""
-        old = self._objects[kind.plural][key_of(thing)]
+        old = self._resources[kind.plural].objects[key_of(thing)].new
         return old if old == thing else self._commit("MODIFIED", kind, old, thing)
 
     def delete(self, kind: Kind, key: Key) -> Json:
         """Remove the object; return its last state."""
-        old = self._objects[kind.plural][key]
+        old = self._resources[kind.plural].objects[key].new
         return self._commit("DELETED", kind, old, old)
 
     def delete_oldest(self, kind: Kind, keep: int) -> None:
         """Remove the object that was added first once there are more than `keep`."""
-        objects = self._objects[kind.plural]
+        objects = self._resources[kind.plural].objects
         if len(objects) > keep:
             self.delete(kind, next(iter(objects)))
 
     def subscribe(self, kind: Kind, listener: Listener) -> None:
         """Call `listener` with every change of the resource, in order, from now on."""
-        self._listeners[kind.plural].add(listener)
+        self._resources[kind.plural].listeners.add(listener)
 
     def unsubscribe(self, kind: Kind, listener: Listener) -> None:
         """End a subscription."""
-        self._listeners[kind.plural].discard(listener)
+        self._resources[kind.plural].listeners.discard(listener)
 
     def next_change(self, kind: Kind) -> asyncio.Future[None]:
         """Return a future that is done once any object of the resource changes after this call."""
@@ -119,11 +175,17 @@ class Store:
         changed.add_done_callback(lambda _: self.unsubscribe(kind, listener))
         return changed
 
-    def since(self, version: int) -> Iterator[Change] | None:
-        """Return the changes after a version, or None if the history does not reach back that far."""
-        if version < self.oldest:
+    def oldest(self, kind: Kind) -> int:
+        """Return the version after which all changes of the resource can be replayed."""
+        return self._resources[kind.plural].oldest
+
+    def since(self, kind: Kind, version: int) -> Sequence[Change] | None:
+        """Return a resource's changes after a version, None if the history does not reach back that far."""
+        resource = self._resources[kind.plural]
+        if version < resource.oldest:
             return None
-        return (change for change in list(self._history) if change.version > version)
+        newest_first = takewhile(lambda change: change.version > version, reversed(resource.history))
+        return list(newest_first)[::-1]
 
     def close(self) -> None:
         """Close the file."""
@@ -133,17 +195,12 @@ class Store:
         self.version += 1
         new = {**new, "metadata": {**new["metadata"], "resourceVersion": str(self.version)}}
         change = Change(self.version, type_, kind, old, new)
-        key = key_of(new)
-        if type_ == "DELETED":
-            del self._objects[kind.plural][key]
-        else:
-            self._objects[kind.plural][key] = new
+        key, resource = key_of(new), self._resources[kind.plural]
+        resource.keep(key, change)
         if kind is not EVENTS:
             self._save(change, key)
-        if len(self._history) == _HISTORY:
-            self.oldest = self._history[0].version
-        self._history.append(change)
-        for listener in tuple(self._listeners[kind.plural]):
+        resource.remember(change)
+        for listener in tuple(resource.listeners):
             listener(change)
         return new
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 
 from aiohttp import web
@@ -13,6 +14,8 @@ from scripts.kube.store import Change, Store
 from scripts.kube.tables import table, wants_table
 
 _DEFAULT_SECONDS = 3600
+_AT_ONCE = 500
+"""How many lines are sent in one piece, so that a long start does not hold up other requests."""
 
 
 async def serve_watch(
@@ -26,40 +29,49 @@ async def serve_watch(
     start, seconds = number(request, "resourceVersion") or 0, number(request, "timeoutSeconds")
     as_table = wants_table(request)
 
-    def lines(changes: list[Change]) -> bytes:
-        return b"".join(_line(change, target, selects, as_table=as_table) for change in changes)
+    queue: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def follow(change: Change) -> None:
+        # What the watch does not select must not wake it: there may be a watch per pod.
+        if line := _line(change, target, selects, as_table=as_table):
+            queue.put_nowait(line)
 
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
-    queue: asyncio.Queue[Change] = asyncio.Queue()
-    store.subscribe(target.kind, queue.put_nowait)
+    store.subscribe(target.kind, follow)
     try:
         # No await between the subscription and this: no change is missed or sent twice.
         first = _first(store, target, start)
         await response.prepare(request)
         if first is None:
-            expired = ApiError(410, "Expired", f"too old resource version: {start} ({store.oldest})")
+            oldest = store.oldest(target.kind)
+            expired = ApiError(410, "Expired", f"too old resource version: {start} ({oldest})")
             await response.write(encode({"type": "ERROR", "object": expired.body}) + b"\n")
             return response
-        await response.write(lines(first))
+        for start in range(0, len(first), _AT_ONCE):
+            some = first[start : start + _AT_ONCE]
+            await response.write(b"".join(_line(one, target, selects, as_table=as_table) for one in some))
         with suppress(TimeoutError, ConnectionResetError):
             async with asyncio.timeout(seconds or _DEFAULT_SECONDS):
                 while True:
-                    changes = [await queue.get()]
+                    lines = [await queue.get()]
                     while not queue.empty():  # what has queued up goes out in one piece
-                        changes.append(queue.get_nowait())
-                    await response.write(lines(changes))
+                        lines.append(queue.get_nowait())
+                    await response.write(b"".join(lines))
     finally:
-        store.unsubscribe(target.kind, queue.put_nowait)
+        store.unsubscribe(target.kind, follow)
     return response
 
 
-def _first(store: Store, target: Target, start: int) -> list[Change] | None:
+def _first(store: Store, target: Target, start: int) -> Sequence[Change] | None:
     """Return the changes after a version, None if some are forgotten; for 0 every object as added."""
-    if start == 0:
-        present = store.list(target.kind, target.namespace)
-        return [Change(store.version, "ADDED", target.kind, None, thing) for thing in present]
-    past = store.since(start)
-    return None if past is None else [change for change in past if change.kind is target.kind]
+    if start:
+        return store.since(target.kind, start)
+    changes = []
+    for thing in store.list(target.kind, target.namespace):
+        change = Change(store.version, "ADDED", target.kind, None, thing)
+        change.encoded = store.encoded(target.kind, thing)
+        changes.append(change)
+    return changes
 
 
 def _line(change: Change, target: Target, selects: Predicate, *, as_table: bool) -> bytes:

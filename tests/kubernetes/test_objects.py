@@ -192,6 +192,10 @@ def test_lists_select_by_labels_and_fields(cluster: Cluster) -> None:
     assert names("set=listed,cpu!=1") == {second}
     assert names("set=listed,extra") == {second}
     assert names("set=listed,!extra") == {first}
+    assert names("set=listed,cpu in (1,3)") == {first}
+    assert names("cpu in (1, 2),set=listed") == {first, second}
+    assert names("set=listed,cpu notin (1)") == {second}
+    assert names("set in (listed),extra notin ()") == {first}
     assert names("set=listed", field_selector=f"metadata.name={second}") == {second}
     for name in (first, second):
         cluster.until(name, ended)
@@ -201,7 +205,10 @@ def test_lists_select_by_labels_and_fields(cluster: Cluster) -> None:
     assert {pod.metadata.name for pod in everywhere.items} == {first, second}
 
 
-@pytest.mark.parametrize("selector", [{"field_selector": "spec.colour=red"}, {"label_selector": "a b c"}])
+@pytest.mark.parametrize(
+    "selector",
+    [{"field_selector": "spec.colour=red"}, {"label_selector": "a b c"}, {"label_selector": "a in b,c"}],
+)
 def test_an_unreadable_selector_is_refused(cluster: Cluster, selector: dict[str, str]) -> None:
     with pytest.raises(ApiException) as error:
         cluster.api.list_namespaced_pod(cluster.namespace, **selector)

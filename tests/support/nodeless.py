@@ -76,7 +76,9 @@ class Nodeless:
 
     def forget(self) -> None:
         """Forget all changes so far: a watch from an older version is answered with 410."""
-        self.store.oldest = self.store.version
+        for resource in self.store._resources.values():
+            resource.history.clear()
+            resource.oldest = self.store.version
 
     def break_watches(self) -> None:
         """Cut the connections of all watches."""

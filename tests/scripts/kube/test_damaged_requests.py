@@ -300,14 +300,15 @@ def test_what_the_endpoint_does_not_serve_is_refused_with_the_reason(client: Cli
     refused = [
         ("POST", SECRETS, b"k8s\x00", PROTOBUF, 415, "application/json"),
         ("POST", PODS, b"k8s\x00", PROTOBUF, 415, "application/json"),
-        ("DELETE", PODS, None, "application/json", 405, "does not allow this method"),
+        ("DELETE", "/api/v1/pods", None, "application/json", 405, "does not allow this method"),
+        ("DELETE", "/api/v1/namespaces", None, "application/json", 405, "does not allow this method"),
         (
             "GET",
-            f"{PODS}?labelSelector={quote('a in (b)')}",
+            f"{PODS}?labelSelector={quote('a in b')}",
             None,
             "application/json",
             400,
-            "a=b, a!=b, a, !a",
+            "a=b, a!=b, a, !a, a in (b,c), a notin (b,c)",
         ),
         ("GET", "/api/v1/nodes", None, "application/json", 404, "could not find the requested resource"),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import signal
@@ -283,6 +284,21 @@ def test_a_watch_from_a_forgotten_resource_version_is_refused_as_expired(local: 
         next(stream(local.api.list_pod_for_all_namespaces, resource_version="1", timeout_seconds=5))
     assert error.value.status == 410
     assert "too old resource version" in str(error.value)
+
+
+def test_a_list_of_a_forgotten_version_is_refused_as_expired(local: Cluster) -> None:
+    page = {"limit": 1, "_continue": base64.urlsafe_b64encode(b'[1, "default", "a"]').decode()}
+    for old in ({"resource_version": "1", "resource_version_match": "Exact"}, page):
+        with pytest.raises(ApiException, match="too old resource version: 1") as error:
+            local.api.list_namespaced_pod("default", **old)
+        assert (error.value.status, json.loads(error.value.body)["reason"]) == (410, "Expired")
+
+
+def test_a_list_of_a_version_to_come_is_refused(local: Cluster) -> None:
+    version = int(local.api.list_namespaced_pod("default").metadata.resource_version)
+    with pytest.raises(ApiException, match="Too large resource version") as error:
+        local.api.list_namespaced_pod("default", resource_version=str(version + 10**9))
+    assert error.value.status == 504
 
 
 def test_twenty_pods_at_once_all_succeed_and_leave_no_files_when_deleted(local: Cluster) -> None:
