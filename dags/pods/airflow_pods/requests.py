@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from types import SimpleNamespace
@@ -15,9 +16,12 @@ from typing import TYPE_CHECKING, Any
 from airflow_pods.client import Client
 from airflow_pods.errors import is_temporary
 from airflow_pods.manifest import Manifest
+from airflow_pods.printable import describe
 
 if TYPE_CHECKING:
     from kubernetes_asyncio.client import CoreV1Api, V1Pod
+
+LOG = logging.getLogger(__name__)
 
 WATCH_SECONDS = 60
 """How long one watch lasts before the next one begins."""
@@ -39,16 +43,15 @@ async def delete_pod(client: Client, pod: V1Pod, grace_seconds: int = 1) -> None
 
     With 0 seconds of grace, the API forgets the pod at once, without waiting for its node.
     """
-    options: Any = {"preconditions": {"uid": pod.metadata.uid}, "gracePeriodSeconds": grace_seconds}
-    name, namespace = pod.metadata.name, pod.metadata.namespace
-    await client.call(
-        lambda api: api.delete_namespaced_pod(name, namespace, body=options), none_if=[404, 409]
+    await delete_pod_named(
+        client, pod.metadata.name, pod.metadata.namespace, pod.metadata.uid, gracePeriodSeconds=grace_seconds
     )
 
 
-async def delete_pod_named(client: Client, name: str, namespace: str) -> None:
-    """Delete the pod of that name, whichever it is; a pod that is already gone is no error."""
-    await client.call(lambda api: api.delete_namespaced_pod(name, namespace), none_if=[404])
+async def delete_pod_named(client: Client, name: str, namespace: str, uid: str = "", **options: Any) -> None:
+    """Delete the pod of that name, if it has that uid or none is given; one that is gone is no error."""
+    body: Any = options | ({"preconditions": {"uid": uid}} if uid else {})
+    await client.call(lambda api: api.delete_namespaced_pod(name, namespace, body=body), none_if=[404, 409])
 
 
 async def watch_until(client: Client, pod: V1Pod, is_done: Callable[[V1Pod], bool]) -> V1Pod | None:
@@ -83,8 +86,9 @@ async def watch_pods(
 ) -> AsyncGenerator[tuple[str, V1Pod], None]:
     """Yield the kind of each event (``ADDED``, ``MODIFIED``, ``DELETED``) and its pod, for so many seconds.
 
-    Without a ``resource_version`` the first events are the pods that exist. Raises ApiException for an error
-    event. Close it with `aclosing`: it holds a connection.
+    Without a ``resource_version`` the first events are the pods that exist. A pod that this client cannot
+    read is logged and left out, so that it does not end the watch of all others. Raises ApiException for an
+    error event. Close it with `aclosing`: it holds a connection.
 
     Not the library's `Watch`: that opens a client of its own, which reads all of the system's certificates,
     and that is half of what a pod costs in the triggerer.
@@ -113,7 +117,13 @@ async def watch_pods(
             if event is None:
                 return
             body = SimpleNamespace(data=json.dumps(event["object"]))
-            yield event["type"], deserialize(body, "V1Pod")
+            try:
+                pod = deserialize(body, "V1Pod")
+            except Exception as error:  # whatever a newer API may send
+                name = event["object"].get("metadata", {}).get("name")
+                LOG.warning("Pod %s in namespace %s cannot be read: %s", name, namespace, describe(error))
+                continue
+            yield event["type"], pod
     finally:
         # Closed in the usual way, TLS would wait for the server's answer beyond the event loop's end.
         if response.connection and response.connection.transport:

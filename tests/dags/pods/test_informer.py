@@ -17,6 +17,7 @@ from airflow_pods.client import Client, connect
 from airflow_pods.informer import Informer
 from airflow_pods.requests import create_pod, read_pod
 from airflow_pods.status import is_finished
+from scripts.kube.objects import PODS
 from tests.support.kubernetes_api import finished, kubeconfig, terminated
 from tests.support.nodeless import NAMESPACE, RUNNING, Nodeless, serving
 
@@ -335,3 +336,31 @@ async def test_run_pod_needs_no_informer(endpoint: Nodeless, client: Client) -> 
     await endpoint.until(lambda: "alone" in endpoint.pods())
     endpoint.report("alone", DONE)
     assert await running == {"acc": 5}
+
+
+async def test_a_pod_that_cannot_be_read_does_not_end_the_watch_of_the_others(
+    endpoint: Nodeless, client: Client, watcher: Informer, caplog: pytest.LogCaptureFixture
+) -> None:
+    waiting = await watched(watcher, client, endpoint)
+    bad = manifest("bad")
+    del bad["spec"]["containers"]  # the client's model of a pod requires it
+    endpoint.create(bad)
+    endpoint.report("bad", RUNNING)
+    endpoint.report("pod", DONE)
+    assert await result(waiting)
+    assert endpoint.seen["WATCH"] == 1
+    assert endpoint.seen["GET"] == 0
+    assert "Pod bad in namespace pods cannot be read" in caplog.text
+
+
+async def test_only_who_waits_for_a_pod_that_cannot_be_read_is_told(
+    endpoint: Nodeless, client: Client, watcher: Informer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(informer, "SILENT_SECONDS", 0.2)
+    other = wait(watcher, client, await created(client, "other"))
+    waiting = await watched(watcher, client, endpoint)
+    endpoint.store.update(PODS, {**endpoint.pods()["pod"], "spec": {}})
+    with pytest.raises(ValueError, match="containers"):
+        await result(waiting)
+    endpoint.report("other", DONE)
+    assert await result(other)
