@@ -5,34 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import zlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Param
+
+from dags.bundled import BUNDLED, file_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow.sdk import Context
 
-EXAMPLE = """\
-nop +0
-acc +1
-jmp +4
-acc +3
-jmp -3
-acc -99
-acc +1
-jmp -4
-acc +6
-"""
-PROGRAMS = Path(__file__).parent / "programs"
-BUNDLED = {
-    "none": "the text below",
-    "medium": "61 lines: 25 CPUs",
-    "puzzle": "611 lines, like the puzzle: 230 CPUs; give 100 cycles per pod or more",
-}
-"""The choices of the field Program: the names of the files in PROGRAMS, and what the form shows for each."""
 PARTS = {"both": (1, 2), "part 1": (1,), "part 2": (2,)}
 NO_NUL_NO_SURROGATE = r"^[^\u0000\uD800-\uDFFF]*$"
 """PostgreSQL's JSON can hold neither NUL nor half a surrogate pair, and Airflow would not name the reason."""
@@ -40,22 +23,24 @@ CHUNK = 65_536  # characters; Linux allows 128 KiB per argument
 
 PARAMS = {
     "bundled": Param(
-        "none",
+        "example",
         enum=list(BUNDLED),
-        values_display=BUNDLED,
+        values_display={name: f"{name}: {text}" for name, text in BUNDLED.items()},
         title="Program",
-        description="A bundled program, or the text below. If a line is not an instruction, the run fails, "
-        "and its note names the line.",
+        description="The program to run. Each of its CPUs runs it with one instruction swapped, except the "
+        "first, which runs it as written.",
     ),
     "program": Param(
-        EXAMPLE,
-        type="string",
+        None,
+        type=["null", "string"],
         format="multiline",
         minLength=1,
         maxLength=1_000_000,
         pattern=NO_NUL_NO_SURROGATE,
-        title="Program text",
-        description="One instruction per line: acc, jmp or nop, and a signed number. Up to 10,000 lines.",
+        title="Your own program",
+        description="If you enter a program here, it runs instead of the one chosen above. Write one "
+        "instruction per line: acc, jmp or nop, and a signed number, such as jmp -4. 10,000 lines are the "
+        "limit. If a line is not an instruction, the run fails, and its note names the line.",
     ),
     "cycles": Param(
         1,
@@ -63,20 +48,23 @@ PARAMS = {
         minimum=1,
         maximum=10_000,
         title="Cycles per pod",
-        description="How many clock cycles a pod executes. 1 is one pod per clock cycle; more is faster.",
+        description="How many instructions a pod executes before it exits. With 1, each clock cycle is a pod "
+        "of its own. More is faster, and the answers are the same.",
     ),
     "parts": Param(
         "both",
         enum=list(PARTS),
-        title="Parts",
-        description="Part 1: the accumulator right before an instruction runs a second time. Part 2: the "
-        "accumulator at the end of the program, with the one jmp or nop swapped that lets it end.",
+        title="Questions to answer",
+        description="Part 1: what is in the accumulator right before an instruction runs a second time? "
+        "Part 2: what is in it at the end of the program, if one jmp or nop is swapped for the other so that "
+        "the program ends?",
     ),
     "stop_at_first_answer": Param(
         True,
         type="boolean",
         title="Stop at the first answer",
-        description="When part 2 is answered, the CPUs that still run stop at their next cycle.",
+        description="When a CPU has answered part 2, the others stop at their next cycle. Switch it off to "
+        "see how each of them ends.",
     ),
 }
 
@@ -89,9 +77,9 @@ def start_id(context: Context) -> str:
 
 
 def program_of(params: Mapping[str, Any]) -> str:
-    """Return the text of the program: a bundled one, or the text that was entered."""
-    chosen = params["bundled"]
-    return str(params["program"]) if chosen == "none" else (PROGRAMS / f"{chosen}.txt").read_text()
+    """Return the text of the program: the one that was entered, or else the bundled one that was chosen."""
+    entered = params["program"]
+    return file_of(params["bundled"]).read_text() if entered is None else str(entered)
 
 
 def store_args(context: Context, **_: Any) -> list[str]:

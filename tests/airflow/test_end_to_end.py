@@ -9,8 +9,9 @@ import pytest
 
 from cpu import program as programs
 from cpu import reference as solver
-from dags.start_form import EXAMPLE
+from dags.bundled import file_of
 from tests.support.programs import thirty_lines_with_faulting_swaps
+from tests.support.solver import EXAMPLE
 from tests.support.stack import Stack, reference
 
 NO_SWAP_HELPS = "acc +1\njmp -1\nacc +5\njmp -3\n"
@@ -81,6 +82,20 @@ def test_a_program_whose_swaps_fault_gives_the_answers_of_the_reference(stack: S
     assert "stopped" not in {stack.registers(start, cpu).status for cpu in program.candidates()}
     assert_every_cpu_is_right(stack, start, text)
     assert_no_cycle_ran_twice(stack, start)
+
+
+def test_bundled_programs_give_the_answers_of_the_reference(stack: Stack) -> None:
+    names = ["fault", "endless", "several"]
+    runs = [stack.start(bundled=name, cycles=3, stop_at_first_answer=False) for name in names]
+    for name, run in zip(names, runs, strict=True):
+        text = file_of(name).read_text()
+        program = programs.parse(text)
+        _, start = stack.finish(run)
+        assert f"Part 1: {solver.part1(program)}" in stack.answers(start)
+        part2 = {one for one in stack.answers(start) if one.startswith("Part 2: ")}
+        assert len(part2) == max(1, len(solver.ending_cpus(program)))
+        assert (part2 == {"Part 2: no swap ends this program"}) is (name == "endless")
+        assert_every_cpu_is_right(stack, start, text)
 
 
 def test_one_message_says_that_no_swap_ends_the_program(stack: Stack) -> None:

@@ -46,9 +46,9 @@ def test_the_form_explains_its_fields(ui: Ui) -> None:
     ui.open_form()
     form = ui.text()
     for text in (
-        "A bundled program, or the text below",
-        "One instruction per line",
-        "one pod per clock cycle",
+        "example: the puzzle's example (9 lines, 5 CPUs)",
+        "If you enter a program here, it runs instead of the one chosen above",
+        "each clock cycle is a pod of its own",
     ):
         assert text in form
     ui.screenshot("form")
@@ -178,7 +178,7 @@ def test_a_program_with_a_wrong_line_is_refused_and_the_page_names_the_line(ui: 
 
 def test_an_included_program_can_be_chosen_in_the_form_and_all_its_cpus_run(ui: Ui) -> None:
     ui.open_form()
-    ui.pick("bundled", "61 lines: 25 CPUs")
+    ui.pick("bundled", "61 lines, 25 CPUs")
     ui.paste("cycles", "10")
     ui.click("[id='switch:element_stop_at_first_answer']")
     run = ui.trigger()

@@ -13,9 +13,9 @@ from airflow.sdk import Param
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import ParamValidationError
 
-from cpu import program as programs
-from cpu import reference
 from dags import cpu_start, start_form
+from dags.bundled import file_of
+from tests.support.solver import EXAMPLE
 
 
 def test_start_run_has_the_same_name_in_every_try_and_another_for_another_run() -> None:
@@ -35,7 +35,7 @@ HOSTILE = "nop +0\n$(REDIS_URL) {{ 1 + 1 }} '; rm -rf / #\x00\u2028"
 def test_program_reaches_the_pod_complete_and_encoded(program: str) -> None:
     context = {
         "params": {
-            **{"bundled": "none", "program": program, "parts": "part 2"},
+            **{"bundled": "example", "program": program, "parts": "part 2"},
             **{"stop_at_first_answer": False, "cycles": 100.0},  # as the form may send it
         },
         "dag_run": SimpleNamespace(run_id="manual__1", run_after=datetime.now(UTC)),
@@ -47,13 +47,13 @@ def test_program_reaches_the_pod_complete_and_encoded(program: str) -> None:
     assert all(len(chunk) <= start_form.CHUNK and "$" not in chunk for chunk in chunks)
 
 
-@pytest.mark.parametrize(("chosen", "display"), [*start_form.BUNDLED.items()][1:])
-def test_bundled_program_is_as_the_form_describes_it(chosen: str, display: str) -> None:
-    program = programs.parse(start_form.program_of({"bundled": chosen, "program": "acc +1"}))
-    cpus = len(list(program.candidates())) + 1
-    assert display.startswith(f"{len(program)} lines")
-    assert f" {cpus} CPUs" in display
-    assert (reference.part1(program).isdigit(), len(reference.ending_cpus(program))) == (True, 1)
+def test_program_that_is_entered_runs_instead_of_the_one_that_is_chosen() -> None:
+    assert start_form.program_of({"bundled": "endless", "program": "acc +1\n"}) == "acc +1\n"
+    assert start_form.program_of({"bundled": "endless", "program": None}) == file_of("endless").read_text()
+
+
+def test_form_chooses_the_example_unless_a_person_or_a_request_says_otherwise() -> None:
+    assert start_form.program_of(cpu_start.dag.params.validate()) == EXAMPLE
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,7 @@ def test_cpus_to_start_are_the_candidates_of_the_parts_that_are_asked(parts: str
 @pytest.mark.parametrize(
     "conf",
     [
+        {"bundled": "unknown"},
         {"program": ""},
         {"program": "nop +0\n" * 200_000},
         {"cycles": 0},

@@ -43,7 +43,7 @@ def refuses(dag: Any, name: str, value: Any) -> bool:
 @given(untrusted.program)
 def test_program_that_the_form_accepts_reaches_its_pod_byte_for_byte(program: str) -> None:
     assume(not refuses(cpu_start.dag, "program", program))
-    params: dict[str, Any] = {"bundled": "none", "program": program, "parts": "both", "cycles": 1}
+    params: dict[str, Any] = {"bundled": "example", "program": program, "parts": "both", "cycles": 1}
     params["stop_at_first_answer"] = True
     args = arguments_in_the_pod(cpu_start.dag, "store", params)
     options = cli.parse(args)
