@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from airflow_pods.definition import MAIN
 from airflow_pods.errors import TERMINATION_REMEDIES, PodFailed, PodRefused, WaitingReason, waiting_reason
-from airflow_pods.manifest import MAIN
 from airflow_pods.result import BadResult, Result, parse_result
 
 if TYPE_CHECKING:
