@@ -108,18 +108,17 @@ class Client:
         return True
 
     async def call(
-        self, request: Callable[[CoreV1Api], Awaitable[Answer]], none_if: Collection[int]
+        self,
+        request: Callable[[CoreV1Api], Awaitable[Answer]],
+        none_if: Collection[int],
+        seconds: float | None = None,
     ) -> Answer | None:
         """Make a request, repeated for RETRY_SECONDS while its failure may be temporary.
 
-        Returns None if the API answers with one of the ``none_if`` statuses. Raises ApiException for others.
+        Each attempt may take ``seconds``, or ANSWER_SECONDS. Returns None if the API answers with one of the
+        ``none_if`` statuses. Raises ApiException for others.
         """
-        from kubernetes_asyncio.client import ApiException
         from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
-
-        async def attempt(api: CoreV1Api) -> Answer:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return await request(api)
 
         with_retries = AsyncRetrying(
             retry=retry_if_exception(is_temporary),
@@ -127,8 +126,23 @@ class Client:
             stop=stop_after_delay(RETRY_SECONDS),
             reraise=True,
         )
+        return await with_retries(self.call_once, request, none_if, seconds)
+
+    async def call_once(
+        self,
+        request: Callable[[CoreV1Api], Awaitable[Answer]],
+        none_if: Collection[int],
+        seconds: float | None = None,
+    ) -> Answer | None:
+        """Make a request as `call` does, but do not repeat it."""
+        from kubernetes_asyncio.client import ApiException
+
+        async def attempt(api: CoreV1Api) -> Answer:
+            async with asyncio.timeout(ANSWER_SECONDS if seconds is None else seconds):
+                return await request(api)
+
         try:
-            return await with_retries(self.authorized, attempt)
+            return await self.authorized(attempt)
         except ApiException as error:
             if error.status in none_if:
                 return None

@@ -7,16 +7,14 @@ import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_pods.client import Client, connect
 from airflow_pods.errors import PodFailed, is_temporary
 from airflow_pods.manifest import SELECTOR
+from airflow_pods.pod import Pod
 from airflow_pods.printable import describe
 from airflow_pods.requests import read_pod, watch_pods
-
-if TYPE_CHECKING:
-    from kubernetes_asyncio.client import V1Pod
 
 LOG = logging.getLogger(__name__)
 
@@ -38,12 +36,12 @@ class Informer:
         self._conn_id = conn_id
         self._namespace = namespace
         self._version: str | None = None
-        self._latest: dict[str, tuple[str, V1Pod | None]] = {}  # name: uid and pod; None once it is deleted
+        self._latest: dict[str, tuple[str, Pod | None]] = {}  # name: uid and pod; None once it is deleted
         self._users: Counter[str] = Counter()  # how many wait for the pod of that name
         self._changes: dict[str, asyncio.Future[None]] = {}  # done at the next change of the pod of that name
         self._watching: asyncio.Task[None] | None = None
 
-    async def watch_until(self, client: Client, pod: V1Pod, is_done: Callable[[V1Pod], bool]) -> V1Pod | None:
+    async def watch_until(self, client: Client, pod: Pod, is_done: Callable[[Pod], bool]) -> Pod | None:
         """Wait from this version of the pod until it is done; return it, or None once it is deleted.
 
         Raises ApiException or PodFailed if the watch cannot go on.
@@ -85,7 +83,7 @@ class Informer:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
 
-    async def _next_change(self, pod: V1Pod) -> bool:
+    async def _next_change(self, pod: Pod) -> bool:
         """Wait for a change of the pod of that name; return False if the pod must be read instead."""
         self._open(pod)
         name = pod.metadata.name
@@ -101,7 +99,7 @@ class Informer:
             return False
         return True
 
-    def _open(self, pod: V1Pod) -> None:
+    def _open(self, pod: Pod) -> None:
         """Open the watch, at first from this version of a pod, unless it is open."""
         if self._watching is None or self._watching.done():
             self._version = self._version or pod.metadata.resource_version
@@ -133,11 +131,11 @@ class Informer:
                 raise
             await asyncio.sleep(PAUSE_SECONDS)
 
-    def _events(self, client: Client) -> AsyncGenerator[tuple[str, V1Pod], None]:
+    def _events(self, client: Client) -> AsyncGenerator[tuple[str, Pod], None]:
         since: Any = {"resource_version": self._version} if self._version else {}
         return watch_pods(client, self._namespace, label_selector=SELECTOR, **since)
 
-    def _see(self, kind: str, pod: V1Pod) -> None:
+    def _see(self, kind: str, pod: Pod) -> None:
         name, uid = pod.metadata.name, pod.metadata.uid
         self._version = pod.metadata.resource_version
         if kind != "DELETED":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from airflow_pods.client import Client, connect
 from airflow_pods.errors import PodFailed, PodRefused, api_error, describe_api_error
 from airflow_pods.manifest import Manifest
+from airflow_pods.pod import Pod
 from airflow_pods.printable import printable
 from airflow_pods.requests import create_pod, delete_pod, delete_pod_named, read_pod, watch_pods, watch_until
 from airflow_pods.result import Result
@@ -26,8 +27,6 @@ from airflow_pods.status import (
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from kubernetes_asyncio.client import V1Pod
-
 LOG = logging.getLogger(__name__)
 
 GRACE_SECONDS = 600
@@ -36,7 +35,7 @@ LIST_SECONDS = 5
 """Long enough for a watch to report all existing pods."""
 
 
-Watch = Callable[[Client, "V1Pod", Callable[["V1Pod"], bool]], Awaitable["V1Pod | None"]]
+Watch = Callable[[Client, Pod, Callable[[Pod], bool]], Awaitable[Pod | None]]
 """How a pod is watched until it is done: `watch_until`, or one watch for many pods (`Informer`)."""
 
 
@@ -76,7 +75,7 @@ async def pod_result(conn_id: str, manifest: Manifest, watch: Watch = watch_unti
         await _clean_up(client, pod)
 
 
-async def find_or_create(client: Client, manifest: Manifest, watch: Watch = watch_until) -> V1Pod:
+async def find_or_create(client: Client, manifest: Manifest, watch: Watch = watch_until) -> Pod:
     """Create the pod, or return the one that an earlier try created; replace that one if it has failed."""
     from kubernetes_asyncio.client import ApiException
 
@@ -97,7 +96,7 @@ async def find_or_create(client: Client, manifest: Manifest, watch: Watch = watc
         await watch(client, found, lambda _: False)  # until it is deleted
 
 
-async def wait_until_finished(client: Client, pod: V1Pod, watch: Watch = watch_until) -> V1Pod:
+async def wait_until_finished(client: Client, pod: Pod, watch: Watch = watch_until) -> Pod:
     """Return the pod once it has finished.
 
     Raises PodFailed if it is deleted before, PodRefused if it cannot start.
@@ -110,7 +109,7 @@ async def wait_until_finished(client: Client, pod: V1Pod, watch: Watch = watch_u
     return pod
 
 
-async def wait_out(client: Client, pod: V1Pod, watch: Watch = watch_until) -> V1Pod | None:
+async def wait_out(client: Client, pod: Pod, watch: Watch = watch_until) -> Pod | None:
     """Return the pod once it has finished, or its waiting reason has changed; return None once it is deleted.
 
     If the waiting reason lasts longer than it may, delete the pod and raise PodRefused.
@@ -137,18 +136,18 @@ async def delete_by_name(conn_id: str, manifest: Manifest) -> None:
         _log_kept(name, namespace, error)
 
 
-def is_idle(pod: V1Pod) -> bool:
+def is_idle(pod: Pod) -> bool:
     """Return whether a pod has failed or has not started."""
     return pod.status.phase == "Pending" or has_failed(pod)
 
 
-def ended_before(moment: datetime) -> Callable[[V1Pod], bool]:
+def ended_before(moment: datetime) -> Callable[[Pod], bool]:
     """Return a predicate: whether a pod has finished and was created before that moment."""
     return lambda pod: bool(is_finished(pod) and pod.metadata.creation_timestamp < moment)
 
 
 async def delete_all(
-    conn_id: str, namespace: str, labels: Mapping[str, str], chosen: Callable[[V1Pod], bool] = is_idle
+    conn_id: str, namespace: str, labels: Mapping[str, str], chosen: Callable[[Pod], bool] = is_idle
 ) -> list[str]:
     """Delete the chosen pods among those with these labels; return their names.
 
@@ -167,7 +166,7 @@ async def delete_all(
     return deleted
 
 
-async def _clean_up(client: Client, pod: V1Pod, grace_seconds: int = 1) -> None:
+async def _clean_up(client: Client, pod: Pod, grace_seconds: int = 1) -> None:
     """Delete a pod whose outcome is known; if that fails, log it and keep the pod."""
     try:
         await delete_pod(client, pod, grace_seconds)

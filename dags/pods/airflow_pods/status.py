@@ -1,6 +1,6 @@
 """Read the status of a pod: whether it has finished, what it waits for, its result or its failure.
 
-Nothing here calls the API: each function takes a `V1Pod` and returns what its status says.
+Nothing here calls the API: each function takes a `Pod`, or a `V1Pod`, and returns what its status says.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_pods.definition import MAIN
 from airflow_pods.errors import TERMINATION_REMEDIES, PodFailed, PodRefused, WaitingReason, waiting_reason
+from airflow_pods.pod import Fields, Pod
 from airflow_pods.result import BadResult, Result, parse_result
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
         V1ContainerStateTerminated,
         V1Pod,
     )
+
+    AnyPod = Pod | V1Pod
 
 PERMANENT_EXIT_CODE = 2
 
@@ -30,23 +33,23 @@ class Waiting(NamedTuple):
     message: str
 
 
-def title(pod: V1Pod) -> str:
+def title(pod: AnyPod) -> str:
     """Return ``pod NAME in namespace NAMESPACE``."""
     return f"pod {pod.metadata.name} in namespace {pod.metadata.namespace}"
 
 
-def termination_of(pod: V1Pod) -> V1ContainerStateTerminated | None:
+def termination_of(pod: AnyPod) -> Fields | V1ContainerStateTerminated | None:
     """Return how the main container ended; None if it has not."""
     state = _main_state(pod)
     return state.terminated if state else None
 
 
-def is_finished(pod: V1Pod) -> bool:
+def is_finished(pod: AnyPod) -> bool:
     """Return whether the main container has ended, even if a sidecar still runs, or will never run."""
     return termination_of(pod) is not None or pod.status.phase in ("Succeeded", "Failed")
 
 
-def has_failed(pod: V1Pod) -> bool:
+def has_failed(pod: AnyPod) -> bool:
     """Return whether the pod has finished without a usable result."""
     if not is_finished(pod):
         return False
@@ -57,7 +60,7 @@ def has_failed(pod: V1Pod) -> bool:
     return False
 
 
-def waiting_of(pod: V1Pod) -> Waiting | None:
+def waiting_of(pod: AnyPod) -> Waiting | None:
     """Return what keeps the pod from starting: no node, or what a container lacks; None if it does not wait.
 
     The container is the main one, or an init container that must end before it.
@@ -75,19 +78,19 @@ def waiting_of(pod: V1Pod) -> Waiting | None:
     return Waiting(state.waiting.reason or "", state.waiting.message or "")
 
 
-def waiting_reason_of(pod: V1Pod) -> WaitingReason | None:
+def waiting_reason_of(pod: AnyPod) -> WaitingReason | None:
     """Return the row of `WAITING_REASONS` for the pod; None if it runs or is about to start."""
     waiting = waiting_of(pod)
     return waiting_reason(waiting.reason) if waiting and waiting.reason else None
 
 
-def describe_waiting(pod: V1Pod) -> str:
+def describe_waiting(pod: AnyPod) -> str:
     """Return the cluster's own reason and message for the pod's wait."""
     waiting = waiting_of(pod)
     return f"{waiting.reason}: {waiting.message or 'no message'}" if waiting else "it does not wait"
 
 
-def result_of(pod: V1Pod) -> Result:
+def result_of(pod: AnyPod) -> Result:
     """Return the JSON object that a finished pod left.
 
     Raises PodFailed or PodRefused with the pod's own message if the main container failed, PodRefused if it
@@ -109,7 +112,7 @@ def result_of(pod: V1Pod) -> Result:
     raise failure_of(pod)
 
 
-def failure_of(pod: V1Pod) -> PodFailed | PodRefused:
+def failure_of(pod: AnyPod) -> PodFailed | PodRefused:
     """Return the error for a pod whose main container failed or never ran."""
     end, source = termination_of(pod), ""
     if end is None:
@@ -124,14 +127,14 @@ def failure_of(pod: V1Pod) -> PodFailed | PodRefused:
     return kind(f"{title(pod)} failed ({reason}{code}): {source}{message}{f' ({hint})' if hint else ''}")
 
 
-def _is_permanent(reason: str, end: V1ContainerStateTerminated | None, message: str) -> bool:
+def _is_permanent(reason: str, end: Fields | V1ContainerStateTerminated | None, message: str) -> bool:
     """Return whether another try would end in the same way: at the same limit, or lacking a program."""
     if reason == "StartError":
         return re.search('exec: "|executable file', message) is not None
     return reason == "OOMKilled" or (end is not None and end.exit_code == PERMANENT_EXIT_CODE)
 
 
-def _secrets_named_in(message: str, pod: V1Pod) -> str:
+def _secrets_named_in(message: str, pod: AnyPod) -> str:
     """Return which Secrets hold the environment variables that a failed pod's message names."""
     main = _main_container(pod)
     refs = {
@@ -142,12 +145,12 @@ def _secrets_named_in(message: str, pod: V1Pod) -> str:
     return ", ".join(f"{name} is key {ref.key} of Secret {ref.name}" for name, ref in refs.items())
 
 
-def _main_container(pod: V1Pod) -> V1Container | None:
+def _main_container(pod: AnyPod) -> Fields | V1Container | None:
     """Return the definition of the main container; None if the pod has none, and so is not ours."""
-    return next((container for container in pod.spec.containers if container.name == MAIN), None)
+    return next((container for container in pod.spec.containers or [] if container.name == MAIN), None)
 
 
-def _main_state(pod: V1Pod) -> V1ContainerState | None:
+def _main_state(pod: AnyPod) -> Fields | V1ContainerState | None:
     """Return the state of the main container; None until a kubelet has reported one."""
     statuses = pod.status.container_statuses or []
     return next((status.state for status in statuses if status.name == MAIN), None)

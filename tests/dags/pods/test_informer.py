@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from kubernetes_asyncio.client import ApiException, V1Pod
+from kubernetes_asyncio.client import ApiException
 
 from airflow_pods import Manifest, informer, manifest_of, requests, run_pod
 from airflow_pods.client import Client, connect
 from airflow_pods.informer import Informer
+from airflow_pods.pod import Pod
 from airflow_pods.requests import create_pod, read_pod
 from airflow_pods.status import is_finished
 from scripts.kube.objects import PODS
@@ -51,18 +52,18 @@ async def watcher(client: Client) -> AsyncIterator[Informer]:
     await watcher.close()
 
 
-def wait(watcher: Informer, client: Client, pod: V1Pod) -> asyncio.Task[V1Pod | None]:
+def wait(watcher: Informer, client: Client, pod: Pod) -> asyncio.Task[Pod | None]:
     """Start to wait until the pod is finished."""
     return asyncio.create_task(watcher.watch_until(client, pod, is_finished))
 
 
-async def created(client: Client, name: str) -> V1Pod:
+async def created(client: Client, name: str) -> Pod:
     pod = await create_pod(client, manifest(name))
     assert pod
     return pod
 
 
-async def result(waiting: asyncio.Task[V1Pod | None]) -> V1Pod | None:
+async def result(waiting: asyncio.Task[Pod | None]) -> Pod | None:
     async with asyncio.timeout(20):
         return await waiting
 
@@ -72,7 +73,7 @@ def entries(watcher: Informer) -> tuple[dict[str, Any], ...]:
     return watcher._latest, watcher._users, watcher._changes
 
 
-async def watched(watcher: Informer, client: Client, endpoint: Nodeless) -> asyncio.Task[V1Pod | None]:
+async def watched(watcher: Informer, client: Client, endpoint: Nodeless) -> asyncio.Task[Pod | None]:
     """Start to wait for a pod that runs, and return once the watch has reported it."""
     pod = await created(client, "pod")
     waiting = wait(watcher, client, pod)
@@ -122,7 +123,7 @@ async def test_a_watch_that_ends_is_opened_again_from_the_last_version(
 
 async def changed_while_no_watch_is_open(
     watcher: Informer, client: Client, endpoint: Nodeless, change: str
-) -> asyncio.Task[V1Pod | None]:
+) -> asyncio.Task[Pod | None]:
     """Wait for a pod, break the watch, then let the pod end or delete it; return the task that waits."""
     waiting = await watched(watcher, client, endpoint)
     endpoint.break_watches()
@@ -205,7 +206,7 @@ async def test_a_pod_that_is_being_read_while_the_watch_ends_for_good_is_watched
     endpoint.forget()
     reading = asyncio.Event()
 
-    async def read_slowly(*args: Any) -> V1Pod | None:
+    async def read_slowly(*args: Any) -> Pod | None:
         await reading.wait()
         return await read_pod(*args)
 
@@ -338,29 +339,15 @@ async def test_run_pod_needs_no_informer(endpoint: Nodeless, client: Client) -> 
     assert await running == {"acc": 5}
 
 
-async def test_a_pod_that_cannot_be_read_does_not_end_the_watch_of_the_others(
-    endpoint: Nodeless, client: Client, watcher: Informer, caplog: pytest.LogCaptureFixture
+async def test_a_pod_that_no_model_of_the_client_accepts_is_watched_like_all_others(
+    endpoint: Nodeless, client: Client, watcher: Informer
 ) -> None:
     waiting = await watched(watcher, client, endpoint)
-    bad = manifest("bad")
-    del bad["spec"]["containers"]  # the client's model of a pod requires it
-    endpoint.create(bad)
-    endpoint.report("bad", RUNNING)
+    bad = wait(watcher, client, await created(client, "bad"))
+    endpoint.store.update(PODS, {**endpoint.pods()["bad"], "spec": {}})  # a V1Pod requires containers
+    endpoint.report("bad", DONE)
     endpoint.report("pod", DONE)
     assert await result(waiting)
+    assert await result(bad)
     assert endpoint.seen["WATCH"] == 1
     assert endpoint.seen["GET"] == 0
-    assert "Pod bad in namespace pods cannot be read" in caplog.text
-
-
-async def test_only_who_waits_for_a_pod_that_cannot_be_read_is_told(
-    endpoint: Nodeless, client: Client, watcher: Informer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(informer, "SILENT_SECONDS", 0.2)
-    other = wait(watcher, client, await created(client, "other"))
-    waiting = await watched(watcher, client, endpoint)
-    endpoint.store.update(PODS, {**endpoint.pods()["pod"], "spec": {}})
-    with pytest.raises(ValueError, match="containers"):
-        await result(waiting)
-    endpoint.report("other", DONE)
-    assert await result(other)
