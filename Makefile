@@ -120,6 +120,10 @@ lock: .venv/ready ## Update the locked dependencies
 	$(UV) pip install --quiet --python .venv --target $@ --require-hashes --requirement .venv/$*.txt
 	touch $@
 
+.PHONY: wheel
+wheel: .venv/ready ## Build airflow_pods, the pod operator, as a wheel: make wheel [FOLDER=dir]
+	$(UV) build --quiet --offline --wheel --out-dir '$(or $(FOLDER),dist)' dags/pods
+
 .PHONY: bench
 bench: .venv/ready ## Measure a cycle beside the article's design and bare pods: make bench [FOLDER=dir]
 	@mkdir -p '$(or $(FOLDER),.bench)'

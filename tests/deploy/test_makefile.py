@@ -17,6 +17,7 @@ from scripts.local.settings import REPOSITORY
         ("demo", "KUBECONFIG=/my folder/config"),
         ("report", "FOLDER=my folder"),
         ("browser", "FOLDER=my folder"),
+        ("wheel", "FOLDER=my folder"),
         (".venv/ready", "PYTHON=/my folder/python3"),
     ],
 )

@@ -33,6 +33,7 @@ TARGETS_RUN_BY = {
     "test": (".ci/run", "make test-all"),  # its plain tests are the same, its core tests are among the others
     "test-all": (".ci/run", "make test-all"),
     "up": ("tests/scripts/local/whole/test_up_and_down.py", '"up"'),
+    "wheel": (".gitlab-ci.yml", "make wheel"),
     ".venv/helm": (".gitlab-ci.yml", "make .venv/helm"),
     ".venv/kubectl": (".gitlab-ci.yml", "make .venv/kubectl"),
     ".venv/ready": (".gitlab-ci.yml", "make .venv/ready"),

@@ -16,6 +16,7 @@ DOCUMENTS = [
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
     *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "dags/pods/README.md",
 ]
 PROGRAMS = r"(make|python|pytest|kubectl|helm|docker|\.venv/bin/\S+|\.ci/run)(?= |$)"
 """The beginning of a code span that is a command."""
