@@ -50,7 +50,6 @@ def cpu_pod(command: str, *flags: str, **kwargs: Any) -> PodOperator:
             "cycle": "{{ params.cycle }}",
             "command": command,
         },
-        deferrable=settings.DEFERRED,
         strict_conf=True,
         **settings.POD,
         **kwargs,
@@ -64,7 +63,6 @@ with DAG(
     **settings.DAG_DEFAULTS,
     max_active_runs=settings.CPUS_AT_ONCE,
     max_active_tasks=settings.CPUS_AT_ONCE,
-    # Each has a default: without one, the triggerer cannot render the templates of a pod.
     params={
         "start": Param(
             "none",

@@ -8,10 +8,6 @@ CPU_IMAGE         cpu:dev     the image made from ``cpu_image/``
 CPU_SECRET        cpu-redis   the Secret in that namespace whose key ``url`` holds the URL of Redis
 CPU_TTL           604800      seconds until Redis drops a start run and its CPUs if they are not used
 CPUS_AT_ONCE      16          how many CPUs run at once, 4 to 400: the DAG runs of ``cpu`` in progress
-CPU_DEFERRED      (see below) Where PodExecutor does not run the pods, true: the triggerer waits for
-                              them, so that a pod needs no worker; false: a worker waits, which is
-                              faster for a few CPUs. Not set: a worker waits if CPUS_AT_ONCE is at
-                              most 16.
 CPU_WATCH         300         seconds between two surveys of the watchdog, 10 to 86400
 ================  ==========  =======================================================================
 
@@ -29,13 +25,6 @@ def cpus_at_once(value: str) -> int:
     if not (value.isascii() and value.isdigit() and 4 <= int(value) <= 400):
         raise ValueError(f"CPUS_AT_ONCE is {value!r}: set it to a whole number from 4 to 400")
     return int(value)
-
-
-def deferred(value: str, at_once: int) -> bool:
-    """Parse CPU_DEFERRED; if empty, decide by CPUS_AT_ONCE. Raises ValueError unless true, false or empty."""
-    if value.lower() not in ("true", "false", ""):
-        raise ValueError(f"CPU_DEFERRED is {value!r}: set it to true or false, or leave it out")
-    return value.lower() == "true" if value else at_once > 16
 
 
 def watch_seconds(value: str) -> int:
@@ -78,4 +67,3 @@ DAG_DEFAULTS: dict[str, Any] = {
 """Arguments of every DAG: people and other DAG runs trigger it, no schedule does."""
 CPUS_AT_ONCE = cpus_at_once(os.environ.get("CPUS_AT_ONCE", "16"))
 WATCH_SECONDS = watch_seconds(os.environ.get("CPU_WATCH", "300"))
-DEFERRED = deferred(os.environ.get("CPU_DEFERRED", ""), CPUS_AT_ONCE)

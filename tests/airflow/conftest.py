@@ -30,8 +30,12 @@ def stack(
 def wide_stack(
     pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, slack: SlackServer
 ) -> Iterator[Stack]:
-    """A second stack beside the first: without PodExecutor, and with more CPUs at once than workers."""
+    """A second stack beside the first: without PodExecutor, and with more CPUs at once than workers.
+
+    So the triggerer waits for the pods.
+    """
     state = tmp_path_factory.mktemp("wide") / "state"
     options = [*cluster_options(pytestconfig), "--cpus-at-once=64"]
-    with running_stack(state, slack, options, POD_EXECUTOR="false") as running:
+    deferrable = {"AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "true"}
+    with running_stack(state, slack, options, POD_EXECUTOR="false", **deferrable) as running:
         yield running

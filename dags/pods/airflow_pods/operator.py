@@ -1,22 +1,22 @@
-"""The pod as an Airflow task: it waits in a worker, or in the triggerer."""
+"""The pod as an Airflow task, which PodExecutor runs, a worker, or the triggerer."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, BranchMixIn, conf
-from airflow.triggers.base import StartTriggerArgs
 
 from airflow_pods.errors import PodFailed, PodRefused
-from airflow_pods.manifest import Manifest, manifest_of
+from airflow_pods.manifest import Manifest
 from airflow_pods.next_step import NextStep, name_of
 from airflow_pods.printable import describe, quoted
 from airflow_pods.result import Result, log_lines
 from airflow_pods.runner import delete_by_name
-from airflow_pods.templates import needs_worker, render
+from airflow_pods.templates import TEMPLATED, PodTemplate
 from airflow_pods.trigger import Outcome, PodTrigger, outcome_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ OVERRIDABLE = (
     "resume",
     "render_template_fields",
     "manifest",
-    "trigger",
+    "template",
 )
 """The methods of which a subclass may have its own, which only a worker calls."""
 REASON_KEY = "reason"
@@ -65,16 +65,14 @@ class PodOperator(BaseOperator, BranchMixIn):
     :param on_refusal: called if the task would fail for good; returns the id of the downstream task to follow
         instead, or "" to fail
     :param strict_conf: refuse a run whose conf has a key that is not a parameter of its DAG
-    :param deferrable: wait in the triggerer instead of a worker. A worker then only takes the result; it also
-        starts the task if the scheduler cannot: if the task is mapped, its arguments come from a callable,
-        its DAG has a parameter without a default, or its templates use more than ``params``, ``dag_run``
-        and ``run_id``
+    :param deferrable: where PodExecutor does not run the task: wait in the triggerer. A worker renders the
+        templates before, and takes the result. Otherwise the worker waits
     :param kubernetes_conn_id: the Airflow connection to the cluster
     """
 
     # Tells the scheduler to look for the branch that a task has taken in its XCom.
     inherits_from_skipmixin = True
-    template_fields: Sequence[str] = ("name", "arguments", "labels", "skip_to")
+    template_fields: Sequence[str] = TEMPLATED
 
     def __init__(
         self,
@@ -92,7 +90,7 @@ class PodOperator(BaseOperator, BranchMixIn):
         skip_to: str = "",
         on_refusal: Callable[[], str] | None = None,
         strict_conf: bool = False,
-        deferrable: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         kubernetes_conn_id: str = "kubernetes_default",
         **kwargs: Any,
     ) -> None:
@@ -115,16 +113,10 @@ class PodOperator(BaseOperator, BranchMixIn):
         if self._suits_pod_executor():
             self.executor = POD_EXECUTOR
             self.executor_config = {
-                "pod": self.trigger(rendered=False).serialize()[1],
+                "pod": self.template().to_json(),
                 "next_step": name_of(next_step) if next_step else "",
                 "execution_timeout": self.execution_timeout and self.execution_timeout.total_seconds(),
             }
-        elif deferrable and not self._needs_worker():
-            trigger_cls, trigger_kwargs = self.trigger(rendered=False).serialize()
-            self.start_from_trigger = True
-            self.start_trigger_args = StartTriggerArgs(
-                trigger_cls=trigger_cls, trigger_kwargs=trigger_kwargs, next_method="resume"
-            )
 
     def _suits_pod_executor(self) -> bool:
         """Return whether Airflow has `PodExecutor`, and whether that can end the task without a worker."""
@@ -141,66 +133,53 @@ class PodOperator(BaseOperator, BranchMixIn):
             self.returns_dag_result,
             not self.do_xcom_push,
             self.branch and not (self.next_step and name_of(self.next_step)),
+            callable(self.arguments),
         )
-        return (
-            POD_EXECUTOR in conf.get("core", "executor") and not any(for_workers) and not self._needs_worker()
-        )
+        if POD_EXECUTOR not in conf.get("core", "executor") or any(for_workers):
+            return False
+        return not self.template().needs_worker()
 
-    def _needs_worker(self) -> bool:
-        """Return whether only a worker can render the templates of the task."""
-        if callable(self.arguments):
-            return True
-        # A parameter without a default would crash the triggerer, with all that it waits for.
-        params: Any = [self.params, *([self.dag.params] if self.has_dag() else [])]  # type: ignore[no-untyped-call]
-        if any(not each.get_param(name).has_value for each in params for name in each):
-            return True
-        return needs_worker([self.name, *self.arguments, *self.labels.values(), self.skip_to])
-
-    def trigger(self, rendered: bool) -> PodTrigger:
-        """Return the trigger that runs the pod; ``rendered``: the templates already are."""
-        return PodTrigger(
+    def template(self) -> PodTemplate:
+        """Return the pod as the parameters describe it; without the arguments, if a callable returns them."""
+        return PodTemplate(
             kubernetes_conn_id=self.kubernetes_conn_id,
             name=self.name,
-            arguments=list(self.arguments),
+            namespace=self.namespace,
+            image=self.image,
+            arguments=[] if callable(self.arguments) else list(self.arguments),
             labels=dict(self.labels),
+            env_vars=dict(self.env_vars),
+            secret_env_vars={variable: list(source) for variable, source in self.secret_env_vars.items()},
+            active_deadline_seconds=self.active_deadline_seconds,
             skip_to=self.skip_to,
             strict_conf=self.strict_conf,
-            rendered=rendered,
-            **self._manifest_options(),
         )
 
     def manifest(self) -> Manifest:
         """Return the pod's manifest; the templates must be rendered."""
-        return manifest_of(
-            name=self.name, arguments=self.arguments, labels=self.labels, **self._manifest_options()
-        )
-
-    def _manifest_options(self) -> dict[str, Any]:
-        """Return what `manifest_of` takes beside the templates, as JSON keeps it."""
-        secrets = {variable: list(source) for variable, source in self.secret_env_vars.items()}
-        return {
-            "namespace": self.namespace,
-            "image": self.image,
-            "env_vars": dict(self.env_vars),
-            "secret_env_vars": secrets,
-            "active_deadline_seconds": self.active_deadline_seconds,
-        }
+        return self.template().manifest()
 
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
         """Render the templates; if that is refused, leave the reason."""
+        environment = jinja_env or self.get_template_env()
         try:
-            render(self, context, jinja_env or self.get_template_env())
+            rendered = self.template().rendered(context, environment)
         except PodRefused as error:
             context["ti"].xcom_push(key=REASON_KEY, value=str(error))
             raise
+        if callable(self.arguments):
+            arguments = self.arguments(context=context, jinja_env=environment)
+            rendered = replace(rendered, arguments=list(arguments))
+        for field in TEMPLATED:
+            setattr(self, field, getattr(rendered, field))
 
     def execute(self, context: Context) -> Result | None:
         """Run the pod here, or defer to the triggerer; `resume` takes the outcome of either."""
         if not self.skip_to:
             self.log.info("Pod %s in namespace %s", self.name, self.namespace)
             if self.deferrable:
-                self.defer(trigger=self.trigger(rendered=True), method_name="resume")
-        outcome = asyncio.run(outcome_of(self.kubernetes_conn_id, self.manifest(), self.skip_to))
+                self.defer(trigger=PodTrigger(**self.template().to_json()), method_name="resume")
+        outcome = asyncio.run(outcome_of(self.template()))
         return self.resume(context, outcome)
 
     def resume(self, context: Context, event: Outcome) -> Result | None:

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from airflow_pods.next_step import NextRun, NextStep
-from airflow_pods.templates import render
-from airflow_pods.trigger import Outcome, PodTrigger
+from airflow_pods.templates import TEMPLATED, PodTemplate
+from airflow_pods.trigger import Outcome
 
 if TYPE_CHECKING:
     from airflow.executors.workloads.task import TaskInstanceDTO
@@ -47,8 +47,47 @@ class NeedsWorker(Exception):
 class Begun:
     """A task that has begun: its pod, with rendered templates, and its run's parameters."""
 
-    pod: PodTrigger
+    pod: PodTemplate
     params: Mapping[str, Any]
+
+
+class TemplateTi:
+    """What templates may ask of ``ti``. Raises NeedsWorker for what only a worker can answer."""
+
+    def __init__(self, ti: TaskInstanceDTO, session: Session) -> None:
+        def xcom_pull(
+            task_ids: str, dag_id: str = ti.dag_id, key: str = "return_value", **others: Any
+        ) -> Any:
+            return _xcom(session, dag_id, ti.run_id, task_ids, key, **others)
+
+        self.dag_id = ti.dag_id
+        self.run_id = ti.run_id
+        self.task_id = ti.task_id
+        self.map_index = ti.map_index
+        self.try_number = ti.try_number
+        # Not a method: a template must not reach the session by an attribute.
+        self.xcom_pull = xcom_pull
+
+    def __getattr__(self, name: str) -> Any:
+        raise NeedsWorker(f"its templates use ti.{name}")
+
+
+def _xcom(
+    session: Session, dag_id: str, run_id: str, task_id: str, key: str, *, map_indexes: int = -1
+) -> Any:
+    """Return an XCom of one task of a run; of a mapped task, that of the index."""
+    from airflow.models.xcom import XComModel
+    from airflow.sdk.serde import deserialize
+    from sqlalchemy import select
+
+    # Whether that means all indexes, the default or an error is for a worker to say.
+    if not isinstance(task_id, str) or not isinstance(map_indexes, int):
+        raise NeedsWorker("its templates pull XComs of several tasks")
+    identity = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_indexes, "key": key}
+    row = session.scalars(select(XComModel).filter_by(**identity)).one_or_none()
+    if row is None:
+        raise NeedsWorker(f"there is no XCom {key!r} of task {task_id}")
+    return deserialize(row.value)
 
 
 def is_supported() -> bool:
@@ -77,6 +116,7 @@ def begin(ti: TaskInstanceDTO, pod: Mapping[str, Any]) -> Begun:
     from airflow.api_fastapi.execution_api.routes import task_instances
     from airflow.models.dagrun import DagRun
     from airflow.models.xcom import XComModel
+    from airflow.sdk.definitions._internal.templater import Templater
     from airflow.sdk.definitions.param import process_params
     from airflow.utils.platform import getuser
     from airflow.utils.state import TaskInstanceState
@@ -100,18 +140,19 @@ def begin(ti: TaskInstanceDTO, pod: Mapping[str, Any]) -> Begun:
             raise NeedsWorker("its DAG is not in the database")
         task: Any = dag.get_task(ti.task_id)
         params = process_params(cast("Any", dag), task, run.conf, suppress_exception=False)
-        trigger = PodTrigger(**pod)
+        this_task = TemplateTi(ti, session)
         template_context: Any = {
             "dag": dag,
             "params": params,
             "dag_run": context.dag_run,
             "run_id": ti.run_id,
+            "ti": this_task,
+            "task_instance": this_task,
         }
-        render(trigger, template_context, trigger.get_template_env())
-        trigger.rendered = True
-        task_instances.ti_put_rtif(ti.id, _rendered_fields(trigger), session)
+        rendered = PodTemplate(**pod).rendered(template_context, Templater().get_template_env())
+        task_instances.ti_put_rtif(ti.id, _rendered_fields(rendered), session)
     _call_listeners("on_task_instance_running", ti.id, TaskInstanceState.QUEUED)
-    return Begun(trigger, params)
+    return Begun(rendered, params)
 
 
 def end(ti: TaskInstanceDTO, outcome: Outcome, step: NextStep | None) -> None:
@@ -312,16 +353,10 @@ def _branch(dag: Any, task_id: str, follow: str) -> tuple[list[str], list[str]]:
     return [one for one in downstream if one in kept], [one for one in downstream if one not in kept]
 
 
-def _rendered_fields(pod: PodTrigger) -> dict[str, Any]:
+def _rendered_fields(pod: PodTemplate) -> dict[str, Any]:
     from airflow.sdk._shared.secrets_masker import redact
 
-    fields = {
-        "name": pod.name,
-        "arguments": list(pod.arguments),
-        "labels": dict(pod.labels),
-        "skip_to": pod.skip_to,
-    }
-    return {name: redact(value, name) for name, value in fields.items()}
+    return {field: redact(getattr(pod, field), field) for field in TEMPLATED}
 
 
 @cache

@@ -1,10 +1,11 @@
-"""Render a pod's templates, and decide who can: the triggerer or only a worker."""
+"""A pod as a task's parameters describe it: plain data, whose texts are Jinja templates at first."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
 from jinja2.meta import find_undeclared_variables
@@ -12,62 +13,101 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from airflow_pods.conf import check_conf
 from airflow_pods.errors import PodRefused
+from airflow_pods.manifest import Manifest, manifest_of
 from airflow_pods.printable import describe
 
 if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
-
-KNOWN_TO_TRIGGERER = {"params", "dag_run", "run_id"}
-"""The names that a triggerer knows by itself.
-
-It asks its supervisor for any other. Where that does not understand the question, as with ``ti.xcom_pull``,
-the triggerer waits for ever.
-"""
+TEMPLATED = ("name", "arguments", "labels", "skip_to")
+"""The fields of a `PodTemplate` that are rendered, which are template fields of `PodOperator` too."""
+KNOWN_WITHOUT_WORKER = {"params", "dag_run", "run_id", "ti", "task_instance"}
+"""The names that `PodExecutor` knows; of the task instance only what `task_rows.TemplateTi` has."""
 
 
-def needs_worker(templates: Iterable[str]) -> bool:
-    """Return whether only a worker can render the templates, or report what is wrong with them."""
-    try:
-        names = find_undeclared_variables(SandboxedEnvironment().parse("\n".join(templates)))
-    except TemplateError:
-        return True
-    return not names <= KNOWN_TO_TRIGGERER
+@dataclass(frozen=True)
+class PodTemplate:
+    """The pod of a task; the fields are those of `PodOperator`. JSON keeps `asdict` of it unchanged."""
 
-
-class Templated(Protocol):
-    """What the operator and its trigger have in common."""
-
+    kubernetes_conn_id: str
     name: str
-    skip_to: str
-    arguments: Any  # a list of strings; of the operator, also a callable that returns one
+    namespace: str
+    image: str
+    arguments: Sequence[str]
     labels: Mapping[str, str]
+    env_vars: Mapping[str, str]
+    secret_env_vars: Mapping[str, Sequence[str]]
+    active_deadline_seconds: int
+    skip_to: str
     strict_conf: bool
 
-    def render_template(self, content: Any, context: Context, jinja_env: jinja2.Environment) -> Any: ...
+    def to_json(self) -> dict[str, Any]:
+        """Return the arguments that make this template again."""
+        return asdict(self)
+
+    def needs_worker(self) -> bool:
+        """Return whether only a worker can render the templates, or report what is wrong with them."""
+        try:
+            names = find_undeclared_variables(SandboxedEnvironment().parse("\n".join(self._texts())))
+        except TemplateError:
+            return True
+        return not names <= KNOWN_WITHOUT_WORKER
+
+    def rendered(self, context: Context, jinja_env: jinja2.Environment) -> PodTemplate:
+        """Return the pod with its texts rendered.
+
+        All are rendered as one template: compiling takes a millisecond, however short a template is.
+        Raises PodRefused if a template is wrong, or if ``strict_conf`` is set and the run's conf has unknown
+        keys.
+        """
+        if self.strict_conf:
+            check_conf(context)
+        separator = secrets.token_hex()  # in no one's parameters
+        try:
+            text = jinja_env.from_string(separator.join(self._texts())).render(context)
+        except TemplateError as error:
+            raise PodRefused(f"a template of the pod can't be rendered: {describe(error)}") from error
+        texts = iter(str(text).split(separator))
+        return replace(self, **{field: _refill(getattr(self, field), texts) for field in TEMPLATED})
+
+    def manifest(self) -> Manifest:
+        """Return the pod's manifest; the templates must be rendered."""
+        return manifest_of(
+            name=self.name,
+            namespace=self.namespace,
+            image=self.image,
+            arguments=self.arguments,
+            labels=self.labels,
+            env_vars=self.env_vars,
+            secret_env_vars=self.secret_env_vars,
+            active_deadline_seconds=self.active_deadline_seconds,
+        )
+
+    def _texts(self) -> Iterator[str]:
+        for field in TEMPLATED:
+            yield from _texts_in(getattr(self, field))
 
 
-def render(pod: Templated, context: Context, jinja_env: jinja2.Environment) -> None:
-    """Render the templates in place. Arguments that a callable returns are taken literally.
+def _texts_in(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case Mapping():
+            for one in value.values():
+                yield from _texts_in(one)
+        case Sequence():
+            for one in value:
+                yield from _texts_in(one)
 
-    All are rendered as one template: compiling takes a millisecond, however short a template is.
-    Raises PodRefused if a template is wrong, or the run's conf has unknown keys and ``strict_conf`` is set.
-    """
-    if pod.strict_conf:
-        check_conf(context)
-    templates = [pod.name, pod.skip_to, *pod.labels.values()]
-    is_callable = callable(pod.arguments)
-    if is_callable:
-        pod.arguments = list(pod.arguments(context=context, jinja_env=jinja_env))
-    else:
-        templates += pod.arguments
-    separator = secrets.token_hex()  # in no one's parameters
-    try:
-        rendered = pod.render_template(separator.join(templates), context, jinja_env).split(separator)
-    except TemplateError as error:
-        raise PodRefused(f"a template of the pod can't be rendered: {describe(error)}") from error
-    pod.name, pod.skip_to, *rest = rendered
-    pod.labels = dict(zip(pod.labels, rest, strict=False))
-    if not is_callable:
-        pod.arguments = rest[len(pod.labels) :]
+
+def _refill(value: Any, texts: Iterator[str]) -> Any:
+    """Return the value with its texts replaced, in the order in which `_texts_in` gives them."""
+    match value:
+        case str():
+            return next(texts)
+        case Mapping():
+            return {key: _refill(one, texts) for key, one in value.items()}
+        case Sequence():
+            return [_refill(one, texts) for one in value]
+    return value

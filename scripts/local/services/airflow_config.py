@@ -14,7 +14,6 @@ from scripts.local.services.airflow import (
     ADMIN,
     DEFAULT_EXECUTOR,
     caller_file,
-    caller_variables,
     uses_pod_executor,
     wall_file,
 )
@@ -22,7 +21,7 @@ from scripts.local.services.redis import url_for_pods
 from scripts.local.settings import Settings, write_private
 
 CALLER_PREFIXES = ("AIRFLOW_CONN_", "AIRFLOW_VAR_")
-CALLER_NAMES = ("CPU_DEFERRED", "CPU_TTL", "CPU_WATCH", "POD_EXECUTOR")
+CALLER_NAMES = ("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "CPU_TTL", "CPU_WATCH", "POD_EXECUTOR")
 """With CALLER_PREFIXES, the caller's environment variables that Airflow's processes get."""
 
 
@@ -55,14 +54,9 @@ def save_caller_variables(settings: Settings, caller: Mapping[str, str]) -> None
 def configuration(settings: Settings, passwords: Passwords) -> dict[str, dict[str, object]]:
     """Return the content of ``airflow.cfg`` by section: what differs from Airflow's defaults, and why."""
     database = f"@/postgres?host={quote(str(settings.postgres_socket_folder))}"
-    if uses_pod_executor(settings):
-        workers = 8
-    elif caller_variables(settings).get("CPU_DEFERRED", "").lower() == "false":
-        # Each pod in flight holds a worker, and each cycle needs short tasks besides.
-        workers = settings.cpus_at_once + 4
-    else:
-        # The triggerer waits for the pods of more than 16 CPUs, which share the same few workers.
-        workers = min(settings.cpus_at_once, 16) + 4
+    # Without PodExecutor each pod in flight holds a worker, and each cycle needs short tasks besides. The
+    # pods of more than 16 CPUs take turns.
+    workers = 8 if uses_pod_executor(settings) else min(settings.cpus_at_once, 16) + 4
     return {
         "core": {
             "executor": f"{DEFAULT_EXECUTOR},airflow_pods.executor.PodExecutor",

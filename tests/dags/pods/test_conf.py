@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -84,23 +83,10 @@ def test_every_pod_task_refuses_unknown_keys(dag: Any) -> None:
     assert all(task.strict_conf for task in dag.tasks if isinstance(task, PodOperator))
 
 
-def test_the_triggerer_refuses_unknown_keys_before_it_creates_a_pod(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the triggerer the DAG is the one that the scheduler has stored."""
-
-    async def run_pod(*_: Any) -> dict[str, Any]:
-        raise AssertionError("a pod")
-
-    monkeypatch.setattr("airflow_pods.trigger.run_pod", run_pod)
+def test_unknown_keys_are_refused_by_the_dag_that_airflow_has_stored() -> None:
+    """PodExecutor has no other."""
     pod: Any = cpu.dag.get_task("execute")
-    trigger = pod.trigger(rendered=False)
     kept = DagSerialization.from_dict(DagSerialization.to_dict(cpu.dag))
     context = context_of(cpu.dag, pod, {"Cycle": 1}) | {"dag": kept}
-    trigger.task_instance = SimpleNamespace(task=pod, task_id="execute")
-
-    async def events() -> list[Any]:
-        trigger.render_template_fields(context)
-        return [event async for event in trigger.run()]
-
-    [event] = asyncio.run(events())
-    assert event.payload["refused"]
-    assert "no parameter 'Cycle' (did you mean 'cycle'?)" in event.payload["error"]
+    with pytest.raises(PodRefused, match=r"no parameter 'Cycle' \(did you mean 'cycle'\?\)"):
+        pod.template().rendered(context, pod.get_template_env())

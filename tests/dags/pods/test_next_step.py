@@ -13,10 +13,11 @@ from airflow import __version__
 from airflow.sdk import DAG, Asset, Param
 from airflow.serialization.serialized_objects import DagSerialization
 
-from airflow_pods import NextRun, NextStep, PodOperator, PodTrigger
+from airflow_pods import NextRun, NextStep, PodOperator
 from airflow_pods import task_rows as task_rows_module
 from airflow_pods.next_step import call, name_of
 from airflow_pods.operator import POD_EXECUTOR
+from airflow_pods.templates import PodTemplate
 from dags.dag_runs import follow_status
 from dags.dag_runs import next_step as step_of_cycle
 
@@ -46,7 +47,6 @@ def operator(kind: type[PodOperator] = PodOperator, **changes: Any) -> PodOperat
 def chosen(task: PodOperator) -> bool:
     """Return whether the task has chosen PodExecutor; if not, it must be as it is without that executor."""
     if task.executor == POD_EXECUTOR:
-        assert not task.start_from_trigger
         return True
     assert not task.executor_config or "pod" not in task.executor_config
     return False
@@ -76,6 +76,9 @@ def hook(*_: Any, **__: Any) -> None:
         {"on_failure_callback": hook},
         {"retries": 3, "on_retry_callback": hook},
         {"execution_timeout": timedelta(minutes=1)},
+        {"arguments": ["{{ ti.xcom_pull(task_ids='store') }}"]},
+        {"name": "pod-{{ task_instance.map_index }}"},
+        {"params": {"needed": Param(type="string")}},
         {"kind": Renamed},
     ],
 )
@@ -98,14 +101,11 @@ def test_a_plain_task_chooses_pod_executor(changes: dict[str, Any]) -> None:
         {"outlets": [Asset("out")]},
         {"multiple_outputs": True},
         {"do_xcom_push": False},
-        {"arguments": ["{{ ti.xcom_pull(task_ids='store') }}"]},
         {"arguments": ["{{ var.value.start }}"]},
         {"arguments": ["{{ params.cycle"]},
         {"arguments": lambda **_: ["exec"]},
-        {"name": "pod-{{ task_instance.map_index }}"},
         {"labels": {"day": "{{ ds }}"}},
         {"skip_to": "{{ conn.other.host }}"},
-        {"params": {"needed": Param(type="string")}},
         {"kind": Overriding},
     ],
 )
@@ -119,7 +119,6 @@ def test_a_task_that_only_a_worker_can_run_leaves_pod_executor_alone(
 def test_no_task_chooses_pod_executor_where_airflow_does_not_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "LocalExecutor")
     assert not chosen(operator())
-    assert operator(deferrable=True).start_from_trigger
 
 
 def test_mapped_tasks_are_for_workers() -> None:
@@ -149,9 +148,8 @@ def test_executor_config_has_the_pod_and_what_follows_and_survives_serialisation
     assert json.loads(json.dumps(config)) == config
     assert config["next_step"] == STEP
     assert config["execution_timeout"] == 90
-    trigger = PodTrigger(**config["pod"])
-    assert (trigger.name, trigger.labels) == ("pod-{{ params.cycle }}", {"cycle": "{{ params.cycle }}"})
-    assert not trigger.rendered
+    pod = PodTemplate(**config["pod"])
+    assert (pod.name, pod.labels) == ("pod-{{ params.cycle }}", {"cycle": "{{ params.cycle }}"})
     serialised = json.loads(json.dumps(DagSerialization.to_dict(task.dag)))
     restored: Any = DagSerialization.from_dict(serialised).get_task("pod")
     assert restored.executor == POD_EXECUTOR

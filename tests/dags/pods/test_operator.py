@@ -1,16 +1,18 @@
-"""The pod operator in a worker, and in the triggerer, started by a worker or by the scheduler."""
+"""The pod operator in a worker, and in the triggerer after a worker."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import re
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskDeferred
 from airflow.triggers.base import TriggerEvent
 from hypothesis import given
@@ -24,9 +26,10 @@ from airflow_pods.manifest import Manifest
 from dags.dag_runs import follow_status
 
 PARAMS = {"cycle": 3, "name": "a"}
+PULLED = "{{ params.cycle }}"  # from outside: not a template
 
 
-def operator(deferrable: bool, **changes: Any) -> PodOperator:
+def operator(**changes: Any) -> PodOperator:
     with DAG("pods", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
         return PodOperator(
             **{
@@ -38,21 +41,19 @@ def operator(deferrable: bool, **changes: Any) -> PodOperator:
                 "labels": {"cycle": "{{ params.cycle }}"},
                 "env_vars": {"PLAIN": "{{ params.cycle }}"},
                 "secret_env_vars": {"REDIS_URL": ("cpu-redis", "url")},
-                "deferrable": deferrable,
                 **changes,
             }
         )
 
 
-def started_by_scheduler(task: PodOperator, params: dict[str, Any]) -> PodTrigger:
-    """Return the trigger as the triggerer creates it from what the scheduler has stored."""
-    assert task.start_from_trigger
-    assert task.start_trigger_args
-    assert task.start_trigger_args.trigger_cls == f"{PodTrigger.__module__}.{PodTrigger.__qualname__}"
-    trigger = PodTrigger(**json.loads(json.dumps(task.start_trigger_args.trigger_kwargs)))
-    trigger.task_instance = cast("Any", SimpleNamespace(task=task, task_id="pod"))
-    trigger.render_template_fields({"params": params})
-    return trigger
+def deferred(params: dict[str, Any], **changes: Any) -> PodTrigger:
+    """Return the trigger as the triggerer makes it from what a worker has deferred to."""
+    with pytest.raises(TaskDeferred) as deferred:
+        in_worker(params, deferrable=True, **changes).execute({})
+    assert deferred.value.method_name == "resume"
+    path, kwargs = deferred.value.trigger.serialize()
+    assert path == f"{PodTrigger.__module__}.{PodTrigger.__qualname__}"
+    return PodTrigger(**json.loads(json.dumps(kwargs)))
 
 
 def outcome_of(trigger: PodTrigger) -> dict[str, Any]:
@@ -79,9 +80,9 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Manifest]:
 
 
 def in_worker(params: dict[str, Any], **changes: Any) -> PodOperator:
-    task = operator(deferrable=False, **changes).prepare_for_execution()
+    task = operator(**changes).prepare_for_execution()
     assert isinstance(task, PodOperator)
-    ti = SimpleNamespace(xcom_push=lambda key, value: None)
+    ti = SimpleNamespace(xcom_push=lambda key, value: None, xcom_pull=lambda: PULLED)
     task.render_template_fields(cast("Any", {"params": params, "ti": ti}))
     return task
 
@@ -89,15 +90,9 @@ def in_worker(params: dict[str, Any], **changes: Any) -> PodOperator:
 def test_the_triggerer_runs_the_same_pod_as_a_worker(ran: list[Manifest]) -> None:
     expected = in_worker(PARAMS).manifest()
     assert expected["metadata"]["name"] == "pod-3"
-    assert outcome_of(started_by_scheduler(operator(deferrable=True), PARAMS)) == {"result": {}}
-    assert ran == [expected]
-
-
-def test_a_serialized_trigger_is_restored_unchanged() -> None:
-    trigger = started_by_scheduler(operator(deferrable=True), PARAMS)
-    path, kwargs = trigger.serialize()
-    assert path == f"{PodTrigger.__module__}.{PodTrigger.__qualname__}"
-    assert PodTrigger(**kwargs).serialize() == (path, kwargs)
+    assert outcome_of(deferred(PARAMS)) == {"result": {}}
+    assert in_worker(PARAMS).execute({}) == {}
+    assert ran == [expected, expected]
 
 
 def test_no_pod_runs_when_skip_to_names_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,34 +104,21 @@ def test_no_pod_runs_when_skip_to_names_a_task(monkeypatch: pytest.MonkeyPatch) 
     followed: list[str] = []
     monkeypatch.setattr(PodOperator, "do_branch", lambda _self, _context, task_id: followed.append(task_id))
     assert in_worker(PARAMS, skip_to=skip_to).execute({}) is None
-    outcome = outcome_of(started_by_scheduler(operator(deferrable=True, skip_to=skip_to), PARAMS))
-    assert operator(deferrable=True).resume({}, outcome) is None
+    assert in_worker(PARAMS, skip_to=skip_to, deferrable=True).execute({}) is None
     assert followed == ["elsewhere", "elsewhere"]
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"arguments": ["{{ ti.xcom_pull(task_ids='store') }}"]},
-        {"arguments": ["{{ params.cycle }} {{ var.value.start }}"]},
-        {"arguments": ["{{ params.cycle"]},
-        {"arguments": ["{{ params.cycle | no_such_filter }}"]},
-        {"name": "pod-{{ nothing.there }}"},
-        {"labels": {"map": "{{ task_instance.map_index }}"}},
-        {"skip_to": "{{ conn.other.host }}"},
-        {"arguments": lambda **_: ["exec"]},
-        {"params": {"needed": Param(type="string")}},
-    ],
-)
-def test_a_worker_starts_a_task_whose_templates_the_triggerer_can_t_render(changes: dict[str, Any]) -> None:
-    assert operator(deferrable=True).start_from_trigger
-    assert not operator(deferrable=True, **changes).start_from_trigger
-
-
-def test_a_worker_starts_a_task_whose_dag_has_a_parameter_without_a_default() -> None:
-    with DAG("pods", schedule=None, params={"needed": Param(type="string")}):
-        task = PodOperator(task_id="pod", name="pod", namespace="n", image="i", arguments=[], deferrable=True)
-    assert not task.start_from_trigger
+@pytest.mark.parametrize("value", ["True", "False"])
+def test_without_a_parameter_airflow_s_setting_decides_whether_a_task_defers(value: str) -> None:
+    """Airflow's own operators read the setting when they are imported, too."""
+    code = "from airflow_pods import PodOperator as P; "
+    code += "print(P(task_id='a', name='a', namespace='a', image='a', arguments=[]).deferrable)"
+    environment = {**os.environ, "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": value}
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == value
 
 
 @pytest.mark.parametrize(
@@ -146,39 +128,11 @@ def test_a_worker_starts_a_task_whose_dag_has_a_parameter_without_a_default() ->
         {"arguments": lambda context, jinja_env: [context["ti"].xcom_pull(), "exec"]},
     ],
 )
-def test_the_triggerer_does_not_render_again_what_a_worker_has_rendered(
+def test_what_a_worker_has_rendered_is_not_rendered_again(
     changes: dict[str, Any], ran: list[Manifest]
 ) -> None:
-    task = operator(deferrable=True, **changes).prepare_for_execution()
-    assert isinstance(task, PodOperator)
-    pulled = "{{ params.cycle }}"  # from outside: not a template
-    context: Any = {"params": PARAMS, "ti": SimpleNamespace(xcom_pull=lambda: pulled)}
-    task.render_template_fields(context)
-    with pytest.raises(TaskDeferred) as deferred:
-        task.execute({})
-    assert deferred.value.method_name == "resume"
-    path, kwargs = deferred.value.trigger.serialize()
-    assert path == f"{PodTrigger.__module__}.{PodTrigger.__qualname__}"
-    trigger = PodTrigger(**json.loads(json.dumps(kwargs)))
-    trigger.render_template_fields({"params": PARAMS})
-    assert outcome_of(trigger) == {"result": {}}
-    assert ran == [task.manifest()]
-    assert ran[0]["spec"]["containers"][0]["args"] == [pulled, "exec"]
-
-
-@pytest.mark.parametrize(
-    ("argument", "error", "refused"),
-    [
-        ("{{ params.missing.more }}", "template .* UndefinedError: .*missing", True),
-        ("{{ params.cycle / 0 }}", "can't be waited for: ZeroDivisionError", False),
-    ],
-)
-def test_an_error_while_the_triggerer_renders_reaches_the_task(
-    argument: str, error: str, refused: bool
-) -> None:
-    outcome = outcome_of(started_by_scheduler(operator(deferrable=True, arguments=[argument]), PARAMS))
-    assert re.search(error, outcome["error"])
-    assert outcome["refused"] is refused
+    assert outcome_of(deferred(PARAMS, **changes)) == {"result": {}}
+    assert ran[0]["spec"]["containers"][0]["args"] == [PULLED, "exec"]
 
 
 def test_an_unexpected_error_in_the_triggerer_reaches_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +140,7 @@ def test_an_unexpected_error_in_the_triggerer_reaches_the_task(monkeypatch: pyte
         raise KeyError("\ud800\0")
 
     monkeypatch.setattr(trigger_module, "run_pod", run_pod)
-    outcome = outcome_of(started_by_scheduler(operator(deferrable=True), PARAMS))
+    outcome = outcome_of(deferred(PARAMS))
     assert outcome["error"].startswith("the pod can't be waited for: KeyError: ")
     assert outcome["error"].isprintable()
     assert not outcome["refused"]

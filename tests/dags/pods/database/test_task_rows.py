@@ -14,7 +14,7 @@ from airflow.utils.session import create_session
 from sqlalchemy import select, text
 from sqlalchemy.exc import OperationalError
 
-from airflow_pods import NextRun, NextStep, task_rows
+from airflow_pods import NextRun, NextStep, PodRefused, task_rows
 from airflow_pods.task_rows import Begun, NeedsWorker, NotOurs, beat, begin, end, hand_over, state_of
 from tests.dags.pods.database import airflow
 from tests.dags.pods.database.airflow import dag_of_pods, queued, row, states, xcoms
@@ -52,6 +52,51 @@ def test_a_task_begins_and_ends_with_its_xcoms_its_branch_and_the_next_run(
     assert states(run) == {"pod": "success", "left": None, "right": "skipped", "join": None}
     assert f"after-{number}" in airflow.runs("after")
     assert airflow.audit_log(run)[-2:] == ["running", "success"]
+
+
+def with_argument(task: TaskInstanceDTO, template: str) -> dict[str, Any]:
+    """Return the task's pod with another argument."""
+    return {**(task.executor_config or {})["pod"], "arguments": [template]}
+
+
+@pytest.mark.parametrize(
+    ("template", "argument"),
+    [
+        ("{{ ti.xcom_pull('left')['step'] }}", "left"),
+        ("{{ task_instance.xcom_pull(task_ids='left', dag_id='pods', key='size') + 1 }}", "8"),
+        ("{{ ti.task_id }} {{ ti.map_index }} {{ ti.try_number }}", "pod -1 1"),
+    ],
+)
+def test_templates_get_xcoms_of_other_tasks(
+    run: str, task: TaskInstanceDTO, template: str, argument: str
+) -> None:
+    with create_session() as session:
+        for key, value in (("return_value", RESULT), ("size", 7)):
+            stored: Any = {"dag_id": "pods", "task_id": "left", "run_id": run, "serialize": False}
+            XComModel.set(key, value, session=session, **stored)
+    assert begin(task, with_argument(task, template)).pod.arguments == [argument]
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ ti.xcom_pull('left') }}",
+        "{{ ti.xcom_pull(['left', 'right']) }}",
+        "{{ ti.xcom_pull('left', map_indexes=[0, 1]) }}",
+        "{{ ti.hostname }}",
+        "{{ ti.get_template_context() }}",
+    ],
+)
+def test_what_only_a_worker_can_render_is_left_to_it(run: str, task: TaskInstanceDTO, template: str) -> None:
+    with pytest.raises(NeedsWorker):
+        begin(task, with_argument(task, template))
+    assert row(run).state == "queued"
+
+
+def test_no_template_reaches_the_database_of_the_scheduler(task: TaskInstanceDTO) -> None:
+    for name in ("_session", "session", "xcom_pull.__closure__", "xcom_pull.__globals__"):
+        with pytest.raises((NeedsWorker, PodRefused)):
+            begin(task, with_argument(task, f"{{{{ ti.{name}.close() }}}}"))
 
 
 def test_the_branch_of_a_task_that_skips_its_pod_is_followed(run: str, task: TaskInstanceDTO) -> None:
@@ -101,7 +146,7 @@ def test_nothing_is_left_of_an_end_that_was_not_committed(
 
 
 def test_a_task_that_begins_twice_in_this_process_has_begun_once(run: str, task: TaskInstanceDTO) -> None:
-    assert begun(task).pod.serialize() == begun(task).pod.serialize()
+    assert begun(task).pod == begun(task).pod
     assert airflow.audit_log(run).count("running") == 1
 
 
