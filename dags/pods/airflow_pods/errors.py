@@ -34,6 +34,10 @@ class PodRefused(AirflowFailException):
         super().__init__(printable(message))
 
 
+LONGEST_RETRY_AFTER = 60.0
+"""The most seconds for which the API may ask its client to wait."""
+
+
 class WaitingReason(NamedTuple):
     """Why a pod does not start."""
 
@@ -44,7 +48,8 @@ class WaitingReason(NamedTuple):
 
 _NO_IMAGE = WaitingReason(30, "the image must exist under that name, and the node must be able to pull it")
 # Long enough for an autoscaler to add a node, and for a full cluster to finish some of its work.
-_NO_NODE = WaitingReason(300, "add nodes, run fewer at once, or let the pod ask for what a node has")
+NO_NODE = WaitingReason(300, "add nodes, run fewer at once, or let the pod ask for what a node has")
+"""Why a pod waits that no node has room for."""
 _UNKNOWN = WaitingReason(30, "kubectl get events says more")
 WAITING_REASONS: dict[str, WaitingReason | None] = {
     "ContainerCreating": None,
@@ -61,9 +66,9 @@ WAITING_REASONS: dict[str, WaitingReason | None] = {
     "RegistryUnavailable": _NO_IMAGE,
     "SignatureValidationFailed": _NO_IMAGE,
     "InvalidImageName": WaitingReason(0, "correct the image's name"),
-    "Unschedulable": _NO_NODE,
-    "SchedulerError": _NO_NODE,
-    "SchedulingGated": _NO_NODE,
+    "Unschedulable": NO_NODE,
+    "SchedulerError": NO_NODE,
+    "SchedulingGated": NO_NODE,
 }
 """By the reason that a pod or its container gives for waiting; None where the pod is about to start.
 
@@ -109,7 +114,7 @@ API_REFUSALS = (
         403,
         "^Forbidden$| cannot ",
         False,
-        "the connection's account needs create, get, watch and delete on pods there",
+        "the connection's account needs create, get, list, watch, delete and deletecollection on pods there",
     ),
     ApiRefusal(
         403, "", False, "the pod must keep the namespace's rules: its LimitRange, its security standard"
@@ -134,6 +139,20 @@ def is_temporary(error: BaseException) -> bool:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return False
     return isinstance(error, (aiohttp.ClientError, OSError))
+
+
+def is_full_quota(error: BaseException) -> bool:
+    """Return whether the API refused a pod because a quota has no room for it now."""
+    from kubernetes_asyncio.client import ApiException
+
+    return isinstance(error, ApiException) and error.status == 403 and "exceeded quota: " in _message(error)
+
+
+def retry_after(error: BaseException) -> float:
+    """Return how many seconds the API asks its client to wait before the next request; 0 if it does not."""
+    headers = getattr(error, "headers", None) or {}
+    text = str(headers.get("Retry-After", ""))
+    return min(float(text), LONGEST_RETRY_AFTER) if text.isdecimal() else 0.0
 
 
 def api_error(manifest: Manifest, error: ApiException, action: str = "") -> PodFailed | PodRefused:

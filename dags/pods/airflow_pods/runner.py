@@ -72,7 +72,7 @@ async def pod_result(conn_id: str, manifest: Manifest, watch: Watch = watch_unti
                 "(kubectl describe pod says what it waits for)"
             ) from error
         yield result_of(pod)
-        await _clean_up(client, pod)
+        await clean_up(client, pod)
 
 
 async def find_or_create(client: Client, manifest: Manifest, watch: Watch = watch_until) -> Pod:
@@ -121,7 +121,7 @@ async def wait_out(client: Client, pod: Pod, watch: Watch = watch_until) -> Pod 
     except TimeoutError:
         if reason is None or not limit.expired():
             raise
-    await _clean_up(client, pod, 0)
+    await clean_up(client, pod, 0)
     # With the first message: a kubelet that waits before it pulls again no longer says why it has to.
     raise PodRefused(f"{title(pod)} can't start: {describe_waiting(pod)} ({reason.remedy})")
 
@@ -133,7 +133,7 @@ async def delete_by_name(conn_id: str, manifest: Manifest) -> None:
         async with connect(conn_id) as client:
             await delete_pod_named(client, name, namespace)
     except Exception as error:
-        _log_kept(name, namespace, error)
+        log_kept(name, namespace, error)
 
 
 def is_idle(pod: Pod) -> bool:
@@ -166,14 +166,14 @@ async def delete_all(
     return deleted
 
 
-async def _clean_up(client: Client, pod: Pod, grace_seconds: int = 1) -> None:
+async def clean_up(client: Client, pod: Pod, grace_seconds: int = 1) -> None:
     """Delete a pod whose outcome is known; if that fails, log it and keep the pod."""
     try:
         await delete_pod(client, pod, grace_seconds)
     except Exception as error:
-        _log_kept(pod.metadata.name, pod.metadata.namespace, error)
+        log_kept(pod.metadata.name, pod.metadata.namespace, error)
 
 
-def _log_kept(name: str, namespace: str, error: Exception) -> None:
+def log_kept(name: str, namespace: str, error: Exception) -> None:
     message = f"Pod {name} in namespace {namespace} is left there, as it could not be deleted: "
     LOG.warning("%s", printable(message + describe_api_error(error)))

@@ -1,0 +1,564 @@
+"""Run a set of pods: a window of them in flight, one watch, and the pods themselves as the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Coroutine
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_pods import client as client_module
+from airflow_pods.client import Client
+from airflow_pods.errors import (
+    NO_NODE,
+    PodFailed,
+    PodRefused,
+    WaitingReason,
+    api_error,
+    is_full_quota,
+    is_temporary,
+    retry_after,
+)
+from airflow_pods.index_ledger import IndexLedger
+from airflow_pods.informer import Informer
+from airflow_pods.manifest import Manifest
+from airflow_pods.pace import Pace
+from airflow_pods.pod import Pod
+from airflow_pods.pod_set import SET, IndexedPods, place_of, pod_manifest, pod_name, set_selector
+from airflow_pods.printable import describe, printable
+from airflow_pods.requests import create_pod_once, delete_pod_named, list_pods, read_pod
+from airflow_pods.result import Result
+from airflow_pods.runner import GRACE_SECONDS, log_kept
+from airflow_pods.status import describe_waiting, is_finished, result_of, title, waiting_reason_of
+
+LOG = logging.getLogger(__name__)
+
+PROGRESS_SECONDS = 1.0
+"""The least time between two reports of the progress."""
+DELETIONS_AT_ONCE = 8
+CAUSE_CHARACTERS = 800
+"""How much of the first failure an error shows."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a set is: numbers of indices, except for ``created`` and ``running``, which count pods."""
+
+    count: int
+    created: int
+    """By this try; pods that earlier tries created are taken over."""
+    running: int
+    """Created or taken over, and not ended."""
+    succeeded: int
+    failed: int
+    remaining: int
+    failed_indices: str
+    """Such as ``3,17-19``."""
+    last_failure: str
+    """Why the last pod failed; "" if none has."""
+
+
+@dataclass
+class _InFlight:
+    """A pod that has not ended."""
+
+    uid: str
+    index: int
+    attempt: int
+    started: float
+    """Since when nothing has kept it from running."""
+
+
+@dataclass
+class _Wait:
+    """What keeps a pod from starting, since when, and the pod when that began."""
+
+    reason: WaitingReason
+    since: float
+    pod: Pod
+
+
+class SetRun:
+    """One try to run a set of pods; `run` takes over what earlier tries have left.
+
+    The informer calls `pod_changed`, `changes_missed` and `watch_failed`. These and the tasks that create
+    pods change the state and wake `run`, which alone decides what to do next.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        manifest: Manifest,
+        pods: IndexedPods,
+        informer: Informer,
+        on_progress: Callable[[Progress], object] | None,
+    ) -> None:
+        self.ledger = IndexLedger(pods.count)
+        self.total: Any = None
+        self._client = client
+        self._manifest = manifest
+        self._name, self._namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
+        self._pods = pods
+        self._informer = informer
+        self._on_progress = on_progress
+        self._now = asyncio.get_running_loop().time
+        self._woken = asyncio.Event()
+        self._error: Exception | None = None  # what ends this try
+        self._tasks: set[asyncio.Task[None]] = set()
+
+        self._creating: dict[str, tuple[str, Pod] | None] = {}  # name: the last event of a pod of that name
+        self._in_flight: dict[str, _InFlight] = {}
+        self._waits: dict[str, _Wait] = {}  # of those in flight that cannot start
+        self._no_node: set[str] = set()  # of these, those that lack a node
+        self._leaving: dict[
+            str, tuple[str, int]
+        ] = {}  # name: uid and index; the index waits until it is gone
+        self._attempts: dict[int, int] = {}  # the number of the next attempt, unless 0
+        self._events: list[tuple[str, Pod]] | None = []  # those during a list; None at other times
+        self._must_list, self._has_listed = True, False
+        self._deletions = asyncio.Semaphore(DELETIONS_AT_ONCE)
+
+        self._pace = Pace()
+        self._created = 0
+        self._has_started = False  # any pod
+        self._progress_at = self._now()
+        self._refused_since: float | None = None  # creations, without any progress
+        self._next_hung_check = math.inf
+        self._first_failure = self._last_failure = ""
+        self._reported_at = -math.inf
+        self._reported: tuple[int, ...] = ()
+
+    async def run(self) -> None:
+        """Run the pods until each index has succeeded or failed.
+
+        Raises PodFailed or PodRefused once the set cannot succeed any more; then the pods in flight are
+        deleted, and those that have ended are kept.
+        """
+        try:
+            with self._informer.listening(self._name, self):
+                try:
+                    await self._run()
+                except (PodFailed, PodRefused):
+                    await self._delete_in_flight()
+                    raise
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            self._woken.clear()
+            if self._must_list:
+                await self._list()
+            if self._error:
+                raise self._error
+            if self.ledger.failed > self._pods.max_failed:
+                raise self._too_many_failures()
+            if not self.ledger.remaining:
+                break
+            wake_at = min(self._create_more(), self._check_limits(), self._report())
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(wake_at if wake_at < math.inf else None):
+                    await self._woken.wait()
+        self._report(at_once=True)
+
+    # ---------------------------------------------------------------------------------------- the pods there
+
+    async def _list(self) -> None:
+        """Take over the pods that exist, or after missed changes learn what has become of them."""
+        self._must_list = False
+        self._events = []
+        before = {pod.uid: name for name, pod in self._in_flight.items()}
+        before |= {uid: name for name, (uid, _) in self._leaving.items()}
+        failed: dict[int, list[tuple[str, str, int, bool]]] = {}
+        version = ""
+        pages = list_pods(self._client, self._namespace, set_selector(self._manifest))
+        async with aclosing(pages):
+            async for listed_at, pods in pages:
+                version = version or listed_at
+                for pod in pods:
+                    before.pop(pod.metadata.uid, None)
+                    if self._has_listed:
+                        self._see("MODIFIED", pod)
+                    else:
+                        self._take_over(pod, failed)
+        self._has_listed = True
+        self._begin_anew(failed)
+        for uid, name in before.items():
+            self._forget(name, uid)
+        events, self._events = self._events, None
+        for event in events:
+            self._see(*event)
+        self._informer.watch_set(version)
+
+    def _take_over(self, pod: Pod, failed: dict[int, list[tuple[str, str, int, bool]]]) -> None:
+        """Note a pod of an earlier try; add it to the failed ones of its index if it has failed."""
+        index, attempt = place_of(pod)
+        if not 0 <= index < self._pods.count or self.ledger.is_ended(index):
+            return
+        name, uid = pod.metadata.name, pod.metadata.uid
+        if not is_finished(pod):
+            self.ledger.take(index)
+            self._add(pod, index, attempt)
+            return
+        try:
+            result = result_of(pod)
+        except (PodFailed, PodRefused) as error:
+            failed.setdefault(index, []).append((name, uid, attempt, isinstance(error, PodRefused)))
+        else:
+            self._succeed(index, name, result)
+
+    def _begin_anew(self, failed: dict[int, list[tuple[str, str, int, bool]]]) -> None:
+        """Give an index of which pods have failed its next attempt; its first one, if there is no next.
+
+        Then all attempts were used up by an earlier try, and whoever cleared the task wants to know again.
+        """
+        for index, pods in failed.items():
+            if not self.ledger.is_new(index):
+                continue
+            self.ledger.take(index)
+            last = max(attempt for _, _, attempt, _ in pods)
+            if last < self._pods.retries_per_pod and not any(is_refused for *_, is_refused in pods):
+                self._attempts[index] = last + 1
+                self.ledger.give_back(index)
+                continue
+            for name, uid, _, _ in pods:
+                self._leaving[name] = uid, index
+                self._spawn(self._replace(name, uid))
+
+    async def _replace(self, name: str, uid: str) -> None:
+        """Delete a failed pod of an earlier try."""
+        from kubernetes_asyncio.client import ApiException
+
+        async with self._deletions:
+            try:
+                await delete_pod_named(self._client, name, self._namespace, uid, gracePeriodSeconds=0)
+            except ApiException as error:
+                raise api_error(self._manifest, error, action="to delete the failed") from error
+
+    # ------------------------------------------------------------------------- called by the informer's watch
+
+    def pod_changed(self, kind: str, pod: Pod) -> None:
+        """Take an event of the watch."""
+        if self._events is not None:
+            self._events.append((kind, pod))
+        else:
+            self._see(kind, pod)
+
+    def changes_missed(self) -> None:
+        """List the pods again."""
+        self._must_list = True
+        self._woken.set()
+
+    def watch_failed(self, error: Exception) -> None:
+        """End this try."""
+        self._fail_with(error)
+
+    # ----------------------------------------------------------------------------------- what becomes of pods
+
+    def _see(self, kind: str, pod: Pod) -> None:
+        """Take a newer or older state of a pod. States of unknown pods are no concern of this try."""
+        name, uid = pod.metadata.name, pod.metadata.uid
+        if name in self._creating:
+            self._creating[name] = kind, pod  # it may be the one that is being created
+        elif name in self._leaving:
+            if self._leaving[name][0] == uid and kind == "DELETED":
+                self._forget(name, uid)
+        elif (known := self._in_flight.get(name)) and known.uid == uid:
+            if is_finished(pod):
+                self._end(name, pod)
+            elif kind == "DELETED":
+                self._forget(name, uid)
+            else:
+                self._note_wait(name, pod)
+
+    def _add(self, pod: Pod, index: int, attempt: int) -> None:
+        """Note a pod that was created or found."""
+        name, uid = pod.metadata.name, pod.metadata.uid
+        if pod.metadata.deletion_timestamp is not None and not is_finished(pod):
+            # What an earlier try gave up is no failure of its own: the same attempt is made again.
+            self._attempts[index] = attempt
+            self._leaving[name] = uid, index
+            return
+        self._in_flight[name] = _InFlight(uid, index, attempt, self._now())
+        self._next_hung_check = min(self._next_hung_check, self._now() + self._pod_seconds)
+        self._see("MODIFIED", pod)
+
+    def _note_wait(self, name: str, pod: Pod) -> None:
+        """Note what keeps a pod from starting, or that it starts."""
+        reason, wait = waiting_reason_of(pod), self._waits.get(name)
+        if reason is None:
+            if pod.status.phase != "Pending":
+                self._has_started = True
+            if wait:
+                self._drop_wait(name)
+                self._in_flight[name].started = self._now()
+                self._progressed()
+        elif wait is None or wait.reason != reason:
+            self._drop_wait(name)
+            self._waits[name] = _Wait(reason, self._now(), pod)
+            if reason is NO_NODE:
+                self._no_node.add(name)
+            self._woken.set()
+
+    def _drop_wait(self, name: str) -> None:
+        self._waits.pop(name, None)
+        self._no_node.discard(name)
+
+    def _forget(self, name: str, uid: str) -> None:
+        """Note that a pod is gone; one that was in flight has failed."""
+        if name in self._leaving and self._leaving[name][0] == uid:
+            _, index = self._leaving.pop(name)
+            if not any(other == index for _, other in self._leaving.values()):
+                self.ledger.give_back(index)
+            self._progressed()
+        elif (pod := self._in_flight.get(name)) and pod.uid == uid:
+            what = f"pod {name} in namespace {self._namespace}"
+            self._fail_attempt(name, PodFailed(f"{what} was deleted before it ended"))
+
+    def _end(self, name: str, pod: Pod) -> None:
+        """Take the outcome of a pod that has ended."""
+        try:
+            result = result_of(pod)
+        except (PodFailed, PodRefused) as error:
+            self._fail_attempt(name, error)
+            return
+        index = self._in_flight.pop(name).index
+        self._drop_wait(name)
+        self._has_started = True
+        self._succeed(index, name, result)
+
+    def _succeed(self, index: int, name: str, result: Result) -> None:
+        """Add the result of an index to the total."""
+        self._progressed()
+        if self.ledger.is_ended(index):
+            return
+        self.ledger.succeed(index)
+        self._attempts.pop(index, None)
+        if self._pods.reduce is None:
+            return
+        try:
+            self.total = self._pods.reduce(self.total, result)
+        except Exception as error:
+            self._fail_with(
+                PodRefused(
+                    f"reduce failed on the result of pod {name}: {describe(error)} (correct it and clear the "
+                    "task: the pods that succeeded are kept)"
+                )
+            )
+
+    def _fail_attempt(self, name: str, error: PodFailed | PodRefused) -> None:
+        """Let another pod take the place of one that has failed, or the index fail."""
+        pod = self._in_flight.pop(name)
+        self._drop_wait(name)
+        self._progressed()
+        self._last_failure = str(error)
+        index = pod.index
+        if self.ledger.is_ended(index) or any(other.index == index for other in self._in_flight.values()):
+            return
+        if isinstance(error, PodFailed) and pod.attempt < self._pods.retries_per_pod:
+            self._attempts[index] = pod.attempt + 1
+            self.ledger.give_back(index)
+            return
+        self._attempts.pop(index, None)
+        self._first_failure = self._first_failure or str(error)
+        self.ledger.fail(index)
+
+    def _progressed(self) -> None:
+        self._progress_at = self._now()
+        self._refused_since = None
+        self._woken.set()
+
+    # --------------------------------------------------------------------------------------------- creations
+
+    def _create_more(self) -> float:
+        """Create as many pods as may be created now; return when to look again."""
+        while True:
+            in_flight = len(self._in_flight) + len(self._creating)
+            if in_flight >= self._pods.parallelism or self._is_held:
+                return math.inf
+            at = self._pace.next_time(len(self._creating), in_flight)
+            if at > self._now():
+                return at
+            index = self.ledger.take_next()
+            if index is None:
+                return math.inf
+            attempt = self._attempts.get(index, 0)
+            name = pod_name(self._name, index, attempt)
+            self._creating[name] = None
+            self._spawn(self._create(name, index, attempt))
+
+    @property
+    def _is_held(self) -> bool:
+        """Whether more pods would only wait: for a node, or for what keeps the first ones from starting."""
+        return bool(self._no_node) or (bool(self._waits) and not self._has_started)
+
+    async def _create(self, name: str, index: int, attempt: int) -> None:
+        """Create a pod; one of that name that exists is taken over."""
+        begun = self._now()
+        manifest = pod_manifest(self._manifest, self._pods.count, index, attempt)
+        try:
+            created = await create_pod_once(self._client, manifest)
+            pod = created or await read_pod(self._client, name, self._namespace)
+        except Exception as error:
+            del self._creating[name]
+            self._creation_failed(manifest, index, error, begun)
+            return
+        event = self._creating.pop(name)
+        self._created += created is not None
+        self._pace.accepted(len(self._in_flight) + len(self._creating))
+        self._progressed()
+        if pod is None:  # deleted between the two requests
+            self.ledger.give_back(index)
+            return
+        if (pod.metadata.labels or {}).get(SET) != self._name:
+            raise PodRefused(f"{title(pod)} exists, and is not of this set (delete it, or rename the set)")
+        self._add(pod, index, attempt)
+        if event:
+            self._see(*event)
+
+    def _creation_failed(self, manifest: Manifest, index: int, error: Exception, begun: float) -> None:
+        """Slow down, or end this try if that cannot help."""
+        from kubernetes_asyncio.client import ApiException
+
+        self.ledger.give_back(index)
+        self._woken.set()
+        if not is_temporary(error):
+            self._fail_with(error, manifest)
+            return
+        now = self._now()
+        if self._refused_since is None:
+            self._refused_since = begun
+        in_flight = len(self._in_flight) + len(self._creating)
+        if is_full_quota(error):
+            self._pace.quota_is_full(begun, now, in_flight)
+        else:
+            self._pace.refused(begun, now, retry_after(error))
+        if not in_flight and now - self._refused_since >= client_module.RETRY_SECONDS:
+            self._fail_with(error, manifest)
+        elif not isinstance(error, ApiException):
+            LOG.info("Set %s: the API did not answer: %s", self._name, describe(error))
+
+    # ------------------------------------------------------------------------------------------------- limits
+
+    @property
+    def _pod_seconds(self) -> float:
+        """How long a pod may take from its start, and the set from one sign of progress to the next."""
+        return float(self._manifest["spec"]["activeDeadlineSeconds"] + GRACE_SECONDS)
+
+    def _check_limits(self) -> float:
+        """End this try, or a pod, that has made no progress for too long; return when to look again."""
+        now = self._now()
+        stuck_at = self._progress_at + self._pod_seconds
+        if self._waits and len(self._waits) == len(self._in_flight) and not self._creating:
+            # Nothing runs, so nothing will make room, and nobody corrects the image.
+            last = max(
+                self._waits.values(),
+                key=lambda wait: max(wait.since, self._progress_at) + wait.reason.seconds,
+            )
+            waits_until = max(last.since, self._progress_at) + last.reason.seconds
+            if now >= waits_until:
+                raise PodRefused(
+                    f"{title(last.pod)} can't start: {describe_waiting(last.pod)} ({last.reason.remedy})"
+                )
+            stuck_at = waits_until
+        elif now >= stuck_at:
+            raise PodFailed(
+                f"set {self._name} in namespace {self._namespace} made no progress within "
+                f"{self._pod_seconds:g} s (kubectl describe pod says what a pod waits for)"
+            )
+        if now >= self._next_hung_check:
+            self._end_hung_pods(now)
+        return min(stuck_at, self._next_hung_check)
+
+    def _end_hung_pods(self, now: float) -> None:
+        """Delete the pods that should have ended long ago, as those on a node that is lost."""
+        running = {name: pod for name, pod in self._in_flight.items() if name not in self._waits}
+        for name, pod in running.items():
+            if now >= pod.started + self._pod_seconds:
+                self._spawn(self._delete(name, pod.uid))
+                what = f"pod {name} in namespace {self._namespace}"
+                self._fail_attempt(name, PodFailed(f"{what} did not end within {self._pod_seconds:g} s"))
+        starts = [pod.started for name, pod in running.items() if name in self._in_flight]
+        # One that waits now starts later, and is looked at within that time in any case.
+        self._next_hung_check = min(starts, default=now) + self._pod_seconds
+
+    def _too_many_failures(self) -> PodFailed:
+        ledger = self.ledger
+        cause = printable(self._first_failure, CAUSE_CHARACTERS)
+        return PodFailed(
+            f"{ledger.failed} of the {ledger.count} pods of set {self._name} in namespace {self._namespace} "
+            f"failed, and {self._pods.max_failed} may: {ledger.failed_indices(500)}. The first one: {cause} "
+            f"(correct the cause, then clear the task: it keeps the {ledger.succeeded} that succeeded)"
+        )
+
+    def _fail_with(self, error: Exception, manifest: Manifest | None = None) -> None:
+        """Let `run` raise this error, if it is the first."""
+        from kubernetes_asyncio.client import ApiException
+
+        if isinstance(error, ApiException):
+            error = api_error(manifest or self._manifest, error)
+        self._error = self._error or error
+        self._woken.set()
+
+    # ----------------------------------------------------------------------------- tasks, deletions, progress
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something beside; an error in it ends this try."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._take_outcome)
+
+    def _take_outcome(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            self._fail_with(error)
+
+    async def _delete_in_flight(self) -> None:
+        """Delete the pods that have not ended, with those that are still being created."""
+        while self._creating:
+            await asyncio.wait(self._tasks)
+        await asyncio.gather(
+            *(self._delete(name, pod.uid, name in self._waits) for name, pod in self._in_flight.items())
+        )
+
+    async def _delete(self, name: str, uid: str, at_once: bool = True) -> None:
+        """Delete a pod that is no longer wanted; if that fails, log it and keep the pod."""
+        async with self._deletions:
+            try:
+                await delete_pod_named(
+                    self._client, name, self._namespace, uid, gracePeriodSeconds=0 if at_once else 1
+                )
+            except Exception as error:
+                log_kept(name, self._namespace, error)
+
+    def _report(self, at_once: bool = False) -> float:
+        """Report the progress if the last report is old enough; return when the next one is due."""
+        if self._on_progress is None:
+            return math.inf
+        now = self._now()
+        ledger = self.ledger
+        key = self._created, len(self._in_flight), ledger.succeeded, ledger.failed
+        if key == self._reported:
+            return math.inf
+        due = self._reported_at + PROGRESS_SECONDS
+        if now < due and not at_once:
+            return due
+        self._reported_at, self._reported = now, key
+        self._on_progress(
+            Progress(
+                ledger.count,
+                self._created,
+                len(self._in_flight),
+                ledger.succeeded,
+                ledger.failed,
+                ledger.remaining,
+                ledger.failed_indices(),
+                self._last_failure,
+            )
+        )
+        return math.inf
