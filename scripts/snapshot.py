@@ -185,7 +185,7 @@ def take_snapshot(client: Client, start: str) -> Snapshot:
     Raises NotKeptError if Redis does not have it, LostError if Redis has lost a part of it.
     """
     keys = Keys(start)
-    now = _time(client, keys.facts)
+    now = server_time(client, keys.facts)
     pipeline = client.pipeline(transaction=False)
     pipeline.hmget(keys.facts, *FACT_FIELDS)  # first, as the stops and their number only grow
     pipeline.lrange(keys.program, 0, -1)
@@ -215,7 +215,7 @@ def take_snapshot(client: Client, start: str) -> Snapshot:
     return Snapshot(start, facts, program, now, cpus, verdicts)
 
 
-def _time(client: Client, key: str) -> float:
+def server_time(client: Client, key: str) -> float:
     """Return the time, in seconds since 1970, of the Redis server that has the key.
 
     It must be asked for first, in a request of its own. redis-py refuses TIME in a pipeline to a cluster.

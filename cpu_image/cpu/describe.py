@@ -37,6 +37,16 @@ def sentence(result: Result) -> str:
             return f"start run {start} is cancelled: its CPUs stop at their next cycle"
         case {"status": "running" | "over" as status, "start": start, "due": list(), "answers": list()}:
             return f"start run {start} is {status}: {_survey(result)}"
+        case {"status": "planned", "items": run, "total": total, "pods": pods}:
+            planned = f"items run {run} is planned: {_count(total, 'item')} in {_count(pods, 'pod')}"
+            return f"{planned}; warning: {result['warning']}" if "warning" in result else planned
+        case {"status": "solved", "items": run, "pod": pod, "done": done, "failed": failed}:
+            items = f"items {result['first_item']} to {result['last_item']}"
+            return f"pod {pod} of items run {run}, {items}: {done} done, {failed} failed"
+        case {"items": _, "total": total, "done": done, "lost": lost, "doubled": doubled, "failed": failed}:
+            counted = f"{_count(total, 'item')}: {done} done, {lost} lost, {doubled} doubled, {failed} failed"
+            rates = f"{result['items_per_second']} items/s, {result['pods_per_second']} pods/s"
+            return f"{counted}; {rates}"
         case {"cpu": cpu}:
             return "; ".join(filter(None, [_cpu(f"CPU {cpu}", result), _verdict(result), _account(result)]))
     return ""

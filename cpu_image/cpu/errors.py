@@ -26,10 +26,13 @@ class PreconditionError(PermanentError):
 
 
 class LostError(PreconditionError):
-    """Redis has lost a part of a start run or a CPU: what is left could lead to a wrong answer."""
+    """Redis has lost a part of a start run, a CPU or an items run: what is left could lead to a wrong answer.
 
-    def __init__(self, what: str) -> None:
+    `remedy` is what people are to do, beside giving the CPUs another Redis.
+    """
+
+    def __init__(self, what: str, remedy: str = "start the program again") -> None:
         super().__init__(
-            f"Redis has lost {what}: start the program again, and give the CPUs a Redis that does not evict"
+            f"Redis has lost {what}: {remedy}, and give the CPUs a Redis that does not evict"
             " (maxmemory-policy noeviction)"
         )

@@ -86,3 +86,69 @@ class Keys:
     def of_cpu(self) -> list[str]:
         """The CPU's keys, in the order in which its scripts take them."""
         return [self.registers, self.visited]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsKeys:
+    """The keys of items run R. `cpu.items_records` decodes what they hold.
+
+    ======================== ====== ================================================================
+    Key                      Type   Holds
+    ======================== ====== ================================================================
+    cpu:{R}:items            hash   the plan:
+                                    seed, total, per_pod, pods
+                                    planned   time of the plan
+                                    and what has been counted:
+                                    committed pods whose shares are counted
+                                    repeated  how often a share was to be counted again
+                                    marks     number of entries in the progress
+                                    last      time of the last commit
+                                    done      items solved
+                                    failed    items on which the machine contradicts the search
+                                    cycles    executed for both parts
+                                    acc1, acc2  sums of the accumulators of part 1 and of part 2
+                                    microseconds  of CPU time that the pods took to solve
+                                    part1:S   items whose part 1 has the status S
+                                    part2:X   items that `one`, `several` or `none` of the swaps end
+                                    acc:B     items whose accumulator of part 2 is in bucket B
+                                    cycles:B  items whose cycles are in bucket B
+    cpu:{R}:items:pods       bitmap bit P is set if the share of pod P is counted
+    cpu:{R}:items:bits       bitmap bit I is set if item I is done
+    cpu:{R}:items:progress   list   "pods:items:time" of the first commit and of each that brings the
+                                    items another 200th of the total nearer to their end
+    ======================== ====== ================================================================
+
+    What belongs together: as many bits in `pods` as `committed` says, as many in `bits` as `done`, and as
+    many entries in `progress` as `marks`. Otherwise Redis has lost a key.
+
+    Expiry, times and numbers are as those of a start run. All keys of a run are in one slot. A million
+    items in 10,000 pods take 140 KB.
+    """
+
+    run: str
+
+    @staticmethod
+    def run_of(key: bytes) -> str:
+        """Return the name of the items run that a key belongs to."""
+        return key.decode().partition("{")[2].partition("}")[0]
+
+    @property
+    def facts(self) -> str:
+        return f"cpu:{{{self.run}}}:items"
+
+    @property
+    def pods(self) -> str:
+        return f"cpu:{{{self.run}}}:items:pods"
+
+    @property
+    def bits(self) -> str:
+        return f"cpu:{{{self.run}}}:items:bits"
+
+    @property
+    def progress(self) -> str:
+        return f"cpu:{{{self.run}}}:items:progress"
+
+    @property
+    def all(self) -> list[str]:
+        """The run's keys, in the order in which its scripts take them."""
+        return [self.facts, self.pods, self.bits, self.progress]

@@ -7,6 +7,6 @@ from cpu import fast_imports
 gc.disable()
 fast_imports.prepare(tls=True)
 
-from cpu import cli, commands  # noqa: E402
+from cpu import cli, commands, items_commands  # noqa: E402
 
-__all__ = ["cli", "commands"]
+__all__ = ["cli", "commands", "items_commands"]

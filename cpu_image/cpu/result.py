@@ -3,8 +3,8 @@
 A result is one JSON object of less than 4,096 bytes, which Kubernetes allows a termination message. Each has
 
     sentence      what the command did, in one line for people, by `cpu.describe`; not kept in Redis
-    status        what became of the CPU (see `Status`), or of the start run, as below
-    start         the name of the start run
+    status        what became of the CPU (see `Status`), of the start run or of the items run, as below
+    start         the name of the start run; the commands of an items run have `items` instead, its name
 
 The commands add:
 
@@ -41,6 +41,40 @@ The commands add:
                 lost          the CPUs of which Redis has lost registers; left out if there are none
                 more          the first CPU that this result has no room for, where the next survey begins;
                               or null
+
+    plan        status `planned`
+                seed, total, per_pod   as given
+                pods          how many pods solve all items; their numbers begin with 0
+                warning       as of `store`
+
+    work        status `solved`
+                pod           its number
+                first_item, last_item  its share
+                done          how many items of the share it has solved
+                failed        how many it has not: the machine does not end with the swap that should end
+                failed_items  the first of these; left out if there are none
+                cycles        executed for both parts of all these items
+
+    report      status `complete` (each item is done once) or `incomplete`
+                seed, total, per_pod, pods   the plan
+                done          items whose bit is set
+                lost          items of no pod whose share is counted
+                doubled       how many more items the tally has than bits are set
+                failed        items that a pod could not solve
+                committed     pods whose shares are counted
+                repeated      how often a share was to be counted again, and was not
+                missing       the first pods whose shares are not counted
+                cycles        executed for both parts of all items
+                part1         how many items have each status, such as {"loop": 985, "end": 9, "fault": 6}
+                part2         how many items `one`, `several` or `none` of the swaps end
+                acc           how many items have an accumulator of part 2 in each bucket, by the bucket's
+                              lower bound; the first and the last bucket are open
+                acc1_sum, acc2_sum   of the accumulators of both parts, as decimal strings
+                cycles_of_items      how many items took that many cycles, in buckets as `acc`
+                seconds       from the plan to the last commit
+                work_seconds  from the first commit to the last
+                solve_seconds CPU time that the pods took to make and to solve the items
+                items_per_second, pods_per_second   done and committed, divided by `seconds`
 
 `pc` and `acc` are strings because they may exceed 64 bits: msgpack refuses such integers, and many JSON
 readers are exact to 53 bits only. All other numbers are far below that.
