@@ -6,29 +6,35 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 import redis
 
+from cpu.items_commands import ItemsCommands
 from tests.cpu_image.test_main import CPU_IMAGE, ENCODED
 from tests.support import redis_server as servers
 from tests.support import tls
 
 LIBRARIES = Path(sys.prefix) / "cpu-image"
+UNNEEDED = {
+    "redis", "redis.asyncio", "redis.asyncio.client", "redis.sentinel", "redis.cluster",
+    "asyncio", "_ssl", "email", "importlib.metadata", "concurrent.futures",
+}  # fmt: skip
 STORE = ["store", "--start", "fast", "--encoded", ENCODED]
+WORK = ["work", "--items", "fast"]
 
 
-def command(url: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run `store` as the image's entrypoint does."""
+def command(url: str, *options: str, arguments: Sequence[str] = STORE) -> subprocess.CompletedProcess[str]:
+    """Run a command, by default `store`, as the image's entrypoint does."""
     with tempfile.TemporaryDirectory() as folder:
         environment = servers.environment(
             REDIS_URL=url, PYTHONPATH=str(LIBRARIES), RESULT_FILE=f"{folder}/result"
         )
         return subprocess.run(
-            [sys.executable, "-S", *options, "-m", "cpu", *STORE],
+            [sys.executable, "-S", *options, "-m", "cpu", *arguments],
             cwd=CPU_IMAGE,
             env=environment,
             capture_output=True,
@@ -43,18 +49,24 @@ def assert_stored(done: subprocess.CompletedProcess[str]) -> None:
     assert json.loads(done.stdout)["status"] == "stored"
 
 
-def imported(url: str) -> set[str]:
+def imported(url: str, arguments: Sequence[str] = STORE) -> set[str]:
     """Return the modules that a command imports."""
-    done = command(url, "-X", "importtime")
-    assert_stored(done)
+    done = command(url, "-X", "importtime", arguments=arguments)
+    assert done.returncode == 0, done.stderr
     return set(re.findall(r"^import time:.*\| +(\S+)$", done.stderr, re.MULTILINE))
 
 
 def test_a_command_imports_nothing_that_it_does_not_use(server: servers.Server, client: redis.Redis) -> None:
     modules = imported(server.url)
     assert {"redis.client", "redis.connection", "cpu.commands"} <= modules
-    unneeded = {"redis", "redis.asyncio", "redis.asyncio.client", "redis.sentinel", "redis.cluster"}
-    assert not modules & {*unneeded, "asyncio", "_ssl", "email", "importlib.metadata", "concurrent.futures"}
+    assert not modules & UNNEEDED
+
+
+def test_work_imports_nothing_that_it_does_not_use(server: servers.Server, client: redis.Redis) -> None:
+    ItemsCommands(client, "fast", 60).plan(1, 10, 10)
+    modules = imported(server.url, WORK)
+    assert {"redis.client", "redis.connection", "cpu.items_commands"} <= modules
+    assert not modules & {*UNNEEDED, "cpu.commands", "cpu.start_run", "cpu.records"}
 
 
 def test_fast_imports_reach_redis_on_a_unix_socket(server: servers.Server, client: redis.Redis) -> None:

@@ -12,7 +12,9 @@ import redis
 import yaml
 
 from cpu import redis_client
+from cpu.items_commands import ItemsCommands
 from cpu.redis_client import connect
+from scripts.items_snapshot import newest_items_run, take_items_snapshot
 from scripts.kind.redis_users import USERS, acl_file
 from scripts.local.settings import REPOSITORY
 from scripts.snapshot import newest_start, read_listing, take_snapshot
@@ -85,6 +87,11 @@ def whole_job(start_run: StartRunClient) -> None:
     hopeless = StartRunClient(start_run.client)
     hopeless.store_text("acc +1\njmp -1\njmp -2\n")
     assert [hopeless.run(number)["status"] for number in (2, 3)] == ["loop", "loop"]
+    items = ItemsCommands(start_run.client, "items", 60)
+    items.plan(1, 20, 10)
+    for pod in (0, 1, 1):
+        items.work(pod)
+    assert items.report()["status"] == "complete"
 
 
 def test_the_user_cpu_can_do_the_whole_job_and_needs_each_of_its_rights(
@@ -103,6 +110,8 @@ def test_the_user_wall_can_serve_wall_and_report_and_needs_each_of_its_rights(
     start = newest_start(wall)
     assert start is not None
     take_snapshot(wall, start)
+    assert newest_items_run(wall) == "items"
+    assert take_items_snapshot(wall, "items").done == 20
     program = take_snapshot(wall, cpu.start).program
     assert sum(line.visited for line in read_listing(wall, cpu.start, 8, program)) == 6
     assert used(admin) == allowed("wall")
