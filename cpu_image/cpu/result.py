@@ -58,7 +58,7 @@ The commands add:
     report      status `complete` (each item is done once) or `incomplete`
                 seed, total, per_pod, pods   the plan
                 done          items whose bit is set
-                lost          items of no pod whose share is counted
+                lost          items that are neither done nor failed
                 doubled       how many more items the tally has than bits are set
                 failed        items that a pod could not solve
                 committed     pods whose shares are counted
