@@ -39,7 +39,7 @@ help: ## List these targets
 	touch $@
 
 .PHONY: demo
-demo: .venv/ready ## Start the stack and run a program to its answers: make demo [PROGRAM=file] [CYCLES=n] [PORT=n] [JSON=1]
+demo: .venv/ready ## Start the stack and run a program to its answers: make demo [PROGRAM=name or file] [CYCLES=n] [PORT=n] [JSON=1]
 	@$(RUN) -m scripts.local demo $(OPTIONS) $(if $(JSON),--json) $(if $(CYCLES),--cycles $(CYCLES)) \
 		$(if $(PROGRAM),'$(PROGRAM)')
 

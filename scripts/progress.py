@@ -14,6 +14,11 @@ from rich.status import Status
 T = TypeVar("T")
 
 
+def is_live(console: Console) -> bool:
+    """Return whether the console can move its cursor: it is a terminal, and TERM is not `dumb`."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
 class Progress:
     """Shows one step at a time, with the seconds since the command's start."""
 
@@ -23,7 +28,7 @@ class Progress:
         self._began = time.monotonic()
 
     def __enter__(self) -> Progress:
-        if self._console.is_terminal:
+        if is_live(self._console):
             self._status = self._console.status("")
             self._status.start()
         return self
@@ -48,6 +53,6 @@ class Progress:
 
 
 def with_progress_bar(items: Sequence[T], description: str) -> Iterable[T]:
-    """Yield the items; in a terminal, show a bar of how many are done."""
+    """Yield the items; show a bar of how many are done where it can move."""
     console = Console(stderr=True)
-    return track(items, description, console=console, transient=True, disable=not console.is_terminal)
+    return track(items, description, console=console, transient=True, disable=not is_live(console))

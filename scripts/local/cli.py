@@ -66,7 +66,8 @@ def parser() -> argparse.ArgumentParser:
         "program",
         nargs="?",
         metavar="PROGRAM",
-        help="a file, or - for standard input (default: the article's example)",
+        help="the name of a bundled program (a file in dags/programs), a file of yours, or - for standard "
+        "input (default: example)",
     )
     demo.add_argument(
         "--cycles", type=int, default=1, metavar="N", help="cycles per pod (default: %(default)s)"
@@ -139,7 +140,7 @@ def run_demo(options: argparse.Namespace) -> int:
     if not 1 <= options.cycles <= demo.MAX_CYCLES:
         raise StackError(f"--cycles is {options.cycles}: choose a number from 1 to {demo.MAX_CYCLES}")
     try:
-        program = demo.read_program(options.program)
+        program = demo.choose_program(options.program)
     except demo.Refused as error:
         print(f"error: {error}", file=sys.stderr)
         return demo.REFUSED
@@ -150,6 +151,7 @@ def run_demo(options: argparse.Namespace) -> int:
         for line in answers["text"] if answers else ():
             print(line)
         _print_access(stack)
+        print(demo.NEXT if answers else "", end="")
     elif answers:
         print(json.dumps({**answers, "airflow": _access(stack)}))
     return 0 if answers and answers["part2"] else demo.NO_ANSWER

@@ -12,6 +12,7 @@ from cpu import source
 from cpu.errors import CpuError, PermanentError, ProgramError, TemporaryError
 from cpu.program import parse
 from cpu.redis_client import with_retries
+from dags.bundled import BUNDLED
 from scripts.airflow_api import AirflowError, Api
 from scripts.local.demo_progress import DemoProgress
 from scripts.local.demo_run import Answers, DemoError, DemoRun
@@ -29,32 +30,45 @@ AIRFLOW_SECONDS = 2.0
 """The time between two questions to Airflow, whose answers cost more CPU than Redis'."""
 
 
+_MORE = ", ".join(name for name in BUNDLED if name != "medium")
+NEXT = f"""\
+Next     make demo PROGRAM=medium CYCLES=100   a longer program; more: {_MORE}
+         make demo PROGRAM=FILE                a program of your own
+         make down                             stop everything
+"""
+"""What the demo suggests to try when it has ended."""
+
+
 class Refused(Exception):
     """The program can't be read or is refused; the text names the file, and the line if one is wrong."""
 
 
-def read_program(path: str | None) -> str | None:
-    """Return the program's text, or None for the example in the form. Raises Refused.
+def choose_program(name: str | None) -> dict[str, str]:
+    """Return what to enter in the form: nothing for its example, a bundled program, or the text of a file.
 
-    The image's parser checks the program before anything is started; its pod will parse it again.
+    The image's parser checks a file before anything is started; its pod will parse it again. Raises Refused.
     """
-    if path is None:
-        return None
+    if name is None:
+        return {}
+    if name in BUNDLED:
+        return {"bundled": name}
     try:
-        text = source.read_file(path)
+        text = source.read_file(name)
         parse(text)
     except ProgramError as error:
-        raise Refused(f"{path}: {error}") from error
+        raise Refused(f"{name}: {error}") from error
     except CpuError as error:
-        raise Refused(str(error)) from error
-    return text
+        is_missing = isinstance(error.__cause__, FileNotFoundError)
+        remedy = f"; the bundled programs are {', '.join(BUNDLED)}" if is_missing else ""
+        raise Refused(f"{error}{remedy}") from error
+    return {"program": text}
 
 
-def demo(stack: Stack, program: str | None, cycles: int) -> Answers | None:
+def demo(stack: Stack, program: dict[str, str], cycles: int) -> Answers | None:
     """Run a program on a stack that is up; return the answers, or None after printing why there are none."""
     settings = stack.settings
     with Api(settings.api_url, ADMIN, stack.passwords.admin) as api:
-        run = DemoRun.trigger(api, program, cycles)
+        run = DemoRun.trigger(api, {**program, "cycles": cycles})
         url = f"{settings.ui_url}/dags/cpu_start/runs/{run.run}"
         print(f"Watch it: {wall_url(settings.ui_url, run.run)}", file=sys.stderr)
         try:

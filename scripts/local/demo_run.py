@@ -30,11 +30,8 @@ class DemoRun:
     """The start run's id, empty until ``is_stored`` has found it."""
 
     @classmethod
-    def trigger(cls, api: Api, program: str | None, cycles: int) -> DemoRun:
-        """Trigger ``cpu_start`` with this program, or with the form's default."""
-        conf: dict[str, Any] = {"cycles": cycles}
-        if program is not None:
-            conf["program"] = program
+    def trigger(cls, api: Api, conf: dict[str, Any]) -> DemoRun:
+        """Trigger ``cpu_start`` with these fields of its form, and the form's defaults."""
         return cls(api, api.trigger("cpu_start", conf)["dag_run_id"])
 
     def is_stored(self) -> bool:

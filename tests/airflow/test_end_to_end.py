@@ -161,6 +161,7 @@ def test_the_demo_prints_both_answers(stack: Stack, tmp_path: Path) -> None:
     assert done.stdout.splitlines()[:2] == ["Part 1: 5", "Part 2: 8 (line 8: jmp -4 → nop -4)"]
     assert done.returncode == 0
     assert stack.settings.api_url in done.stdout
+    assert "make demo PROGRAM=medium" in done.stdout
 
 
 def test_the_demo_prints_one_json_object_with_the_option_json(stack: Stack, tmp_path: Path) -> None:
@@ -177,11 +178,9 @@ def test_the_demo_prints_one_json_object_with_the_option_json(stack: Stack, tmp_
     assert output["run"].startswith(f"{stack.settings.api_url}/dags/cpu_start/runs/")
 
 
-def test_the_demo_exits_1_where_no_swap_ends_the_program(stack: Stack, tmp_path: Path) -> None:
-    program = tmp_path / "program.txt"
-    program.write_text(NO_SWAP_HELPS)
-    done = stack.demo("--cycles", "3", program)
-    assert done.stdout.splitlines()[:2] == ["Part 1: 1", "Part 2: no swap ends this program"]
+def test_the_demo_exits_1_where_no_swap_ends_the_program(stack: Stack) -> None:
+    done = stack.demo("--cycles", "3", "endless")
+    assert done.stdout.splitlines()[:2] == ["Part 1: 4", "Part 2: no swap ends this program"]
     assert done.returncode == 1
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,22 +24,28 @@ from scripts.local.demo_run import DemoError, DemoRun
 from scripts.local.settings import REPOSITORY, Settings
 from scripts.snapshot import CpuSnapshot, Snapshot, State
 from tests.support.processes import running
-from tests.support.snapshots import FACTS
+from tests.support.snapshots import FACTS, STORED
 from tests.support.start_run_client import StartRunClient
 
-CPUS: list[tuple[State, int]] = [("running", 4), ("running", 5), ("waiting", 0), ("loop", 6), ("end", 6)]
+CPUS: list[tuple[int, State, int]] = [
+    (0, "loop", 6),
+    (1, "running", 4),
+    (2, "waiting", 0),
+    (3, "running", 5),
+    (9, "end", 6),
+]
 VIEW = Snapshot(
     "here",
-    FACTS,
+    replace(FACTS, answer=9),
     [],
-    0.0,
+    STORED + 10,
     [
-        CpuSnapshot(cpu, None, None, state, cycle, "0", "0", None, None)
-        for cpu, (state, cycle) in enumerate(CPUS)
+        CpuSnapshot(cpu, cpu, "jmp -4 → nop -4", state, cycle, "0", "8" if cpu else "5", None, None)
+        for cpu, state, cycle in CPUS
     ],
     {},
 )
-SHOWN = "2 of 5 CPUs stopped · 21 cycles, 0.0 per second · 1 waiting, 2 running, 1 loop, 1 end"
+SHOWN = "2 of 5 CPUs stopped · 21 cycles, 0.0 Hz · 1 waiting, 2 running, 1 loop, 1 end"
 
 
 def test_demo_refuses_a_program_that_is_not_utf_8_before_it_starts_anything(
@@ -69,33 +76,28 @@ def test_the_walls_address_has_airflows_path_twice(airflow: str, url: str) -> No
     assert wall_url(airflow, "a/b") == url
 
 
-def progress(stderr: int, columns: int = 150) -> AbstractContextManager[subprocess.Popen[bytes]]:
-    """Start a process that shows the progress of a start run three times."""
+def progress(stderr: int, view: str, **variables: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """Start a process that shows the progress of a start run three times; `view` is a Python expression."""
     code = f"""
 from cpu.records import Facts
 from scripts.local.demo_progress import DemoProgress
 from scripts.snapshot import CpuSnapshot, Snapshot
+from tests.support.snapshots import start_run
 with DemoProgress() as progress:
+    progress.show("storing the program")
     for _ in range(3):
-        progress.update({VIEW!r}, " · note [red]")
+        progress.update({view}, " · note [red]")
 """
     path = f"{REPOSITORY}:{REPOSITORY / 'cpu_image'}"
-    environment = {"PYTHONPATH": path, "TERM": "xterm", "COLUMNS": str(columns)}
+    environment = {"PYTHONPATH": path, "TERM": "xterm", "COLUMNS": "80", "LINES": "24", **variables}
     return running([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=stderr)
 
 
-def test_progress_without_a_terminal_is_a_line_every_ten_seconds() -> None:
-    assert describe(VIEW, 0.0) == SHOWN
-    with progress(subprocess.PIPE) as process:
-        out, errors = process.communicate(timeout=60)
-    assert (out, errors.decode()) == (b"", f"    0 s  {SHOWN} · note [red]\n")
-
-
-@pytest.mark.parametrize("columns", [70, 150])
-def test_progress_in_a_terminal_is_a_bar(columns: int) -> None:
+def shown_in_terminal(view: str, **variables: str) -> str:
+    """Return what the progress of a start run writes to a terminal, without colours and cursor movements."""
     master, terminal = pty.openpty()
     shown = b""
-    with progress(terminal, columns) as process:
+    with progress(terminal, view, **variables) as process:
         os.close(terminal)
         try:
             while data := os.read(master, 65_536):
@@ -106,9 +108,67 @@ def test_progress_in_a_terminal_is_a_bar(columns: int) -> None:
             os.close(master)
         out, _ = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, b"")
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
-    assert re.search(r"0:00:\d\d [━╸╺]{24} 2 of 5 CPUs stopped", plain)
-    assert f"{SHOWN} · note [red]" in " ".join(plain.split())
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r\n", "\n").replace("\r", "\n")
+
+
+LINES = [
+    "    0 s  storing the program",
+    "    0 s  Part 1: 5",
+    "    0 s  Part 2: 8 (line 9: jmp -4 → nop -4)",
+]
+
+
+def test_progress_without_a_terminal_is_a_line_every_ten_seconds_and_each_answer() -> None:
+    assert describe(VIEW, 0.0) == SHOWN
+    with progress(subprocess.PIPE, repr(VIEW)) as process:
+        out, errors = process.communicate(timeout=60)
+    assert (out, errors.decode().splitlines()) == (b"", LINES)
+
+
+def test_progress_in_a_terminal_that_cannot_move_its_cursor_is_lines_too() -> None:
+    assert shown_in_terminal(repr(VIEW), TERM="dumb").splitlines() == LINES
+
+
+def test_progress_in_a_terminal_has_a_tile_for_each_cpu_the_clock_rate_and_the_answers() -> None:
+    shown = shown_in_terminal(repr(VIEW))
+    assert "storing the program" in shown
+    first, last = shown.split("Part 1: 5\n", 1)[1], shown.rsplit("note [red]", 1)[1]
+    assert first.startswith("Part 2: 8 (line 9: jmp -4 → nop -4)\n0 ↻ 1 ▶ 2 · 3 ▶ 9 ✔")
+    assert "2 of 5 CPUs stopped · 21 cycles · 0.0 Hz now, 2.1 Hz since the start" in first
+    assert "· 1 waiting  ▶ 2 running  ↻ 1 loop  ✔ 1 end" in first
+    assert "Part" not in last  # the answers are printed below
+    assert "0 ↻ 1 ▶ 2 · 3 ▶ 9 ✔" in last
+
+
+@pytest.mark.parametrize(("cpus", "rows", "more"), [(230, 3, 0), (2000, 16, 720)])
+def test_tiles_without_numbers_fill_the_terminal_when_there_are_many_cpus(
+    cpus: int, rows: int, more: int
+) -> None:
+    shown = shown_in_terminal(f"start_run({cpus}, seconds=40)")
+    last = shown.split("Hz since the start")[-2].splitlines()  # between the last two frames
+    tiles = [line for line in last if re.fullmatch("[·▶↻✔✖■]{2,80}", line)]
+    assert len(tiles) == rows
+    assert sum(map(len, tiles)) == cpus - more
+    assert (f"… and {more} more CPUs" in last) is (more > 0)
+
+
+@pytest.mark.parametrize(("name", "conf"), [(None, {}), ("medium", {"bundled": "medium"})])
+def test_demo_runs_the_example_or_a_bundled_program(name: str | None, conf: dict[str, str]) -> None:
+    assert demo.choose_program(name) == conf
+
+
+def test_demo_runs_a_file(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("acc +1\n")
+    assert demo.choose_program(str(tmp_path / "mine")) == {"program": "acc +1\n"}
+
+
+def test_a_program_that_is_neither_bundled_nor_a_file_is_refused_with_what_there_is() -> None:
+    with pytest.raises(demo.Refused) as error:
+        demo.choose_program("no-such-program")
+    assert str(error.value) == (
+        "cannot read the program 'no-such-program': No such file or directory; "
+        "the bundled programs are example, several, fault, endless, medium, puzzle"
+    )
 
 
 @pytest.fixture
