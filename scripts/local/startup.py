@@ -34,15 +34,17 @@ class Startup:
             self._preflight()
             self.write_config()
             supervisor.start(self._stack)
-        self._start_foundations()
-        with self._migration() as migration:
-            self._wait_for_redis()
-            self._prepare_cluster()
-            if migration:
-                self._on_progress("waiting for Airflow's tables")
-                migration.wait()
-                airflow.record_migration(self._settings)
-        self._start_airflow()
+        # It needs no other process, so it runs beside the foundations and the migration.
+        with OneShot(self._stack, "discovery") as discovery:
+            self._start_foundations()
+            with self._migration() as migration:
+                self._wait_for_redis()
+                self._prepare_cluster()
+                if migration:
+                    self._on_progress("waiting for Airflow's tables")
+                    migration.wait()
+                    airflow.record_migration(self._settings)
+            self._start_airflow(discovery)
 
     def _preflight(self) -> None:
         """End the processes that a crash has left behind, and require that the ports are free."""
@@ -109,9 +111,8 @@ class Startup:
         )
         kubernetes.prepare(self._settings, redis.url_for_pods(self._settings, self._stack.passwords))
 
-    def _start_airflow(self) -> None:
+    def _start_airflow(self, discovery: OneShot) -> None:
         """Start Airflow's processes all at once, as the scheduler waits for the API, and wait for each."""
-        with OneShot(self._stack, "discovery") as discovery:
-            names = [component.name for component in self._stack.airflow]
-            self._starter.start(*names, self._stack.housekeeping.name)
-            wait_for_airflow(self._stack, self._starter, discovery)
+        names = [component.name for component in self._stack.airflow]
+        self._starter.start(*names, self._stack.housekeeping.name)
+        wait_for_airflow(self._stack, self._starter, discovery)
