@@ -54,12 +54,14 @@ class Container:
     def __init__(self, node: Node, owner: Owner, spec: Json, *, init: bool) -> None:
         self.name: str = spec["name"]
         self.init = init
-        self.folder: Path = owner.folder / "containers" / self.name
+        self.exec_folder: Path = owner.folder / f"{self.name}.exec"
+        """A folder for the processes that are exec'd beside the container; it may not exist."""
         self.state: Json = {"waiting": {"reason": "ContainerCreating"}}
         self.last_state: Json = {}
         self.process: Process | None = None
         self.log: logs.Log | None = None
-        self._message_file = self.folder / "termination-log"
+        # Files of the pod's own folder: with thousands of pods, a folder per container would cost much.
+        self._message_file = owner.folder / f"{self.name}.message"
         paths = {spec["terminationMessagePath"]: self._message_file}
         for mount in spec.get("volumeMounts") or []:
             paths[mount["mountPath"]] = owner.folder / "volumes" / mount["name"] / mount.get("subPath", "")
@@ -107,7 +109,6 @@ class Container:
     async def _configure(self) -> Command | None:
         """Return the command to run, after waiting for missing Secrets; None when the pod is stopping."""
         owner, spec, store = self._owner, self._spec, self._node.store
-        self.folder.mkdir(parents=True, exist_ok=True)
         while not owner.stopping.is_set():
             try:
                 image = find_image(self._node.images, spec["image"], spec["imagePullPolicy"])
@@ -128,7 +129,7 @@ class Container:
         async with self._node.starting:
             if self._owner.stopping.is_set():
                 return
-            log = self.log = logs.Log(self.folder / f"{self._restarts}.log")
+            log = self.log = logs.Log(logs.log_file(self._owner.folder, self.name, self._restarts))
             self.process = self._start(command, log)
             if self.process:
                 await asyncio.wait([self.process.exited], timeout=_STARTING_SECONDS)

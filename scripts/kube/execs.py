@@ -68,11 +68,11 @@ class _Session:
         self._words = words
         self._main = main
         self._mounts = container.mounts
-        self._proc: Path = container.folder / "proc"
+        self._proc: Path = container.exec_folder / "proc"
         shutil.rmtree(self._proc, ignore_errors=True)
-        self._proc.mkdir()
+        self._proc.mkdir(parents=True)
         (self._proc / str(main.pid)).symlink_to(f"/proc/{main.pid}")
-        self._programs: Path = container.folder / "bin"
+        self._programs: Path = container.exec_folder / "bin"
         self._programs.mkdir(exist_ok=True)
         for name in ("pgrep", "pkill"):
             if real := shutil.which(name, path=SYSTEM_PATH):

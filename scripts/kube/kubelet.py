@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from scripts.kube.container import Container, Node
-from scripts.kube.logs import Log
+from scripts.kube.logs import Log, log_file
 from scripts.kube.objects import PODS, Json, key_of, now
 from scripts.kube.pods import FINAL, PodRun
 from scripts.kube.requests import log_failure
@@ -23,6 +24,7 @@ class Kubelet:
         self.node = node
         self._runs: dict[str, PodRun] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._remover = ThreadPoolExecutor(1, "remover")
 
     def start(self) -> None:
         """Mark as failed what an earlier endpoint left unfinished, then run every new pod."""
@@ -36,7 +38,7 @@ class Kubelet:
                 store.update(PODS, {**pod, "status": _abandoned(pod["status"])})
         for folder in self.node.folder.iterdir():
             if folder.name not in known:
-                shutil.rmtree(folder, ignore_errors=True)
+                self._remove(folder)
         store.subscribe(PODS, self._follow)
 
     def container(self, pod: Json, name: str) -> Container | None:
@@ -46,7 +48,7 @@ class Kubelet:
 
     def log(self, pod: Json, name: str, run: int) -> tuple[Path, Log | None]:
         """Return the file of the log of a container's nth run, and the log itself while it is written."""
-        file = self.node.folder / pod["metadata"]["uid"] / "containers" / name / f"{run}.log"
+        file = log_file(self.node.folder / pod["metadata"]["uid"], name, run)
         container = self.container(pod, name)
         log = container.log if container else None
         return file, log if log and log.file == file else None
@@ -57,6 +59,8 @@ class Kubelet:
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        # The next start removes what is left.
+        self._remover.shutdown(cancel_futures=True)
 
     def _follow(self, change: Change) -> None:
         pod = change.new
@@ -68,11 +72,15 @@ class Kubelet:
         elif change.type == "DELETED" and run:
             run.stop(0)  # `_run` removes the folder when the processes have ended
         elif change.type == "DELETED":
-            shutil.rmtree(self.node.folder / uid, ignore_errors=True)
+            self._remove(self.node.folder / uid)
         elif run and change.old:
             grace, before = (each["metadata"].get("deletionGracePeriodSeconds") for each in (pod, change.old))
             if grace != before:
                 run.stop(grace)
+
+    def _remove(self, folder: Path) -> None:
+        """Remove the files of a deleted pod in a thread: the disk may be slow, and the pods thousands."""
+        self._remover.submit(shutil.rmtree, folder, ignore_errors=True)
 
     async def _run(self, run: PodRun) -> None:
         try:
@@ -85,7 +93,7 @@ class Kubelet:
         del self._runs[run.uid], self._tasks[run.uid]
         pod = run.stored
         if pod is None:
-            shutil.rmtree(run.folder, ignore_errors=True)
+            self._remove(run.folder)
         elif pod["metadata"].get("deletionTimestamp"):
             self.node.store.delete(PODS, run.key)
 

@@ -95,6 +95,11 @@ class Log:
         event.set()
 
 
+def log_file(folder: Path, container: str, run: int) -> Path:
+    """Return the file of the log of a container's nth run, in the folder of its pod."""
+    return folder / f"{container}.{run}.log"
+
+
 class LogKeeper(Protocol):
     """The kubelet, as this module sees it."""
 

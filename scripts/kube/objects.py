@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import platform
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 Json = dict[str, Any]
@@ -60,7 +62,12 @@ def timestamp(moment: datetime) -> str:
 
 def now() -> str:
     """Return the current second, as Kubernetes writes times."""
-    return timestamp(datetime.now(UTC))
+    return _second(int(time.time()))
+
+
+@lru_cache(maxsize=1)
+def _second(second: int) -> str:
+    return timestamp(datetime.fromtimestamp(second, UTC))
 
 
 def dig(thing: Any, path: str) -> Any:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -85,6 +87,9 @@ class _Launcher:
         self._running = running
         self._started = time.time()
         self._connection, theirs = multiprocessing.Pipe()
+        self._channel = socket.socket(fileno=os.dup(self._connection.fileno()))
+        self._answers = select.poll()
+        self._answers.register(self._connection.fileno(), select.POLLIN)
         python, package = [sys.executable, "-I", "-S"], list[str]()
         if image:  # -P: without this folder on the path
             python, package = [*image.python, "-P"], [image.package]
@@ -102,8 +107,8 @@ class _Launcher:
     @property
     def is_stale(self) -> bool:
         """Whether the launcher has ended, or the image's code has changed since it started."""
-        files = self._image.folder.glob("*/*.py") if self._image else ()
-        return self._connection.closed or any(file.stat().st_mtime > self._started for file in files)
+        times = _times_of_modules(self._image.folder) if self._image else ()
+        return self._connection.closed or any(time > self._started for time in times)
 
     def start(self, command: Command, descriptors: list[int]) -> int:
         """Return the id of a new process; raise OSError or ValueError when there is none."""
@@ -111,11 +116,10 @@ class _Launcher:
         if self._image:
             arguments = arguments[len(self._image.entrypoint) :]
         self._connection.send((arguments, dict(command.environment), str(command.folder)))
-        with socket.socket(fileno=os.dup(self._connection.fileno())) as channel:
-            socket.send_fds(channel, [b"."], descriptors)
+        socket.send_fds(self._channel, [b"."], descriptors)
         answer = None
         while answer is None:
-            if not self._connection.poll(_START_SECONDS):
+            if not self._answers.poll(_START_SECONDS * 1000):
                 self._process.kill()
             answer = self._receive()
         if isinstance(answer, Exception):
@@ -131,12 +135,13 @@ class _Launcher:
         """End the launcher, which kills its processes."""
         if not self._connection.closed:
             asyncio.get_running_loop().remove_reader(self._connection.fileno())
+            self._channel.close()
             self._connection.close()
             self._process.wait()
 
     def _receive_waiting(self) -> None:
         """Take a message if there is one: a start may have taken it since the event loop saw it."""
-        if self._connection.poll():
+        if self._answers.poll(0):
             self._receive()
 
     def _receive(self) -> int | Exception | None:
@@ -154,3 +159,11 @@ class _Launcher:
             self._running.pop(pid).exited.set_result(code)
             return None
         return message
+
+
+def _times_of_modules(folder: Path) -> Iterator[float]:
+    """Yield when each module of the folder's packages was changed; called before each start, so in haste."""
+    for package in [entry.path for entry in os.scandir(folder) if entry.is_dir()]:
+        for module in os.scandir(package):
+            if module.name.endswith(".py"):
+                yield module.stat().st_mtime

@@ -23,6 +23,7 @@ import yaml
 from kubernetes.client.exceptions import ApiException
 
 from scripts.local.services.endpoint import LIBRARIES
+from scripts.waiting import wait_until
 from tests.cpu_image.test_main import ENCODED
 from tests.support import redis_server as servers
 from tests.support.cluster import PATIENCE, ROOT, Cluster, Endpoint, ended, endpoint, runs, terminated
@@ -309,7 +310,8 @@ def test_twenty_pods_at_once_all_succeed_and_leave_no_files_when_deleted(local: 
     for pod in created:
         local.api.delete_namespaced_pod(pod.metadata.name, "default")
     pods = local.kubeconfig.parent / "pods"
-    assert not [pod.metadata.uid for pod in created if (pods / pod.metadata.uid).exists()]
+    folders = [pods / pod.metadata.uid for pod in created]
+    assert wait_until(lambda: not any(folder.exists() for folder in folders), PATIENCE)
 
 
 def test_containers_beyond_the_starting_limit_wait_as_pending(tmp_path: Path) -> None:
