@@ -47,7 +47,9 @@ if TYPE_CHECKING:
     from airflow.executors.workloads import ExecuteTask, ExecutorWorkload
     from airflow.models.taskinstance import TaskInstance
     from airflow.models.taskinstancekey import TaskInstanceKey
+    from kubernetes_asyncio.client import V1Pod
 
+    from airflow_pods.client import Client
     from airflow_pods.trigger import Outcome
 
 LOG = logging.getLogger(__name__)
@@ -215,7 +217,12 @@ class PodExecutor(BaseExecutor):
         pod, manifest, seconds = begun.pod, begun.pod.manifest(), job.config["execution_timeout"]
         namespace = manifest["metadata"]["namespace"]
         job.write_log("info", f"Pod {pod.name} in namespace {namespace}")
-        watch = self._informer(pod.kubernetes_conn_id, namespace).watch_until
+        informer = self._informer(pod.kubernetes_conn_id, namespace)
+
+        async def watch(client: Client, seen: V1Pod, is_done: Callable[[V1Pod], bool]) -> V1Pod | None:
+            job.pod_uid = seen.metadata.uid
+            return await informer.watch_until(client, seen, is_done)
+
         deadline = asyncio.timeout(seconds)
         try:
             async with deadline, pod_result(pod.kubernetes_conn_id, manifest, watch) as result:
@@ -268,8 +275,8 @@ class PodExecutor(BaseExecutor):
         if is_this_try and state in ("queued", "running", "scheduled", "deferred"):
             return None
         job.write_log("info", f"The task was changed from outside: it is {state or 'cleared'}")
-        # A later try may have found the pod already, and waits for it.
-        if not any(job.is_another_try_of(other) for other in self._jobs.values()):
+        # A later try, here or in another process, may have found the pod already, and waits for it.
+        if state != "running" and not any(job.is_another_try_of(other) for other in self._jobs.values()):
             await self._delete_pod(job)
         # A task that is cleared while it runs begins anew when its executor says that it has stopped. A task
         # that is cleared in the moment in which it is queued may stay queued under another id, for nobody.
@@ -278,7 +285,7 @@ class PodExecutor(BaseExecutor):
 
     async def _delete_pod(self, job: _Job) -> None:
         if job.begun and not job.begun.pod.skip_to:
-            await delete_by_name(job.begun.pod.kubernetes_conn_id, job.begun.pod.manifest())
+            await delete_by_name(job.begun.pod.kubernetes_conn_id, job.begun.pod.manifest(), job.pod_uid)
 
     async def _upload_log(self, job: _Job) -> None:
         """Upload the task's log, as a worker does, if Airflow keeps logs in remote storage."""
@@ -359,6 +366,7 @@ class _Job:
         self.ti = workload.ti
         self.config: dict[str, Any] = workload.ti.executor_config or {}
         self.begun: Begun | None = None
+        self.pod_uid = ""  # until its pod has been created or found
         self.has_heartbeat = False
         self.is_lost = False
         self.running: asyncio.Task[None]

@@ -126,12 +126,15 @@ async def wait_out(client: Client, pod: Pod, watch: Watch = watch_until) -> Pod 
     raise PodRefused(f"{title(pod)} can't start: {describe_waiting(pod)} ({reason.remedy})")
 
 
-async def delete_by_name(conn_id: str, manifest: Manifest) -> None:
-    """Delete the pod of a task that has ended without it, if it exists; log it if that fails."""
+async def delete_by_name(conn_id: str, manifest: Manifest, uid: str = "") -> None:
+    """Delete the pod of a task that has ended without it, if it exists; log it if that fails.
+
+    With a ``uid``, a later pod of the same name is left alone.
+    """
     name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
     try:
         async with connect(conn_id) as client:
-            await delete_pod_named(client, name, namespace)
+            await delete_pod_named(client, name, namespace, uid)
     except Exception as error:
         log_kept(name, namespace, error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from airflow.executors.base_executor import BaseExecutor
@@ -74,6 +75,22 @@ def dag_of_mapped_groups() -> DAG:
             pod >> [EmptyOperator(task_id="left"), EmptyOperator(task_id="right")]
 
         group.expand(number=[1, 2])
+    return dag
+
+
+def dag_with_a_time_limit() -> DAG:
+    """Return a DAG whose pod must end within two seconds, and has two tries."""
+    with DAG("limited", schedule=None, params={"n": 1}) as dag:
+        PodOperator(
+            task_id="pod",
+            name="limited-{{ params.n }}",
+            namespace=NAMESPACE,
+            image="cpu:1",
+            arguments=["run"],
+            execution_timeout=timedelta(seconds=2),
+            retries=1,
+            retry_delay=timedelta(0),
+        )
     return dag
 
 
@@ -178,6 +195,12 @@ def delete_run(ti: Any, session: Any) -> None:
 
 def adopted(ti: Any, _session: Any) -> None:
     """Let another process have begun the task."""
+    ti.pid, ti.state = -1, "running"
+
+
+def begun_again_elsewhere(ti: Any, session: Any) -> None:
+    """Let another process run the task's next try."""
+    ti.prepare_db_for_next_try(session)
     ti.pid, ti.state = -1, "running"
 
 

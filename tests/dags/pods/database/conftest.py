@@ -26,8 +26,8 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="package")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A database with the DAGs ``pods`` and ``after``."""
-    from tests.dags.pods.database.airflow import dag_after, dag_of_pods
+    """A database with the DAGs ``pods``, ``after`` and ``limited``."""
+    from tests.dags.pods.database.airflow import dag_after, dag_of_pods, dag_with_a_time_limit
 
     configuration = {
         "CORE__EXECUTOR": f"LocalExecutor,{POD_EXECUTOR}",
@@ -45,7 +45,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a library of Airflow's own warns about another one
             task_rows.load()
-        for dag in (dag_of_pods(), dag_after()):
+        for dag in (dag_of_pods(), dag_after(), dag_with_a_time_limit()):
             store_dag(dag)
         yield
 

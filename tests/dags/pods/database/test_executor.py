@@ -12,6 +12,7 @@ from airflow_pods.operator import POD_EXECUTOR
 from tests.dags.pods.database import airflow
 from tests.dags.pods.database.airflow import row, states, xcoms
 from tests.dags.pods.database.world import World, succeeded
+from tests.support.airflow_database import create_run
 from tests.support.nodeless import RUNNING
 
 
@@ -75,3 +76,63 @@ def test_a_task_that_is_marked_and_cleared_at_once_keeps_the_pod_for_its_next_tr
     world.report(pod, succeeded({"step": "left"}))
     world.until(lambda: row(run).state == "success")
     assert xcoms(run)["return_value"] == {"step": "left"}
+
+
+def test_a_task_that_exceeds_its_execution_timeout_is_tried_again_and_then_fails(
+    world: World, number: int
+) -> None:
+    run, pod = f"run-{number}", f"limited-{number}"
+    create_run("limited", run, {"n": number})
+    seen = set()
+    for attempt in (1, 2):
+        world.until(lambda attempt=attempt: row(run, dag_id="limited").try_number == attempt)  # type: ignore[misc]
+        world.until(lambda: pod in world.pods())
+        seen.add(world.pods()[pod]["metadata"]["uid"])
+        world.until(lambda: pod not in world.pods(), "the pod is deleted")
+    world.until(lambda: row(run, dag_id="limited").state == "failed")
+    assert row(run, dag_id="limited").try_number == 2
+    assert len(seen) == 2
+    world.until(lambda: not world.executor.running)
+
+
+def test_a_later_pod_of_the_same_name_survives_a_task_that_people_have_ended(
+    world: World, number: int
+) -> None:
+    run, pod = world.run(number), f"pod-{number}"
+    world.until(lambda: pod in world.pods() and world.waited_for())
+    world.report(pod, RUNNING)
+    endpoint = world.endpoint.endpoint
+    world.until(lambda: endpoint.watches)
+    endpoint.refuses = lambda method: 500 if method == "WATCH" else 0
+    world.endpoint.call(endpoint.break_watches)
+    later = world.pods()[pod]
+    world.delete(pod)
+    for name in ("uid", "resourceVersion", "creationTimestamp"):
+        del later["metadata"][name]
+    world.endpoint.call(endpoint.create, later)
+    airflow.change(run, airflow.marked("failed"))
+    world.until(lambda: not world.executor.running)
+    assert pod in world.pods()
+
+
+def test_a_pod_that_a_later_try_in_another_process_waits_for_stays(world: World, number: int) -> None:
+    run, pod = world.run(number), f"pod-{number}"
+    world.until(lambda: pod in world.pods() and world.waited_for())
+    airflow.change(run, airflow.begun_again_elsewhere)
+    world.until(lambda: not world.executor.running)
+    assert pod in world.pods()
+    assert row(run).state == "running"
+
+
+def test_a_task_that_was_handed_over_is_for_the_executor_again_once_it_is_cleared(
+    world: World, number: int
+) -> None:
+    run, pod = world.run(number), f"pod-{number}"
+    world.until(lambda: pod in world.pods())
+    world.report(pod, succeeded({"step": None}))
+    world.until(lambda: row(run).executor is None and row(run).state == "queued")
+    airflow.change(run, airflow.clear)
+    world.until(lambda: row(run).executor == POD_EXECUTOR and row(run).state == "running")
+    world.until(lambda: pod in world.pods())
+    world.report(pod, succeeded({"step": "left"}))
+    world.until(lambda: row(run).state == "success")
