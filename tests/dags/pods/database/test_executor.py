@@ -136,3 +136,17 @@ def test_a_task_that_was_handed_over_is_for_the_executor_again_once_it_is_cleare
     world.until(lambda: pod in world.pods())
     world.report(pod, succeeded({"step": "left"}))
     world.until(lambda: row(run).state == "success")
+
+
+def test_a_scheduler_that_takes_itself_for_dead_goes_on_with_its_own_tasks(world: World, number: int) -> None:
+    run, pod = world.run(number), f"pod-{number}"
+    world.until(lambda: pod in world.pods() and world.waited_for())
+    uid = world.pods()[pod]["metadata"]["uid"]
+    world.scheduler.die()
+    world.scheduler.adopt()
+    world.until(lambda: row(run).state == "running" and len(world.executor._jobs) == 1)
+    assert world.pods()[pod]["metadata"]["uid"] == uid
+    world.report(pod, succeeded({"step": "left", "run": True}))
+    world.until(lambda: row(run).state == "success")
+    world.until(lambda: not world.pods() and not world.executor.running)
+    assert (row(run).try_number, airflow.runs("after")) == (1, [f"after-{number}"])
