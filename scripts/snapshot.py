@@ -26,6 +26,8 @@ from cpu.records import (
 from cpu.result import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cpu.program import Instruction
     from cpu.redis_client import Client
 
@@ -92,10 +94,20 @@ class ProgramLine:
 
 
 @dataclass(frozen=True)
+class HotLine:
+    """An instruction of the program as written, its line, and how many CPUs have executed it."""
+
+    line: int
+    text: str
+    cpus: int
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """A start run at one moment. Times are by Redis' clock, in seconds since 1970.
 
-    `verdicts`: for each verdict, the first CPU that has it.
+    `verdicts`: for each verdict, the first CPU that has it. `pods`: how many pods have stored, loaded,
+    executed and read so far; a pod that ran again for the same cycles is not counted.
     """
 
     start: str
@@ -104,6 +116,7 @@ class Snapshot:
     now: float
     cpus: list[CpuSnapshot]
     verdicts: dict[str, VerdictRun]
+    pods: int = 0
 
     @property
     def states(self) -> Counter[State]:
@@ -212,7 +225,14 @@ def take_snapshot(client: Client, start: str) -> Snapshot:
         if stop.verdict:
             record = records[number]
             verdicts.setdefault(stop.verdict, VerdictRun(number, record.first if record else 0))
-    return Snapshot(start, facts, program, now, cpus, verdicts)
+    reads = sum(bool(stop.verdict) for stop in stops.values())
+    pods = 1 + reads + sum(_pods_of(record, facts.cycles) for record in records.values() if record)
+    return Snapshot(start, facts, program, now, cpus, verdicts, pods)
+
+
+def _pods_of(record: CpuRecord, cycles_per_pod: int) -> int:
+    """Return how many pods have loaded and executed a CPU, from the cycle that the last one began with."""
+    return 1 + -(-record.first // cycles_per_pod)
 
 
 def server_time(client: Client, key: str) -> float:
@@ -276,4 +296,43 @@ def read_listing(client: Client, start: str, number: int, program: list[Instruct
             visited=address in visited,
         )
         for address, written in enumerate(program)
+    ]
+
+
+def read_hot_lines(client: Client, start: str) -> list[HotLine]:
+    """Return the program, each line with how many CPUs have executed it; none executes a line twice.
+
+    Raises as `take_snapshot` does.
+    """
+    snapshot = take_snapshot(client, start)
+    pipeline = client.pipeline(transaction=False)
+    for cpu in snapshot.cpus:
+        pipeline.get(Keys(start, cpu.cpu).visited)
+    counts = count_visits(pipeline.execute(), len(snapshot.program))
+    return [
+        HotLine(instruction.line, str(instruction), count)
+        for instruction, count in zip(snapshot.program, counts, strict=True)
+    ]
+
+
+def count_visits(bitmaps: Iterable[bytes | None], length: int) -> list[int]:
+    """Return for each address in how many of the bitmaps its bit is set.
+
+    All addresses are counted at once: `digits[n]` is an integer that has, at the place of each address, digit
+    n of that address' binary count. Adding a bitmap is then an addition with carry, by a few operations on
+    integers, however long the program is.
+    """
+    size = -(-length // 8)
+    digits: list[int] = []
+    for bitmap in bitmaps:
+        carry = int.from_bytes((bitmap or b"").ljust(size, b"\0")[:size])
+        for place, digit in enumerate(digits):
+            digits[place], carry = digit ^ carry, digit & carry
+            if not carry:
+                break
+        if carry:
+            digits.append(carry)
+    rows = [f"{digit:0{size * 8}b}" for digit in digits]
+    return [
+        sum((row[address] == "1") << place for place, row in enumerate(rows)) for address in range(length)
     ]

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from cpu.keys import Keys
-from scripts.snapshot import Answer, NotKeptError, Snapshot, read_listing, take_snapshot
+from scripts.snapshot import (
+    Answer,
+    NotKeptError,
+    Snapshot,
+    count_visits,
+    read_hot_lines,
+    read_listing,
+    take_snapshot,
+)
 from tests.support.numbers import BEYOND_64_BITS
 from tests.support.start_run_client import StartRunClient
 
@@ -151,6 +159,44 @@ def test_the_listing_is_the_program_with_the_swap_and_the_visited_lines_of_its_c
     assert [line.text for line in found][:4] == ["nop +0", "acc +1", "nop +4", "acc +3"]
     assert [line.swapped for line in found] == [address == 2 for address in range(9)]
     assert [line.visited for line in found] == [address < 4 for address in range(9)]
+
+
+@pytest.mark.parametrize("cycles", [1, 2, 5])
+def test_the_pods_of_a_start_run_are_counted_from_its_cycles(start_run: StartRunClient, cycles: int) -> None:
+    start_run.store_text(cycles=cycles)
+    pods = 1
+    for cpu in (0, 8):
+        result = start_run.load(cpu)
+        pods += 1
+        while result["status"] == "ok":
+            result = start_run.execute(cpu, result["cycle"] + 1, cycles)
+            pods += 1
+        pods += 1  # each has an answer, which a pod reads
+        assert "verdict" in result
+        assert snapshot(start_run).pods == pods
+    start_run.load(1)
+    start_run.execute(1, 1, cycles)  # is told to stop, as CPU 8 has the answer
+    assert snapshot(start_run).pods == pods + 2
+
+
+def test_a_line_is_as_hot_as_many_cpus_have_executed_it(start_run: StartRunClient) -> None:
+    start_run.store_text(keep_going=True)
+    assert {line.cpus for line in read_hot_lines(start_run.client, start_run.start)} == {0}
+    numbers = [cpu.cpu for cpu in snapshot(start_run).cpus]
+    for number in numbers:
+        start_run.run(number)
+    program = snapshot(start_run).program
+    listings = [read_listing(start_run.client, start_run.start, number, program) for number in numbers]
+    hot = read_hot_lines(start_run.client, start_run.start)
+    assert [line.cpus for line in hot] == [
+        sum(listing[address].visited for listing in listings) for address in range(len(program))
+    ]
+    assert (hot[0].line, hot[0].text, hot[0].cpus) == (1, "nop +0", 5)
+
+
+def test_visits_are_counted_whatever_the_lengths_of_the_bitmaps() -> None:
+    assert count_visits([], 3) == [0, 0, 0]
+    assert count_visits([None, b"", b"\x80", b"\xa0\x40", b"\x80"], 10) == [3, 0, 1, 0, 0, 0, 0, 0, 0, 1]
 
 
 def test_reading_refreshes_no_ttl(start_run: StartRunClient) -> None:
