@@ -13,6 +13,7 @@ from airflow.sdk import DAG, Label, Param, TriggerRule, get_current_context, tas
 from airflow_pods import PodOperator
 from dags import settings
 from dags.dag_runs import START_PATTERN, already_triggered, follow_status, next_step
+from dags.names import POD_COMMANDS, pod_name
 from dags.notifications import RETRIES, SlackRetryPolicy, post_answer
 
 DOC = """
@@ -41,7 +42,7 @@ as much time as the pod does.
 def cpu_pod(command: str, *flags: str, **kwargs: Any) -> PodOperator:
     """Return a task whose pod runs a command of the image on the CPU of this DAG run."""
     return PodOperator(
-        name=f"cpu-{{{{ params.start }}}}-{{{{ params.cpu }}}}-{{{{ params.cycle }}}}-{command}",
+        name=pod_name("{{ params.start }}", "{{ params.cpu }}", "{{ params.cycle }}", command),
         arguments=[command, "--start", "{{ params.start }}", "--cpu", "{{ params.cpu }}", *flags],
         labels={
             "app": "cluster-cpu",
@@ -98,7 +99,7 @@ with DAG(
     },
 ) as dag:
     execute = cpu_pod(
-        "exec",
+        POD_COMMANDS["execute"],
         "--cycle",
         "{{ params.cycle }}",
         "--cycles",
@@ -109,11 +110,11 @@ with DAG(
         next_step=next_step,
         on_refusal=already_triggered,
     )
-    load = cpu_pod("load", "--once", task_id="load", branch=follow_status, next_step=next_step)
+    load = cpu_pod(POD_COMMANDS["load"], "--once", task_id="load", branch=follow_status, next_step=next_step)
 
     next_cycle = EmptyOperator(task_id="next_cycle", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
     halt = EmptyOperator(task_id="halt", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
-    read = cpu_pod("read", task_id="read", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
+    read = cpu_pod(POD_COMMANDS["read"], task_id="read", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
 
     @task(retries=RETRIES, retry_policy=SlackRetryPolicy())
     def notify() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from airflow.sdk import Param, get_current_context
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_pods import NextRun, NextStep
-from dags import settings
+from dags import names, settings
 
 # To Python, "$" also matches before a final line end.
 START_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$(?!\n)"
@@ -56,7 +56,7 @@ class CyclesStuck(AirflowFailException):
 
 def run_id(cycle: Cycle) -> str:
     """Return the id of a cycle's first DAG run, the same in every try, so that it is triggered only once."""
-    return f"{cycle['start']}.cpu-{cycle['cpu']}.cycle-{cycle['cycle']}"
+    return names.run_id(cycle["start"], cycle["cpu"], cycle["cycle"])
 
 
 def run_ids(cycle: Cycle) -> list[str]:
