@@ -103,7 +103,7 @@ class ItemsSnapshot:
         begin = Mark(0, 0, self.planned)
         end = self.ended or self.now
         if self.ended is None:
-            # The marks of the current pods are at most as many as `facts`, which was read before them.
+            # The progress was read after the facts: its newest marks may be those of later commits.
             known = [mark for mark in self.progress if mark.pods <= self.committed]
             begin = next((mark for mark in reversed(known) if mark.time <= end - RECENT_SECONDS), begin)
         return begin, max(end - begin.time, 1e-6)

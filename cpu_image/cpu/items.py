@@ -4,10 +4,11 @@ The same seed and number always give the same program, on every machine and with
 Each choice is one byte of SHAKE-256 of the two numbers. Of 64 items,
 
 - 63 are ordinary: 9 to 60 instructions, 29 on average. The front of the program is 3 to 7 blocks, which jump
-  to each other in random order, and at last back into the front: as written, the program executes all of the
-  front and then loops. Behind the front, the rest of the program leads to its end. Exactly one swap ends the
-  program: in every second item it is the front's last jump, behind which the rest begins; in the others it
-  is a `nop` that would jump to the rest, which a `jmp` that nothing reaches keeps apart from the front.
+  to each other in random order; the last of them jumps back into the front. So the program as written
+  executes all of the front, and then loops. Behind the front, the rest of the program leads to its end.
+  Exactly one swap reaches the rest. In every second item, it makes the front's last instruction, a `jmp`, a
+  `nop`. In the others, it makes a `nop` of the front a `jmp` to the rest; there, another `jmp` stands between
+  front and rest, so that no other swap reaches the rest.
 - 1 is wild: 8 to 39 instructions, each with a random operation and an argument that leads to the program or
   up to two addresses outside. As written it may loop, end or fault, and no swap, one or several may end it.
 """

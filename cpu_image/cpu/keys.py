@@ -104,7 +104,7 @@ class ItemsKeys:
                                     marks     number of entries in the progress
                                     last      time of the last commit
                                     done      items solved
-                                    failed    items on which the machine contradicts the search
+                                    failed    items that a pod could not solve
                                     cycles    executed for both parts
                                     acc1, acc2  sums of the accumulators of part 1 and of part 2
                                     microseconds  of CPU time that the pods took to solve

@@ -207,7 +207,7 @@ def test_a_report_names_the_pods_whose_shares_are_not_counted(run: ItemsCommands
     )
 
 
-def test_an_item_on_which_the_machine_contradicts_the_search_is_failed_and_not_done(
+def test_an_item_that_a_pod_cannot_solve_is_failed_and_not_done(
     run: ItemsCommands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     solve = items.solve
