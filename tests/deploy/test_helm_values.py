@@ -40,6 +40,7 @@ OF_THE_PLACE = {
     ("celery", "worker_concurrency"),
     ("celery", "sync_parallelism"),
     ("operators", "default_deferrable"),
+    ("scheduler", "orphaned_tasks_check_interval"),  # without the local stack's lower thresholds beside it
 }
 
 

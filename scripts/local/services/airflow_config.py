@@ -108,8 +108,13 @@ def configuration(settings: Settings, passwords: Passwords) -> dict[str, dict[st
             # 0 means as many as there are workers (default 16).
             "max_tis_per_query": 0,
             "max_dagruns_per_loop_to_schedule": 50,
-            # After a crash, the scheduler adopts orphaned tasks within this time (default 5 minutes).
-            "orphaned_tasks_check_interval": 30,
+            # A scheduler that is started again after a crash adopts the tasks of the one before once that
+            # has been silent for 8 s; it looks every 3 s (defaults: 30 s and 5 minutes). It sends its own
+            # heartbeat right before it looks, so that it does not take itself for dead, however slow the
+            # machine is. No second scheduler is here that could take its tasks because it is slow.
+            "scheduler_heartbeat_sec": 2,
+            "scheduler_health_check_threshold": 8,
+            "orphaned_tasks_check_interval": 3,
             "task_instance_heartbeat_timeout": 60,
         },
         "local_stack": {"workers": workers},
