@@ -47,9 +47,9 @@ if TYPE_CHECKING:
     from airflow.executors.workloads import ExecuteTask, ExecutorWorkload
     from airflow.models.taskinstance import TaskInstance
     from airflow.models.taskinstancekey import TaskInstanceKey
-    from kubernetes_asyncio.client import V1Pod
 
     from airflow_pods.client import Client
+    from airflow_pods.pod import Pod
     from airflow_pods.trigger import Outcome
 
 LOG = logging.getLogger(__name__)
@@ -219,7 +219,7 @@ class PodExecutor(BaseExecutor):
         job.write_log("info", f"Pod {pod.name} in namespace {namespace}")
         informer = self._informer(pod.kubernetes_conn_id, namespace)
 
-        async def watch(client: Client, seen: V1Pod, is_done: Callable[[V1Pod], bool]) -> V1Pod | None:
+        async def watch(client: Client, seen: Pod, is_done: Callable[[Pod], bool]) -> Pod | None:
             job.pod_uid = seen.metadata.uid
             return await informer.watch_until(client, seen, is_done)
 
