@@ -17,13 +17,13 @@ from tests.cluster.pods import LEAVE_A_RESULT, RESULT, manifest
 from tests.support.cluster import Cluster
 
 FORBIDDEN: dict[str, Callable[[Any, str], Any]] = {
-    "list pods": lambda api, ours: api.list_namespaced_pod(ours),
+    "list pods elsewhere": lambda api, ours: api.list_namespaced_pod("default"),
     "read a pod's log": lambda api, ours: api.read_namespaced_pod_log("any", ours),
     "execute in a pod": lambda api, ours: api.connect_post_namespaced_pod_exec("any", ours, command="sh"),
     "attach to a pod": lambda api, ours: api.connect_post_namespaced_pod_attach("any", ours),
     "forward a pod's port": lambda api, ours: api.connect_post_namespaced_pod_portforward("any", ours),
     "change a pod": lambda api, ours: api.patch_namespaced_pod("any", ours, {"metadata": {}}),
-    "delete all pods": lambda api, ours: api.delete_collection_namespaced_pod(ours),
+    "delete all pods elsewhere": lambda api, ours: api.delete_collection_namespaced_pod("default"),
     "read the Secret": lambda api, ours: api.read_namespaced_secret("cpu-redis", ours),
     "list Secrets": lambda api, ours: api.list_namespaced_secret(ours),
     "make a ConfigMap": lambda api, ours: api.create_namespaced_config_map(ours, {"metadata": {"name": "a"}}),
@@ -54,7 +54,7 @@ def test_the_service_account_has_exactly_the_rights_of_the_role(cluster: Cluster
     granted = [rule for rule in status.resource_rules if rule.api_groups != ["authorization.k8s.io"]]
     [rule] = granted
     assert (rule.api_groups, rule.resources) == ([""], ["pods"])
-    assert sorted(rule.verbs) == ["create", "delete", "get", "watch"]
+    assert sorted(rule.verbs) == ["create", "delete", "deletecollection", "get", "list", "watch"]
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,8 @@ class Nodeless:
         self.store = Store(state / "objects.sqlite")
         self.store.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
         self.seen: Counter[str] = Counter()  # requests by method; a watch is WATCH
-        self.refuses: Callable[[str], int] = lambda _: 0  # by method: the status of a rejection, or 0
+        # By method: the status of a rejection or all of it; 0 if the request is answered.
+        self.refuses: Callable[[str], int | web.Response] = lambda _: 0
         self.before: Callable[[str], None] = lambda _: None  # called before each request with its method
         self.watches: list[web.Request] = []
         self._api = Api(self.store, cast("Kubelet", None))
@@ -47,8 +48,9 @@ class Nodeless:
         method = "WATCH" if "watch" in request.query else request.method
         self.seen[method] += 1
         self.before(method)
-        if code := self.refuses(method):
-            return rejection(code, f"refused with {code}")
+        refusal = self.refuses(method)
+        if refusal != 0:
+            return rejection(refusal, f"refused with {refusal}") if isinstance(refusal, int) else refusal
         if method == "WATCH":
             self.watches.append(request)
         try:

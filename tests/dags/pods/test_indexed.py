@@ -4,19 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
+from aiohttp import web
 
-from airflow_pods import Manifest, PodFailed, PodRefused, Result, manifest_of, requests
+from airflow_pods import PodFailed, PodRefused, Result, errors, pace, requests, set_run
+from airflow_pods import client as client_module
 from airflow_pods.indexed import delete_set, indexed_result
+from airflow_pods.informer import Informer
 from airflow_pods.pod_set import ATTEMPT, INDEX, SET, IndexedPods, pod_manifest
-from tests.support.kubernetes_api import finished, kubeconfig, statuses, terminated
+from airflow_pods.runner import pod_result
+from airflow_pods.set_run import Progress
+from scripts.kube.objects import PODS
+from tests.support.kubernetes_api import finished, kubeconfig, rejection, statuses, terminated
 from tests.support.nodeless import NAMESPACE, RUNNING, Nodeless, serving
+from tests.support.pod_sets import (
+    FAILED,
+    REFUSED,
+    Node,
+    add_index,
+    all_succeed,
+    attempt_of,
+    index_of,
+    is_ended,
+    manifest,
+    once_each,
+    succeeded,
+)
 
 CONNECTION = "kubernetes_default"
 NO_NODE = {
@@ -29,35 +48,6 @@ NO_IMAGE = {
     "phase": "Pending",
     "containerStatuses": statuses(main={"waiting": {"reason": "ErrImagePull", "message": "no such image"}}),
 }
-FAILED = {**finished(main=terminated("broken", 1)), "phase": "Failed"}
-REFUSED = {**finished(main=terminated("not my data", 2)), "phase": "Failed"}
-
-
-def manifest(name: str = "items") -> Manifest:
-    return manifest_of(name, NAMESPACE, "items:1", ["work"], {"app": "items"}, {"A": "1"}, {}, 60)
-
-
-def add_index(total: Any, result: Result) -> Any:
-    """A reduce that counts each index."""
-    counts = Counter(total or {})
-    counts[str(result["index"])] += 1
-    return dict(counts)
-
-
-def succeeded(index: int) -> dict[str, Any]:
-    return finished(main=terminated(json.dumps({"index": index})))
-
-
-def index_of(pod: Any) -> int:
-    return int(pod["metadata"]["labels"][INDEX])
-
-
-def attempt_of(pod: Any) -> int:
-    return int(pod["metadata"]["labels"][ATTEMPT])
-
-
-def is_ended(pod: Any) -> bool:
-    return pod["status"]["phase"] in ("Succeeded", "Failed")
 
 
 @pytest_asyncio.fixture
@@ -67,42 +57,6 @@ async def endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         connection = {"conn_type": "kubernetes", "extra": {"kube_config": kubeconfig(url)}}
         monkeypatch.setenv("AIRFLOW_CONN_KUBERNETES_DEFAULT", json.dumps(connection))
         yield endpoint
-
-
-Fate = Callable[[Any], "dict[str, Any] | None"]
-"""The status that a pod takes; None while it stays as it is."""
-
-
-def all_succeed(pod: Any) -> dict[str, Any]:
-    return succeeded(index_of(pod))
-
-
-class Node:
-    """Gives each new pod the status that its fate says, one turn of the event loop after its creation."""
-
-    def __init__(self, endpoint: Nodeless, fate: Fate) -> None:
-        self.fate = fate
-        self.created: list[str] = []
-        self.most_in_flight = 0
-        self._endpoint = endpoint
-        self._running = asyncio.create_task(self._run())
-
-    def stop(self) -> None:
-        self._running.cancel()
-
-    async def _run(self) -> None:
-        seen: set[str] = set()
-        while True:
-            pods = [pod for pod in self._endpoint.pods().values() if SET in pod["metadata"]["labels"]]
-            self.most_in_flight = max(self.most_in_flight, sum(not is_ended(pod) for pod in pods))
-            for pod in pods:
-                uid = pod["metadata"]["uid"]
-                if uid not in seen:
-                    seen.add(uid)
-                    self.created.append(pod["metadata"]["name"])
-                if not is_ended(pod) and (status := self.fate(pod)):
-                    self._endpoint.report(pod["metadata"]["name"], status)
-            await asyncio.sleep(0.001)
 
 
 @pytest_asyncio.fixture
@@ -134,7 +88,7 @@ async def test_each_index_is_reduced_once_and_all_pods_are_deleted_by_one_reques
         "count": 20,
         "succeeded": 20,
         "failed": "",
-        "total": {str(index): 1 for index in range(20)},
+        "total": once_each(20),
         "sentence": "20 of 20 pods of set items succeeded",
     }
     assert node.most_in_flight <= 4
@@ -158,7 +112,7 @@ async def test_pods_are_kept_when_the_outcome_is_not_committed_and_the_next_try_
 ) -> None:
     pods = IndexedPods(10, 3, reduce=add_index)
     assert len(await kept(endpoint, pods)) == 10
-    assert (await run(pods))["total"] == {str(index): 1 for index in range(10)}
+    assert (await run(pods))["total"] == once_each(10)
     assert endpoint.seen["POST"] == 10
     assert endpoint.pods() == {}
 
@@ -170,7 +124,7 @@ async def test_a_list_in_many_pages_is_taken_over(
     pods = IndexedPods(10, 3, reduce=add_index)
     await kept(endpoint, pods)
     endpoint.seen.clear()
-    assert (await run(pods))["total"] == {str(index): 1 for index in range(10)}
+    assert (await run(pods))["total"] == once_each(10)
     assert endpoint.seen["GET"] == 4
 
 
@@ -209,7 +163,7 @@ async def test_numbers_that_make_no_sense_are_refused(pods: IndexedPods) -> None
 async def test_an_index_that_fails_gets_as_many_attempts_as_it_may(endpoint: Nodeless, node: Node) -> None:
     node.fate = lambda pod: FAILED if index_of(pod) == 3 and attempt_of(pod) < 2 else succeeded(index_of(pod))
     result = await run(IndexedPods(5, 2, retries_per_pod=2, reduce=add_index))
-    assert result["total"] == {str(index): 1 for index in range(5)}
+    assert result["total"] == once_each(5)
     assert [name for name in node.created if name.startswith("items-3")] == [
         "items-3",
         "items-3-1",
@@ -262,7 +216,7 @@ async def test_clearing_a_failed_set_runs_only_what_failed(endpoint: Nodeless, n
         await run(pods)
     node.fate, node.created = all_succeed, []
     result = await run(pods)
-    assert result["total"] == {str(index): 1 for index in range(10)}
+    assert result["total"] == once_each(10)
     assert sorted(node.created) == ["items-2", "items-7"]
 
 
@@ -289,7 +243,7 @@ async def test_live_pods_of_an_earlier_try_are_waited_for(endpoint: Nodeless, no
     second = asyncio.create_task(run(IndexedPods(4, 2, reduce=add_index)))
     await endpoint.until(lambda: len(endpoint.watches) == 1)
     node.fate = all_succeed
-    assert (await second)["total"] == {str(index): 1 for index in range(4)}
+    assert (await second)["total"] == once_each(4)
     assert len(node.created) == 4
 
 
@@ -340,3 +294,237 @@ async def test_delete_set_deletes_all_pods_of_a_set(endpoint: Nodeless, node: No
     await kept(endpoint, IndexedPods(3, 3))
     await delete_set(CONNECTION, manifest())
     assert endpoint.pods() == {}
+
+
+def refuse_some(
+    endpoint: Nodeless, answers: list[Callable[[], int | web.Response]], method: str = "POST"
+) -> None:
+    """Refuse as many requests of that method with these answers, the first ones."""
+    endpoint.refuses = lambda seen: answers.pop(0)() if seen == method and answers else 0
+
+
+def refusal(code: int, message: str, **headers: str) -> web.Response:
+    """Return the API's refusal."""
+    answer = rejection(code, message)
+    answer.headers.update({name.replace("_", "-"): value for name, value in headers.items()})
+    return answer
+
+
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the pauses after refusals be short."""
+    monkeypatch.setattr(pace, "SHORTEST_PAUSE", 0.001)
+    monkeypatch.setattr(pace, "LONGEST_PAUSE", 0.01)
+
+
+@pytest.mark.usefixtures("short_pauses")
+async def test_pods_that_the_api_refuses_for_now_are_created_later(endpoint: Nodeless, node: Node) -> None:
+    refuse_some(
+        endpoint,
+        [
+            lambda: refusal(429, "too many requests", Retry_After="0"),
+            lambda: 500,
+            lambda: 503,
+            lambda: refusal(403, "exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2"),
+        ],
+    )
+    assert (await run(IndexedPods(10, 5, reduce=add_index)))["total"] == {
+        str(index): 1 for index in range(10)
+    }
+    assert endpoint.seen["POST"] == 14
+
+
+@pytest.mark.usefixtures("short_pauses")
+async def test_no_more_pods_are_in_flight_than_a_full_quota_has_room_for(
+    endpoint: Nodeless, node: Node
+) -> None:
+    def quota(method: str) -> int | web.Response:
+        running = sum(not is_ended(pod) for pod in endpoint.pods().values())
+        if method != "POST" or running < 2:
+            return 0
+        return refusal(403, "exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2")
+
+    endpoint.refuses = quota
+    assert (await run(IndexedPods(30, 10)))["succeeded"] == 30
+    assert node.most_in_flight == 2
+    assert endpoint.seen["POST"] <= 3 * 30  # with list, watch and deletion at most four requests per pod
+
+
+async def test_a_set_gives_up_when_the_api_refuses_each_pod_for_longer_than_a_single_pod_may_wait(
+    endpoint: Nodeless, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "RETRY_SECONDS", 0)
+    endpoint.refuses = lambda method: 429 if method == "POST" else 0
+    with pytest.raises(PodFailed, match=r"refused pod items-\d .*: 429 .*overloaded: run fewer at once"):
+        await run(IndexedPods(10, 5))
+
+
+async def test_a_refusal_for_good_ends_the_set_at_once_and_deletes_the_live_pods(
+    endpoint: Nodeless, node: Node
+) -> None:
+    node.fate = lambda _: None
+    endpoint.refuses = lambda method: (
+        refusal(403, "pods is forbidden: user cannot create") if method == "POST" and endpoint.pods() else 0
+    )
+    with pytest.raises(
+        PodRefused, match=r"refused pod items-\d .* cannot create .*account needs create, get"
+    ):
+        await run(IndexedPods(10, 5))
+    assert endpoint.pods() == {}
+
+
+async def test_a_creation_whose_answer_is_lost_is_taken_over(
+    endpoint: Nodeless, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "SHORTEST_PAUSE", 0.001)
+    create, lost = requests.create_pod_once, list[Any]()
+
+    async def lose_answers(*args: Any) -> Any:
+        answer = await create(*args)
+        if len(lost) < 3:
+            lost.append(answer)
+            raise aiohttp.ServerDisconnectedError
+        return answer
+
+    monkeypatch.setattr(set_run, "create_pod_once", lose_answers)
+    assert (await run(IndexedPods(10, 5, reduce=add_index)))["total"] == {
+        str(index): 1 for index in range(10)
+    }
+    assert len(node.created) == 10
+
+
+async def test_no_more_pods_are_created_while_one_waits_for_a_node(endpoint: Nodeless, node: Node) -> None:
+    room = 3
+    node.fate = lambda pod: RUNNING if index_of(pod) < room else NO_NODE
+    seen: list[Progress] = []
+    running = asyncio.create_task(run(IndexedPods(20, 5), on_progress=seen.append))
+    await endpoint.until(lambda: len(node.created) == 5)
+    node.fate = lambda pod: succeeded(0) if index_of(pod) < room else NO_NODE
+    await endpoint.until(lambda: seen and seen[-1].succeeded == room)
+    assert len(node.created) == 5
+    node.fate = all_succeed
+    assert (await running)["succeeded"] == 20
+
+
+async def test_a_set_gives_up_once_none_of_its_pods_can_start_and_creates_few_until_then(
+    endpoint: Nodeless, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(errors.WAITING_REASONS, "ErrImagePull", errors.WaitingReason(0, "push the image"))
+    node.fate = lambda _: NO_IMAGE
+    with pytest.raises(
+        PodRefused, match=r"pod items-\d+ .*can't start: ErrImagePull: no such image \(push the image\)"
+    ):
+        await run(IndexedPods(1000, 500))
+    assert endpoint.pods() == {}
+    assert endpoint.seen["POST"] < 100
+
+
+async def test_a_pod_may_wait_for_a_node_as_long_as_others_of_the_set_run(
+    endpoint: Nodeless, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errors, "NO_NODE", errors.WaitingReason(0, "add nodes"))
+    monkeypatch.setattr(set_run, "NO_NODE", errors.NO_NODE)
+    monkeypatch.setitem(errors.WAITING_REASONS, "Unschedulable", errors.NO_NODE)
+    node.fate = lambda pod: NO_NODE if index_of(pod) else RUNNING
+    seen: list[Progress] = []
+    running = asyncio.create_task(run(IndexedPods(3, 2), on_progress=seen.append))
+    await endpoint.until(lambda: len(node.created) == 2)
+    node.fate = lambda pod: NO_NODE if index_of(pod) else None
+    await asyncio.sleep(0.1)  # beyond the limit
+    assert not running.done()
+    node.fate = all_succeed
+    assert (await running)["succeeded"] == 3
+
+
+async def test_a_pod_that_should_have_ended_long_ago_is_a_failed_attempt(
+    endpoint: Nodeless, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(set_run, "GRACE_SECONDS", -59.8)
+    node.fate = lambda pod: None if index_of(pod) == 1 and not attempt_of(pod) else succeeded(index_of(pod))
+    assert (await run(IndexedPods(3, 1, retries_per_pod=1)))["succeeded"] == 3
+    assert node.created == ["items-0", "items-1", "items-1-1", "items-2"]
+
+
+@pytest.mark.parametrize("change", ["ends", "is deleted"])
+async def test_the_pods_are_listed_once_again_where_the_api_has_forgotten_the_last_version(
+    endpoint: Nodeless, node: Node, change: str
+) -> None:
+    node.fate = lambda _: RUNNING
+    running = asyncio.create_task(run(IndexedPods(3, 3, retries_per_pod=1, reduce=add_index)))
+    await endpoint.until(lambda: len(node.created) == 3 and endpoint.watches)
+    node.fate = lambda _: None
+    endpoint.break_watches()
+    await endpoint.until(lambda: not endpoint.watches)
+    if change == "ends":
+        endpoint.report("items-1", succeeded(1))
+    else:
+        endpoint.delete("items-1")
+    endpoint.forget()
+    await endpoint.until(lambda: endpoint.watches)
+    node.fate = all_succeed
+    assert (await running)["total"] == {"0": 1, "1": 1, "2": 1}
+    assert endpoint.seen["GET"] == 3  # the list at first, then the newest version, and the list from there
+    assert ("items-1-1" in node.created) is (change == "is deleted")
+
+
+async def test_a_watch_that_is_forbidden_ends_the_set(endpoint: Nodeless, node: Node) -> None:
+    node.fate = lambda _: None
+    endpoint.refuses = lambda method: 403 if method == "WATCH" else 0
+    with pytest.raises(PodRefused, match="403"):
+        await run(IndexedPods(3, 3))
+    assert endpoint.pods() == {}
+
+
+async def test_a_pod_that_an_earlier_try_gave_up_is_created_again_once_it_is_gone(
+    endpoint: Nodeless, node: Node
+) -> None:
+    node.fate = lambda _: None
+    endpoint.create(pod_manifest(manifest(), 2, 0, 0))
+    leaving = endpoint.pods()["items-0"]
+    stamped = {**leaving["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}
+    endpoint.store.update(PODS, {**leaving, "metadata": stamped})
+    running = asyncio.create_task(run(IndexedPods(2, 2, reduce=add_index)))
+    await endpoint.until(lambda: "items-1" in endpoint.pods() and endpoint.watches)
+    endpoint.delete("items-0")
+    node.fate = all_succeed
+    assert (await running)["total"] == {"0": 1, "1": 1}
+    assert node.created == ["items-0", "items-1", "items-0"]
+
+
+async def test_the_progress_is_reported_at_most_once_per_interval_and_at_the_end(
+    endpoint: Nodeless, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(set_run, "PROGRESS_SECONDS", 1000)
+    seen: list[Progress] = []
+    node.fate = lambda pod: REFUSED if index_of(pod) == 4 else succeeded(0)
+    await run(IndexedPods(20, 2, max_failed=1), on_progress=seen.append)
+    assert len(seen) == 2
+    assert (seen[0].count, seen[0].remaining) == (20, 20)
+    last = seen[-1]
+    assert (last.created, last.running, last.succeeded, last.failed, last.remaining) == (20, 0, 19, 1, 0)
+    assert last.failed_indices == "4"
+    assert "not my data" in last.last_failure
+
+
+async def test_sets_and_single_pods_share_one_watch_which_keeps_no_pods_of_sets(
+    endpoint: Nodeless, node: Node
+) -> None:
+    informer = Informer(CONNECTION, NAMESPACE)
+    single = asyncio.create_task(single_result(informer))
+    await endpoint.until(lambda: endpoint.watches)
+    pods = IndexedPods(10, 5, reduce=add_index)
+    async with (
+        indexed_result(CONNECTION, manifest("a"), pods, informer) as first,
+        indexed_result(CONNECTION, manifest("b"), pods, informer) as second,
+    ):
+        assert first["total"] == second["total"] == once_each(10)
+        assert set(informer._latest) <= {"single"}
+    endpoint.report("single", finished())
+    assert await single == {"acc": 5}
+    await informer.close()
+    assert endpoint.seen["WATCH"] == 1
+
+
+async def single_result(informer: Informer) -> Result:
+    async with pod_result(CONNECTION, manifest("single"), informer.watch_until) as result:
+        return result
