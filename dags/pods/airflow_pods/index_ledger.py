@@ -69,7 +69,13 @@ class IndexLedger:
 
     def failed_indices(self, most: int = LIST_CHARACTERS) -> str:
         """Return the failed indices as text, such as ``3,17-19``."""
-        return compressed((index for index in range(self.count) if self._states[index] == _FAILED), most)
+        return compressed(self._failed(), most)
+
+    def _failed(self) -> Iterator[int]:
+        index = self._states.find(_FAILED)
+        while index >= 0:
+            yield index
+            index = self._states.find(_FAILED, index + 1)
 
 
 def compressed(indices: Iterable[int], most: int = LIST_CHARACTERS) -> str:

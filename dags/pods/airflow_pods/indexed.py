@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from airflow_pods.client import connect
@@ -13,10 +13,11 @@ from airflow_pods.informer import Informer
 from airflow_pods.manifest import Manifest
 from airflow_pods.pod_set import IndexedPods, set_selector
 from airflow_pods.printable import printable
+from airflow_pods.progress import OnProgress
 from airflow_pods.requests import delete_pods
 from airflow_pods.result import BadResult, Result, parse_result
 from airflow_pods.runner import log_kept
-from airflow_pods.set_run import Progress, SetRun
+from airflow_pods.set_run import SetRun
 
 MOST_BYTES = 4095
 """The most bytes of a summary as JSON: as many as a pod's result may have."""
@@ -28,7 +29,7 @@ async def indexed_result(
     manifest: Manifest,
     pods: IndexedPods,
     informer: Informer | None = None,
-    on_progress: Callable[[Progress], object] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> AsyncIterator[Result]:
     """Run the set of pods, yield a summary, and delete all its pods if the block raises nothing.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,15 +13,14 @@ from typing import Any
 from airflow_pods import client as client_module
 from airflow_pods.client import Client
 from airflow_pods.errors import (
-    NO_NODE,
     PodFailed,
     PodRefused,
-    WaitingReason,
     api_error,
     is_full_quota,
     is_temporary,
     retry_after,
 )
+from airflow_pods.in_flight import FlyingPod, InFlight
 from airflow_pods.index_ledger import IndexLedger
 from airflow_pods.informer import Informer
 from airflow_pods.manifest import Manifest
@@ -29,56 +28,36 @@ from airflow_pods.pace import Pace
 from airflow_pods.pod import Pod
 from airflow_pods.pod_set import SET, IndexedPods, place_of, pod_manifest, pod_name, set_selector
 from airflow_pods.printable import describe, printable
+from airflow_pods.progress import OnProgress, Progress, Reports
 from airflow_pods.requests import create_pod_once, delete_pod_named, list_pods, read_pod
 from airflow_pods.result import Result
 from airflow_pods.runner import GRACE_SECONDS, log_kept
-from airflow_pods.status import describe_waiting, is_finished, result_of, title, waiting_reason_of
+from airflow_pods.status import describe_waiting, is_finished, result_of, title
 
 LOG = logging.getLogger(__name__)
 
-PROGRESS_SECONDS = 1.0
-"""The least time between two reports of the progress."""
 DELETIONS_AT_ONCE = 8
 CAUSE_CHARACTERS = 800
 """How much of the first failure an error shows."""
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a set is: numbers of indices, except for ``created`` and ``running``, which count pods."""
+class _Failed:
+    """A pod of an earlier try that has failed."""
 
-    count: int
-    created: int
-    """By this try; pods that earlier tries created are taken over."""
-    running: int
-    """Created or taken over, and not ended."""
-    succeeded: int
-    failed: int
-    remaining: int
-    failed_indices: str
-    """Such as ``3,17-19``."""
-    last_failure: str
-    """Why the last pod failed; "" if none has."""
+    name: str
+    uid: str
+    attempt: int
+    is_refused: bool
+    """Another attempt would fail as well."""
 
 
-@dataclass
-class _InFlight:
-    """A pod that has not ended."""
+@dataclass(frozen=True)
+class _Leaving:
+    """A pod that is being deleted."""
 
     uid: str
     index: int
-    attempt: int
-    started: float
-    """Since when nothing has kept it from running."""
-
-
-@dataclass
-class _Wait:
-    """What keeps a pod from starting, since when, and the pod when that began."""
-
-    reason: WaitingReason
-    since: float
-    pod: Pod
 
 
 class SetRun:
@@ -94,7 +73,7 @@ class SetRun:
         manifest: Manifest,
         pods: IndexedPods,
         informer: Informer,
-        on_progress: Callable[[Progress], object] | None,
+        on_progress: OnProgress | None,
     ) -> None:
         self.ledger = IndexLedger(pods.count)
         self.total: Any = None
@@ -103,19 +82,15 @@ class SetRun:
         self._name, self._namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
         self._pods = pods
         self._informer = informer
-        self._on_progress = on_progress
+        self._reports = Reports(on_progress)
         self._now = asyncio.get_running_loop().time
         self._woken = asyncio.Event()
         self._error: Exception | None = None  # what ends this try
         self._tasks: set[asyncio.Task[None]] = set()
 
         self._creating: dict[str, tuple[str, Pod] | None] = {}  # name: the last event of a pod of that name
-        self._in_flight: dict[str, _InFlight] = {}
-        self._waits: dict[str, _Wait] = {}  # of those in flight that cannot start
-        self._no_node: set[str] = set()  # of these, those that lack a node
-        self._leaving: dict[
-            str, tuple[str, int]
-        ] = {}  # name: uid and index; the index waits until it is gone
+        self._in_flight = InFlight(self._pod_seconds)
+        self._leaving: dict[str, _Leaving] = {}  # their indices wait until they are gone
         self._attempts: dict[int, int] = {}  # the number of the next attempt, unless 0
         self._events: list[tuple[str, Pod]] | None = []  # those during a list; None at other times
         self._must_list, self._has_listed = True, False
@@ -123,13 +98,9 @@ class SetRun:
 
         self._pace = Pace()
         self._created = 0
-        self._has_started = False  # any pod
         self._progress_at = self._now()
         self._refused_since: float | None = None  # creations, without any progress
-        self._next_hung_check = math.inf
         self._first_failure = self._last_failure = ""
-        self._reported_at = -math.inf
-        self._reported: tuple[int, ...] = ()
 
     async def run(self) -> None:
         """Run the pods until each index has succeeded or failed.
@@ -172,9 +143,9 @@ class SetRun:
         """Take over the pods that exist, or after missed changes learn what has become of them."""
         self._must_list = False
         self._events = []
-        before = {pod.uid: name for name, pod in self._in_flight.items()}
-        before |= {uid: name for name, (uid, _) in self._leaving.items()}
-        failed: dict[int, list[tuple[str, str, int, bool]]] = {}
+        before = {pod.uid: pod.name for pod in self._in_flight}
+        before |= {pod.uid: name for name, pod in self._leaving.items()}
+        failed: dict[int, list[_Failed]] = {}
         version = ""
         pages = list_pods(self._client, self._namespace, set_selector(self._manifest))
         async with aclosing(pages):
@@ -195,7 +166,7 @@ class SetRun:
             self._see(*event)
         self._informer.watch_set(version)
 
-    def _take_over(self, pod: Pod, failed: dict[int, list[tuple[str, str, int, bool]]]) -> None:
+    def _take_over(self, pod: Pod, failed: dict[int, list[_Failed]]) -> None:
         """Note a pod of an earlier try; add it to the failed ones of its index if it has failed."""
         index, attempt = place_of(pod)
         if not 0 <= index < self._pods.count or self.ledger.is_ended(index):
@@ -208,11 +179,11 @@ class SetRun:
         try:
             result = result_of(pod)
         except (PodFailed, PodRefused) as error:
-            failed.setdefault(index, []).append((name, uid, attempt, isinstance(error, PodRefused)))
+            failed.setdefault(index, []).append(_Failed(name, uid, attempt, isinstance(error, PodRefused)))
         else:
             self._succeed(index, name, result)
 
-    def _begin_anew(self, failed: dict[int, list[tuple[str, str, int, bool]]]) -> None:
+    def _begin_anew(self, failed: dict[int, list[_Failed]]) -> None:
         """Give an index of which pods have failed its next attempt; its first one, if there is no next.
 
         Then all attempts were used up by an earlier try, and whoever cleared the task wants to know again.
@@ -221,14 +192,14 @@ class SetRun:
             if not self.ledger.is_new(index):
                 continue
             self.ledger.take(index)
-            last = max(attempt for _, _, attempt, _ in pods)
-            if last < self._pods.retries_per_pod and not any(is_refused for *_, is_refused in pods):
+            last = max(pod.attempt for pod in pods)
+            if last < self._pods.retries_per_pod and not any(pod.is_refused for pod in pods):
                 self._attempts[index] = last + 1
                 self.ledger.give_back(index)
                 continue
-            for name, uid, _, _ in pods:
-                self._leaving[name] = uid, index
-                self._spawn(self._replace(name, uid))
+            for pod in pods:
+                self._leaving[pod.name] = _Leaving(pod.uid, index)
+                self._spawn(self._replace(pod.name, pod.uid))
 
     async def _replace(self, name: str, uid: str) -> None:
         """Delete a failed pod of an earlier try."""
@@ -265,16 +236,17 @@ class SetRun:
         name, uid = pod.metadata.name, pod.metadata.uid
         if name in self._creating:
             self._creating[name] = kind, pod  # it may be the one that is being created
-        elif name in self._leaving:
-            if self._leaving[name][0] == uid and kind == "DELETED":
-                self._forget(name, uid)
-        elif (known := self._in_flight.get(name)) and known.uid == uid:
+        elif known := self._in_flight.find(name, uid):
             if is_finished(pod):
-                self._end(name, pod)
+                self._end(known, pod)
             elif kind == "DELETED":
                 self._forget(name, uid)
+            elif self._in_flight.note_state(known, pod, self._now()):
+                self._progressed()
             else:
-                self._note_wait(name, pod)
+                self._woken.set()  # it may wait, and so for a limited time
+        elif kind == "DELETED":
+            self._forget(name, uid)
 
     def _add(self, pod: Pod, index: int, attempt: int) -> None:
         """Note a pod that was created or found."""
@@ -282,55 +254,32 @@ class SetRun:
         if pod.metadata.deletion_timestamp is not None and not is_finished(pod):
             # What an earlier try gave up is no failure of its own: the same attempt is made again.
             self._attempts[index] = attempt
-            self._leaving[name] = uid, index
+            self._leaving[name] = _Leaving(uid, index)
             return
-        self._in_flight[name] = _InFlight(uid, index, attempt, self._now())
-        self._next_hung_check = min(self._next_hung_check, self._now() + self._pod_seconds)
+        self._in_flight.add(pod, index, attempt, self._now())
         self._see("MODIFIED", pod)
-
-    def _note_wait(self, name: str, pod: Pod) -> None:
-        """Note what keeps a pod from starting, or that it starts."""
-        reason, wait = waiting_reason_of(pod), self._waits.get(name)
-        if reason is None:
-            if pod.status.phase != "Pending":
-                self._has_started = True
-            if wait:
-                self._drop_wait(name)
-                self._in_flight[name].started = self._now()
-                self._progressed()
-        elif wait is None or wait.reason != reason:
-            self._drop_wait(name)
-            self._waits[name] = _Wait(reason, self._now(), pod)
-            if reason is NO_NODE:
-                self._no_node.add(name)
-            self._woken.set()
-
-    def _drop_wait(self, name: str) -> None:
-        self._waits.pop(name, None)
-        self._no_node.discard(name)
 
     def _forget(self, name: str, uid: str) -> None:
         """Note that a pod is gone; one that was in flight has failed."""
-        if name in self._leaving and self._leaving[name][0] == uid:
-            _, index = self._leaving.pop(name)
-            if not any(other == index for _, other in self._leaving.values()):
+        if known := self._in_flight.find(name, uid):
+            what = f"pod {name} in namespace {self._namespace}"
+            self._fail_attempt(known, PodFailed(f"{what} was deleted before it ended"))
+        elif name in self._leaving and self._leaving[name].uid == uid:
+            index = self._leaving.pop(name).index
+            if not any(other.index == index for other in self._leaving.values()):
                 self.ledger.give_back(index)
             self._progressed()
-        elif (pod := self._in_flight.get(name)) and pod.uid == uid:
-            what = f"pod {name} in namespace {self._namespace}"
-            self._fail_attempt(name, PodFailed(f"{what} was deleted before it ended"))
 
-    def _end(self, name: str, pod: Pod) -> None:
+    def _end(self, known: FlyingPod, pod: Pod) -> None:
         """Take the outcome of a pod that has ended."""
         try:
             result = result_of(pod)
         except (PodFailed, PodRefused) as error:
-            self._fail_attempt(name, error)
+            self._fail_attempt(known, error)
             return
-        index = self._in_flight.pop(name).index
-        self._drop_wait(name)
-        self._has_started = True
-        self._succeed(index, name, result)
+        self._in_flight.remove(known)
+        self._in_flight.note_start()
+        self._succeed(known.index, known.name, result)
 
     def _succeed(self, index: int, name: str, result: Result) -> None:
         """Add the result of an index to the total."""
@@ -351,14 +300,13 @@ class SetRun:
                 )
             )
 
-    def _fail_attempt(self, name: str, error: PodFailed | PodRefused) -> None:
+    def _fail_attempt(self, pod: FlyingPod, error: PodFailed | PodRefused) -> None:
         """Let another pod take the place of one that has failed, or the index fail."""
-        pod = self._in_flight.pop(name)
-        self._drop_wait(name)
+        self._in_flight.remove(pod)
         self._progressed()
         self._last_failure = str(error)
         index = pod.index
-        if self.ledger.is_ended(index) or any(other.index == index for other in self._in_flight.values()):
+        if self.ledger.is_ended(index) or any(other.index == index for other in self._in_flight):
             return
         if isinstance(error, PodFailed) and pod.attempt < self._pods.retries_per_pod:
             self._attempts[index] = pod.attempt + 1
@@ -379,7 +327,7 @@ class SetRun:
         """Create as many pods as may be created now; return when to look again."""
         while True:
             in_flight = len(self._in_flight) + len(self._creating)
-            if in_flight >= self._pods.parallelism or self._is_held:
+            if in_flight >= self._pods.parallelism or self._in_flight.is_held:
                 return math.inf
             at = self._pace.next_time(len(self._creating), in_flight)
             if at > self._now():
@@ -391,11 +339,6 @@ class SetRun:
             name = pod_name(self._name, index, attempt)
             self._creating[name] = None
             self._spawn(self._create(name, index, attempt))
-
-    @property
-    def _is_held(self) -> bool:
-        """Whether more pods would only wait: for a node, or for what keeps the first ones from starting."""
-        return bool(self._no_node) or (bool(self._waits) and not self._has_started)
 
     async def _create(self, name: str, index: int, attempt: int) -> None:
         """Create a pod; one of that name that exists is taken over."""
@@ -453,39 +396,26 @@ class SetRun:
     def _check_limits(self) -> float:
         """End this try, or a pod, that has made no progress for too long; return when to look again."""
         now = self._now()
-        stuck_at = self._progress_at + self._pod_seconds
-        if self._waits and len(self._waits) == len(self._in_flight) and not self._creating:
+        for pod in self._in_flight.take_overdue(now):
+            self._spawn(self._delete(pod, at_once=True))
+            what = f"pod {pod.name} in namespace {self._namespace}"
+            self._fail_attempt(pod, PodFailed(f"{what} did not end within {self._pod_seconds:g} s"))
+        longest = None if self._creating else self._in_flight.longest_wait(self._progress_at)
+        if longest:
             # Nothing runs, so nothing will make room, and nobody corrects the image.
-            last = max(
-                self._waits.values(),
-                key=lambda wait: max(wait.since, self._progress_at) + wait.reason.seconds,
-            )
-            waits_until = max(last.since, self._progress_at) + last.reason.seconds
-            if now >= waits_until:
+            limit, wait = longest
+            if now >= limit:
                 raise PodRefused(
-                    f"{title(last.pod)} can't start: {describe_waiting(last.pod)} ({last.reason.remedy})"
+                    f"{title(wait.pod)} can't start: {describe_waiting(wait.pod)} ({wait.reason.remedy})"
                 )
-            stuck_at = waits_until
-        elif now >= stuck_at:
-            raise PodFailed(
-                f"set {self._name} in namespace {self._namespace} made no progress within "
-                f"{self._pod_seconds:g} s (kubectl describe pod says what a pod waits for)"
-            )
-        if now >= self._next_hung_check:
-            self._end_hung_pods(now)
-        return min(stuck_at, self._next_hung_check)
-
-    def _end_hung_pods(self, now: float) -> None:
-        """Delete the pods that should have ended long ago, as those on a node that is lost."""
-        running = {name: pod for name, pod in self._in_flight.items() if name not in self._waits}
-        for name, pod in running.items():
-            if now >= pod.started + self._pod_seconds:
-                self._spawn(self._delete(name, pod.uid))
-                what = f"pod {name} in namespace {self._namespace}"
-                self._fail_attempt(name, PodFailed(f"{what} did not end within {self._pod_seconds:g} s"))
-        starts = [pod.started for name, pod in running.items() if name in self._in_flight]
-        # One that waits now starts later, and is looked at within that time in any case.
-        self._next_hung_check = min(starts, default=now) + self._pod_seconds
+        else:
+            limit = self._progress_at + self._pod_seconds
+            if now >= limit:
+                raise PodFailed(
+                    f"set {self._name} in namespace {self._namespace} made no progress within "
+                    f"{self._pod_seconds:g} s (kubectl describe pod says what a pod waits for)"
+                )
+        return min(limit, self._in_flight.next_overdue)
 
     def _too_many_failures(self) -> PodFailed:
         ledger = self.ledger
@@ -522,43 +452,33 @@ class SetRun:
         """Delete the pods that have not ended, with those that are still being created."""
         while self._creating:
             await asyncio.wait(self._tasks)
-        await asyncio.gather(
-            *(self._delete(name, pod.uid, name in self._waits) for name, pod in self._in_flight.items())
-        )
+        pods = list(self._in_flight)
+        await asyncio.gather(*(self._delete(pod, self._in_flight.is_waiting(pod)) for pod in pods))
 
-    async def _delete(self, name: str, uid: str, at_once: bool = True) -> None:
+    async def _delete(self, pod: FlyingPod, at_once: bool) -> None:
         """Delete a pod that is no longer wanted; if that fails, log it and keep the pod."""
+        grace = 0 if at_once else 1
         async with self._deletions:
             try:
                 await delete_pod_named(
-                    self._client, name, self._namespace, uid, gracePeriodSeconds=0 if at_once else 1
+                    self._client, pod.name, self._namespace, pod.uid, gracePeriodSeconds=grace
                 )
             except Exception as error:
-                log_kept(name, self._namespace, error)
+                log_kept(pod.name, self._namespace, error)
 
     def _report(self, at_once: bool = False) -> float:
-        """Report the progress if the last report is old enough; return when the next one is due."""
-        if self._on_progress is None:
-            return math.inf
-        now = self._now()
+        """Report the progress if a report is due; return when the next one will be."""
+        return self._reports.report(self._progress, self._now(), at_once)
+
+    def _progress(self) -> Progress:
         ledger = self.ledger
-        key = self._created, len(self._in_flight), ledger.succeeded, ledger.failed
-        if key == self._reported:
-            return math.inf
-        due = self._reported_at + PROGRESS_SECONDS
-        if now < due and not at_once:
-            return due
-        self._reported_at, self._reported = now, key
-        self._on_progress(
-            Progress(
-                ledger.count,
-                self._created,
-                len(self._in_flight),
-                ledger.succeeded,
-                ledger.failed,
-                ledger.remaining,
-                ledger.failed_indices(),
-                self._last_failure,
-            )
+        return Progress(
+            count=ledger.count,
+            created=self._created,
+            running=len(self._in_flight),
+            succeeded=ledger.succeeded,
+            failed=ledger.failed,
+            remaining=ledger.remaining,
+            failed_indices=ledger.failed_indices(),
+            last_failure=self._last_failure,
         )
-        return math.inf

@@ -1,4 +1,4 @@
-"""Sets of pods in random orders: whatever fails or is killed, each index counts once and no pod is in vain."""
+"""Sets of pods in random orders: whatever dies, each index counts once, and no pod is in vain."""
 
 from __future__ import annotations
 
