@@ -63,7 +63,8 @@ COMMIT = (
 -- Count a pod's share, once: the bits of its items, the tally and the progress together.
 -- ARGV: 1 TTL in seconds, 2 time of the plan, 3 pod, 4 number of counters, then for each counter its name and
 --       what to add to it, then the items done
--- Returns 1; 0 if the share was counted before, which adds only to `repeated`; nil if there is no such plan, or Redis has lost a part of the run.
+-- Returns 1; 0 if the share was counted before, which adds only to `repeated`; nil if there is no such plan,
+-- or Redis has lost a part of the run.
 local run = redis.call('HMGET', KEYS[1], 'planned', 'total', 'done', 'failed', 'committed')
 if run[1] ~= ARGV[2] or not is_whole() then
   return false
