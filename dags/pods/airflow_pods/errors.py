@@ -23,12 +23,18 @@ if TYPE_CHECKING:
 class PodFailed(AirflowException):
     """The pod gave no result, and another try may help. The message is printable, whatever the pod wrote."""
 
+    exit_code: int | None = None
+    """That of the main container, if it has ended."""
+
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))
 
 
 class PodRefused(AirflowFailException):
     """The pod gave no result, and another try cannot help. The message is printable as well."""
+
+    exit_code: int | None = None
+    """That of the main container, if it has ended."""
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))

@@ -225,7 +225,7 @@ class PodExecutor(BaseExecutor):
 
         deadline = asyncio.timeout(seconds)
         try:
-            async with deadline, pod_result(pod.kubernetes_conn_id, manifest, watch) as result:
+            async with deadline, pod_result(pod.kubernetes_conn_id, manifest, watch, pod.keep) as result:
                 deadline.reschedule(None)
                 await self._finish(job, begun, {"result": result})
         except TimeoutError as error:

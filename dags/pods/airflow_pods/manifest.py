@@ -39,13 +39,15 @@ def manifest_of(
     secret_env_vars: Mapping[str, Sequence[str]],
     active_deadline_seconds: int | None = None,
     pod: Definition | None = None,
+    cmds: Sequence[str] = (),
+    annotations: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Return a pod that meets the ``restricted`` Pod Security Standard, unless ``pod`` says otherwise.
 
     ``pod`` is what `read_definition` returns. It wins over the defaults of this module, and the other
-    parameters win over it; ``image`` and ``arguments`` only if they are not empty. A field that is None in it
-    has no default. ``secret_env_vars`` maps a variable to (Secret's name, key). The arguments are passed
-    literally: Kubernetes would expand ``$(NAME)`` in them, so each ``$`` is escaped as ``$$``.
+    parameters win over it; ``image``, ``cmds`` and ``arguments`` only if they are not empty. A field that is
+    None in it has no default. ``secret_env_vars`` maps a variable to (Secret's name, key). Commands and
+    arguments are passed literally: Kubernetes would expand ``$(NAME)`` in them, so each ``$`` is escaped.
     """
     given = pod or {"metadata": {}, "spec": {"containers": [{}]}}
     metadata, spec = given["metadata"], given["spec"]
@@ -56,8 +58,10 @@ def manifest_of(
         for variable, (secret_name, key) in secret_env_vars.items()
     ]
     wanted: dict[str, Any] = {"image": image} if image else {}
+    if cmds:
+        wanted["command"] = _literal(cmds)
     if arguments or "args" not in main:
-        wanted["args"] = [argument.replace("$", "$$") for argument in arguments]
+        wanted["args"] = _literal(arguments)
     made = {
         **_filled(spec, _pod_defaults(spec)),
         "restartPolicy": "Never",
@@ -77,7 +81,13 @@ def manifest_of(
         "namespace": namespace,
         "labels": {**(metadata.get("labels") or {}), **labels, **CREATED_BY},
     }
+    if annotations:
+        named["annotations"] = {**(metadata.get("annotations") or {}), **annotations}
     return deepcopy({"apiVersion": "v1", "kind": "Pod", "metadata": named, "spec": made})
+
+
+def _literal(words: Sequence[str]) -> list[str]:
+    return [word.replace("$", "$$") for word in words]
 
 
 def _pod_defaults(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, BranchMixIn, conf
+from airflow.sdk import BranchMixIn, conf
+from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_pods.errors import PodFailed, PodRefused
+from airflow_pods.log_link import LINK_KEY, PodLogLink, check_url, log_url
+from airflow_pods.log_tail import log_tail
 from airflow_pods.manifest import Manifest
 from airflow_pods.next_step import NextStep, name_of
+from airflow_pods.parameters import ShapedPod
 from airflow_pods.printable import describe, quoted
 from airflow_pods.result import Result, log_lines
 from airflow_pods.runner import delete_by_name
@@ -36,25 +40,28 @@ OVERRIDABLE = (
     "template",
 )
 """The methods of which a subclass may have its own, which only a worker calls."""
+ON_FINISH_ACTIONS = ("delete_succeeded_pod", "delete_pod", "keep_pod")
 REASON_KEY = "reason"
 """The key of the XCom in which a failing task leaves its reason, for the note of its DAG run."""
 
 
-class PodOperator(BaseOperator, BranchMixIn):
+class PodOperator(ShapedPod, BranchMixIn):
     """Runs one pod; its result is the task's XCom, and a result's field ``sentence`` is logged.
 
-    Parameters that the stock ``KubernetesPodOperator`` has too have the same name and meaning.
+    It has the parameters of `ShapedPod` too, for volumes and all else that a pod can have. Parameters that
+    the stock ``KubernetesPodOperator`` has too have the same name and meaning.
 
     :param name: the pod's name, a DNS label; must be the same in every try, and different in every run
         (templated)
-    :param namespace: the namespace of the pod
-    :param image: the image of its one container
-    :param arguments: arguments of the image's entrypoint (templated; or a callable that returns them)
+    :param namespace: the namespace of the pod (templated)
+    :param image: the image of the main container (templated)
+    :param cmds: the main container's entrypoint, instead of the image's (templated)
+    :param arguments: arguments of the entrypoint (templated; or a callable that returns them)
     :param labels: the pod's labels (templated)
-    :param env_vars: environment variables
+    :param annotations: the pod's annotations (templated)
     :param secret_env_vars: environment variables from Secrets in the pod's namespace: a variable's
         (Secret's name, key)
-    :param active_deadline_seconds: how long the pod may run
+    :param active_deadline_seconds: how long the pod may run; by default what `pod` says, or 600
     :param branch: called with the result; returns the id of the downstream task to follow. Without it, all
         downstream tasks follow
     :param next_step: called with the result and the run's parameters; returns as plain data what `branch`
@@ -64,6 +71,11 @@ class PodOperator(BaseOperator, BranchMixIn):
         (templated)
     :param on_refusal: called if the task would fail for good; returns the id of the downstream task to follow
         instead, or "" to fail
+    :param skip_on_exit_code: the exit codes of the main container with which the task is skipped
+    :param on_finish_action: which pods are deleted when they have finished: ``delete_succeeded_pod``,
+        ``delete_pod`` (also those that failed) or ``keep_pod`` (none)
+    :param pod_log_url: the URL of the pod's log, for a link in the UI, with ``{namespace}`` and ``{pod}``; by
+        default what ``[airflow_pods] pod_log_url`` says in Airflow's settings
     :param strict_conf: refuse a run whose conf has a key that is not a parameter of its DAG
     :param deferrable: where PodExecutor does not run the task: wait in the triggerer. A worker renders the
         templates before, and takes the result. Otherwise the worker waits
@@ -78,17 +90,21 @@ class PodOperator(BaseOperator, BranchMixIn):
         self,
         *,
         name: str,
-        namespace: str,
-        image: str,
-        arguments: Sequence[str] | Callable[..., Sequence[str]],
+        namespace: str | None = None,
+        image: str | None = None,
+        cmds: Sequence[str] | None = None,
+        arguments: Sequence[str] | Callable[..., Sequence[str]] | None = None,
         labels: Mapping[str, str] | None = None,
-        env_vars: Mapping[str, str] | None = None,
+        annotations: Mapping[str, str] | None = None,
         secret_env_vars: Mapping[str, tuple[str, str]] | None = None,
-        active_deadline_seconds: int = 600,
+        active_deadline_seconds: int | None = None,
         branch: Callable[[Result], str] | None = None,
         next_step: Callable[[Result, Mapping[str, Any]], NextStep | None] | None = None,
         skip_to: str = "",
         on_refusal: Callable[[], str] | None = None,
+        skip_on_exit_code: int | Collection[int] | None = None,
+        on_finish_action: str = "delete_succeeded_pod",
+        pod_log_url: str | None = None,
         strict_conf: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         kubernetes_conn_id: str = "kubernetes_default",
@@ -96,20 +112,29 @@ class PodOperator(BaseOperator, BranchMixIn):
     ) -> None:
         super().__init__(**kwargs)
         self.name = name
-        self.namespace = namespace
-        self.image = image
-        self.arguments: Any = arguments  # a list of strings once the templates are rendered
+        self.namespace = namespace or (self.pod or {}).get("metadata", {}).get("namespace") or ""
+        self.image = image or ""
+        self.cmds = cmds or []
+        self.arguments: Any = arguments or []  # a list of strings once the templates are rendered
         self.labels = labels or {}
-        self.env_vars = env_vars or {}
+        self.annotations = annotations or {}
         self.secret_env_vars = secret_env_vars or {}
         self.active_deadline_seconds = active_deadline_seconds
         self.branch = branch
         self.next_step = next_step
         self.skip_to = skip_to
         self.on_refusal = on_refusal
+        codes = [skip_on_exit_code] if isinstance(skip_on_exit_code, int) else skip_on_exit_code
+        self.skip_on_exit_code = frozenset(codes or ())
+        self.on_finish_action = on_finish_action
+        self.pod_log_url = (
+            conf.get("airflow_pods", "pod_log_url", fallback="") if pod_log_url is None else pod_log_url
+        )
         self.strict_conf = strict_conf
         self.deferrable = deferrable
         self.kubernetes_conn_id = kubernetes_conn_id
+        self._check()
+        self.operator_extra_links = [PodLogLink()] if self.pod_log_url else []
         if self._suits_pod_executor():
             self.executor = POD_EXECUTOR
             self.executor_config = {
@@ -117,6 +142,18 @@ class PodOperator(BaseOperator, BranchMixIn):
                 "next_step": name_of(next_step) if next_step else "",
                 "execution_timeout": self.execution_timeout and self.execution_timeout.total_seconds(),
             }
+
+    def _check(self) -> None:
+        """Raise ValueError, which names the parameter, for what no pod can be made of."""
+        if not self.namespace:
+            raise ValueError("namespace: name the pod's namespace")
+        if not self.image and not (self.pod and self.pod["spec"]["containers"][0].get("image")):
+            raise ValueError("image: name the image of the main container")
+        if self.on_finish_action not in ON_FINISH_ACTIONS:
+            raise ValueError(
+                f"on_finish_action: {self.on_finish_action!r} is none of {', '.join(ON_FINISH_ACTIONS)}"
+            )
+        check_url(self.pod_log_url)
 
     def _suits_pod_executor(self) -> bool:
         """Return whether Airflow has `PodExecutor`, and whether that can end the task without a worker."""
@@ -153,6 +190,11 @@ class PodOperator(BaseOperator, BranchMixIn):
             active_deadline_seconds=self.active_deadline_seconds,
             skip_to=self.skip_to,
             strict_conf=self.strict_conf,
+            cmds=list(self.cmds),
+            annotations=dict(self.annotations),
+            pod=self.pod,
+            keep=self.on_finish_action == "keep_pod",
+            pod_log_url=self.pod_log_url,
         )
 
     def manifest(self) -> Manifest:
@@ -177,6 +219,8 @@ class PodOperator(BaseOperator, BranchMixIn):
         """Run the pod here, or defer to the triggerer; `resume` takes the outcome of either."""
         if not self.skip_to:
             self.log.info("Pod %s in namespace %s", self.name, self.namespace)
+            if self.pod_log_url:
+                context["ti"].xcom_push(key=LINK_KEY, value=log_url(self.pod_log_url, self.manifest()))
             if self.deferrable:
                 self.defer(trigger=PodTrigger(**self.template().to_json()), method_name="resume")
         outcome = asyncio.run(outcome_of(self.template()))
@@ -190,7 +234,9 @@ class PodOperator(BaseOperator, BranchMixIn):
             case {"skip_to": task_id}:
                 self._follow(context, task_id)
             case {"error": message, "refused": refused}:
-                self._fail(context, PodRefused(message) if refused else PodFailed(message))
+                error = PodRefused(message) if refused else PodFailed(message)
+                error.exit_code = event.get("exit_code")
+                self._fail(context, error)
         return None
 
     def _take(self, context: Context, result: Result) -> Result:
@@ -213,14 +259,25 @@ class PodOperator(BaseOperator, BranchMixIn):
         return result
 
     def _fail(self, context: Context, error: PodRefused | PodFailed) -> None:
-        """Raise the error and leave its reason, unless `on_refusal` names a task to follow."""
+        """Raise the error and leave its reason, unless the task is skipped or `on_refusal` names the next."""
+        if error.exit_code in self.skip_on_exit_code:
+            self._delete_failed()
+            raise AirflowSkipException(str(error))
         task_id = self.on_refusal() if self.on_refusal and isinstance(error, PodRefused) else ""
         if not task_id:
             context["ti"].xcom_push(key=REASON_KEY, value=str(error))
+            if error.exit_code is not None:
+                for line in asyncio.run(log_tail(self.kubernetes_conn_id, self.manifest())):
+                    self.log.info("%s", line)
+            self._delete_failed()
             raise error
         self.log.info("The refusal changes nothing: %s", error)
         asyncio.run(delete_by_name(self.kubernetes_conn_id, self.manifest()))
         self._follow(context, task_id)
+
+    def _delete_failed(self) -> None:
+        if self.on_finish_action == "delete_pod":
+            asyncio.run(delete_by_name(self.kubernetes_conn_id, self.manifest()))
 
     def _follow(self, context: Context, task_id: str) -> None:
         self.log.info("The next task is %s", task_id)

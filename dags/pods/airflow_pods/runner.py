@@ -39,19 +39,21 @@ Watch = Callable[[Client, Pod, Callable[[Pod], bool]], Awaitable[Pod | None]]
 """How a pod is watched until it is done: `watch_until`, or one watch for many pods (`Informer`)."""
 
 
-async def run_pod(conn_id: str, manifest: Manifest) -> Result:
+async def run_pod(conn_id: str, manifest: Manifest, keep: bool = False) -> Result:
     """Run the pod until it has finished, delete it and return its result. Raises as `pod_result` does."""
-    async with pod_result(conn_id, manifest) as result:
+    async with pod_result(conn_id, manifest, keep=keep) as result:
         return result
 
 
 @asynccontextmanager
-async def pod_result(conn_id: str, manifest: Manifest, watch: Watch = watch_until) -> AsyncIterator[Result]:
+async def pod_result(
+    conn_id: str, manifest: Manifest, watch: Watch = watch_until, keep: bool = False
+) -> AsyncIterator[Result]:
     """Run the pod until it has finished, yield its result, and delete it if the block raises nothing.
 
-    A pod of the same name that an earlier try created is taken over, unless it has failed: then it is
-    replaced. Raises PodRefused or PodFailed. A pod that failed is kept for people to look at; one that
-    cannot start is deleted.
+    With ``keep`` it is not deleted. A pod of the same name that an earlier try created is taken over, unless
+    it has failed: then it is replaced. Raises PodRefused or PodFailed. A pod that failed is kept for people
+    to look at; one that cannot start is deleted.
     """
     from kubernetes_asyncio.client import ApiException
 
@@ -72,7 +74,8 @@ async def pod_result(conn_id: str, manifest: Manifest, watch: Watch = watch_unti
                 "(kubectl describe pod says what it waits for)"
             ) from error
         yield result_of(pod)
-        await clean_up(client, pod)
+        if not keep:
+            await clean_up(client, pod)
 
 
 async def find_or_create(client: Client, manifest: Manifest, watch: Watch = watch_until) -> Pod:

@@ -123,8 +123,11 @@ def failure_of(pod: AnyPod) -> PodFailed | PodRefused:
     reason = pod.status.reason or (end.reason if end else None) or pod.status.phase
     code = f", exit code {end.exit_code}" if end else ""
     hint = TERMINATION_REMEDIES.get(reason) or _secrets_named_in(message, pod)
-    kind = PodRefused if _is_permanent(reason, termination_of(pod), message) else PodFailed
-    return kind(f"{title(pod)} failed ({reason}{code}): {source}{message}{f' ({hint})' if hint else ''}")
+    main = termination_of(pod)
+    kind = PodRefused if _is_permanent(reason, main, message) else PodFailed
+    error = kind(f"{title(pod)} failed ({reason}{code}): {source}{message}{f' ({hint})' if hint else ''}")
+    error.exit_code = main.exit_code if main else None
+    return error
 
 
 def _is_permanent(reason: str, end: Fields | V1ContainerStateTerminated | None, message: str) -> bool:

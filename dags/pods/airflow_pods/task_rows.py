@@ -20,6 +20,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
+from airflow_pods.log_link import LINK_KEY, log_url
 from airflow_pods.next_step import NextRun, NextStep
 from airflow_pods.templates import TEMPLATED, PodTemplate
 from airflow_pods.trigger import Outcome
@@ -113,7 +114,7 @@ def begin(ti: TaskInstanceDTO, pod: Mapping[str, Any]) -> Begun:
     error, and the task stays queued.
     """
     from airflow.api_fastapi.execution_api.datamodels.taskinstance import TIEnterRunningPayload
-    from airflow.api_fastapi.execution_api.routes import task_instances
+    from airflow.api_fastapi.execution_api.routes import task_instances, xcoms
     from airflow.models.dagrun import DagRun
     from airflow.models.xcom import XComModel
     from airflow.sdk.definitions._internal.templater import Templater
@@ -151,6 +152,10 @@ def begin(ti: TaskInstanceDTO, pod: Mapping[str, Any]) -> Begun:
         }
         rendered = PodTemplate(**pod).rendered(template_context, Templater().get_template_env())
         task_instances.ti_put_rtif(ti.id, _rendered_fields(rendered), session)
+        if rendered.pod_log_url and not rendered.skip_to:
+            identity = ti.dag_id, ti.run_id, ti.task_id
+            url = log_url(rendered.pod_log_url, rendered.manifest())
+            xcoms.set_xcom(*identity, LINK_KEY, session, url, ti.map_index)
     _call_listeners("on_task_instance_running", ti.id, TaskInstanceState.QUEUED)
     return Begun(rendered, params)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
@@ -12,6 +12,7 @@ from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import SandboxedEnvironment
 
 from airflow_pods.conf import check_conf
+from airflow_pods.definition import Definition
 from airflow_pods.errors import PodRefused
 from airflow_pods.manifest import Manifest, manifest_of
 from airflow_pods.printable import describe
@@ -20,7 +21,17 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
-TEMPLATED = ("name", "arguments", "labels", "skip_to")
+TEMPLATED = (
+    "name",
+    "namespace",
+    "image",
+    "cmds",
+    "arguments",
+    "env_vars",
+    "labels",
+    "annotations",
+    "skip_to",
+)
 """The fields of a `PodTemplate` that are rendered, which are template fields of `PodOperator` too."""
 KNOWN_WITHOUT_WORKER = {"params", "dag_run", "run_id", "ti", "task_instance"}
 """The names that `PodExecutor` knows; of the task instance only what `task_rows.TemplateTi` has."""
@@ -38,9 +49,14 @@ class PodTemplate:
     labels: Mapping[str, str]
     env_vars: Mapping[str, str]
     secret_env_vars: Mapping[str, Sequence[str]]
-    active_deadline_seconds: int
+    active_deadline_seconds: int | None
     skip_to: str
     strict_conf: bool
+    cmds: Sequence[str] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    pod: Definition | None = None
+    keep: bool = False
+    pod_log_url: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the arguments that make this template again."""
@@ -69,7 +85,7 @@ class PodTemplate:
         except TemplateError as error:
             raise PodRefused(f"a template of the pod can't be rendered: {describe(error)}") from error
         texts = iter(str(text).split(separator))
-        return replace(self, **{field: _refill(getattr(self, field), texts) for field in TEMPLATED})
+        return replace(self, **{name: _refill(getattr(self, name), texts) for name in TEMPLATED})
 
     def manifest(self) -> Manifest:
         """Return the pod's manifest; the templates must be rendered."""
@@ -82,11 +98,14 @@ class PodTemplate:
             env_vars=self.env_vars,
             secret_env_vars=self.secret_env_vars,
             active_deadline_seconds=self.active_deadline_seconds,
+            pod=self.pod,
+            cmds=self.cmds,
+            annotations=self.annotations,
         )
 
     def _texts(self) -> Iterator[str]:
-        for field in TEMPLATED:
-            yield from _texts_in(getattr(self, field))
+        for name in TEMPLATED:
+            yield from _texts_in(getattr(self, name))
 
 
 def _texts_in(value: Any) -> Iterator[str]:

@@ -17,7 +17,8 @@ Outcome = dict[str, Any]
 
 - ``{"result": the pod's result}``
 - ``{"skip_to": task id}``: no pod ran, and that task is next
-- ``{"error": message, "refused": whether another try cannot help}``
+- ``{"error": message, "refused": whether another try cannot help}``, and the main container's ``exit_code``
+  if it has ended
 """
 
 
@@ -26,14 +27,15 @@ async def outcome_of(pod: PodTemplate) -> Outcome:
     if pod.skip_to:
         return {"skip_to": pod.skip_to}
     try:
-        return {"result": await run_pod(pod.kubernetes_conn_id, pod.manifest())}
+        return {"result": await run_pod(pod.kubernetes_conn_id, pod.manifest(), keep=pod.keep)}
     except (PodFailed, PodRefused) as error:
         return error_outcome(error)
 
 
 def error_outcome(error: PodFailed | PodRefused) -> Outcome:
     """Return the outcome of a pod that gave no result."""
-    return {"error": str(error), "refused": isinstance(error, PodRefused)}
+    outcome: Outcome = {"error": str(error), "refused": isinstance(error, PodRefused)}
+    return outcome if error.exit_code is None else {**outcome, "exit_code": error.exit_code}
 
 
 class PodTrigger(BaseTrigger):

@@ -17,6 +17,7 @@ import pytest
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 
 import airflow_pods as pods
+from airflow_pods.parameters import ShapedPod
 from tests.support.kubernetes_api import KubernetesApi, finished, kubeconfig, serving, terminated
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "pods.md").read_text()
@@ -24,10 +25,21 @@ PROGRAM, DAG_FILE = re.findall(r"^```python\n(.*?)^```", GUIDE, re.MULTILINE | r
 TEXT = "to be or not to be"
 PARAMETERS = {
     name: parameter.default
-    for name, parameter in inspect.signature(pods.PodOperator).parameters.items()
+    for operator in (pods.PodOperator, ShapedPod)
+    for name, parameter in inspect.signature(operator).parameters.items()
     if parameter.kind is parameter.KEYWORD_ONLY
 }
-OURS = {"branch", "next_step", "secret_env_vars", "skip_to", "on_refusal", "strict_conf"}
+STOCK = set(inspect.signature(KubernetesPodOperator.__init__).parameters) - {"self", "kwargs"}
+OURS = {
+    "branch",
+    "next_step",
+    "on_refusal",
+    "pod",
+    "pod_log_url",
+    "secret_env_vars",
+    "skip_to",
+    "strict_conf",
+}
 """Parameters that the stock operator does not have."""
 
 
@@ -85,4 +97,13 @@ def test_the_table_lists_every_parameter_with_its_default() -> None:
 
 
 def test_parameters_have_the_stock_operator_s_names_unless_it_lacks_them() -> None:
-    assert set(PARAMETERS) - set(inspect.signature(KubernetesPodOperator).parameters) == OURS
+    assert set(PARAMETERS) - STOCK == OURS
+
+
+def test_the_guide_says_what_becomes_of_every_parameter_of_the_stock_operator() -> None:
+    _, _, section = GUIDE.partition("## From the stock operator")
+    rows = re.findall(r"^\| (`.*?) \| (.*) \|$", section, re.MULTILINE)
+    explained = {name: here for names, here in rows for name in re.findall(r"`(\w+)`", names)}
+    assert set(explained) == STOCK
+    same = {name for name, here in explained.items() if here.startswith("the ")}
+    assert same == STOCK & set(PARAMETERS)

@@ -71,7 +71,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Manifest]:
     """The manifests of the pods that have run."""
     ran: list[Manifest] = []
 
-    async def run_pod(_: str, manifest: Manifest) -> dict[str, Any]:
+    async def run_pod(_: str, manifest: Manifest, **__: Any) -> dict[str, Any]:
         ran.append(manifest)
         return {}
 
@@ -96,7 +96,7 @@ def test_the_triggerer_runs_the_same_pod_as_a_worker(ran: list[Manifest]) -> Non
 
 
 def test_no_pod_runs_when_skip_to_names_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def run_pod(*_: Any) -> None:
+    async def run_pod(*_: Any, **__: Any) -> None:
         raise AssertionError("a pod ran")
 
     monkeypatch.setattr(trigger_module, "run_pod", run_pod)
@@ -136,7 +136,7 @@ def test_what_a_worker_has_rendered_is_not_rendered_again(
 
 
 def test_an_unexpected_error_in_the_triggerer_reaches_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def run_pod(*_: Any) -> None:
+    async def run_pod(*_: Any, **__: Any) -> None:
         raise KeyError("\ud800\0")
 
     monkeypatch.setattr(trigger_module, "run_pod", run_pod)
@@ -162,7 +162,7 @@ def test_a_refusal_fails_the_task_unless_on_refusal_names_another(
     pushed: list[dict[str, str]] = []
     context: Any = {"ti": SimpleNamespace(xcom_push=lambda **xcom: pushed.append(xcom))}
 
-    async def run_pod(*_: Any) -> None:
+    async def run_pod(*_: Any, **__: Any) -> None:
         raise PodRefused("cycle 3 is past")
 
     async def delete_by_name(_: str, manifest: Manifest) -> None:
