@@ -28,7 +28,7 @@ from airflow_pods.informer import Informer
 from airflow_pods.next_step import NextStep, call
 from airflow_pods.printable import describe
 from airflow_pods.result import log_lines
-from airflow_pods.runner import delete_by_name, pod_result
+from airflow_pods.task_pods import delete_task_pods, task_result
 from airflow_pods.task_rows import (
     Begun,
     NeedsWorker,
@@ -48,8 +48,6 @@ if TYPE_CHECKING:
     from airflow.models.taskinstance import TaskInstance
     from airflow.models.taskinstancekey import TaskInstanceKey
 
-    from airflow_pods.client import Client
-    from airflow_pods.pod import Pod
     from airflow_pods.trigger import Outcome
 
 LOG = logging.getLogger(__name__)
@@ -214,18 +212,11 @@ class PodExecutor(BaseExecutor):
 
     async def _run_pod(self, job: _Job, begun: Begun) -> None:
         """Run the pod; delete it when what became of it is in the database."""
-        pod, manifest, seconds = begun.pod, begun.pod.manifest(), job.config["execution_timeout"]
-        namespace = manifest["metadata"]["namespace"]
-        job.write_log("info", f"Pod {pod.name} in namespace {namespace}")
-        informer = self._informer(pod.kubernetes_conn_id, namespace)
-
-        async def watch(client: Client, seen: Pod, is_done: Callable[[Pod], bool]) -> Pod | None:
-            job.pod_uid = seen.metadata.uid
-            return await informer.watch_until(client, seen, is_done)
-
+        pod, seconds = begun.pod, job.config["execution_timeout"]
+        informer = self._informer(pod.kubernetes_conn_id, pod.namespace)
         deadline = asyncio.timeout(seconds)
         try:
-            async with deadline, pod_result(pod.kubernetes_conn_id, manifest, watch, pod.keep) as result:
+            async with deadline, task_result(pod, job.write_info, informer, note_uid=job.note_uid) as result:
                 deadline.reschedule(None)
                 await self._finish(job, begun, {"result": result})
         except TimeoutError as error:
@@ -284,8 +275,8 @@ class PodExecutor(BaseExecutor):
         return reports.get(state or "")
 
     async def _delete_pod(self, job: _Job) -> None:
-        if job.begun and not job.begun.pod.skip_to:
-            await delete_by_name(job.begun.pod.kubernetes_conn_id, job.begun.pod.manifest(), job.pod_uid)
+        if job.begun:
+            await delete_task_pods(job.begun.pod, job.pod_uid)
 
     async def _upload_log(self, job: _Job) -> None:
         """Upload the task's log, as a worker does, if Airflow keeps logs in remote storage."""
@@ -374,6 +365,14 @@ class _Job:
     def is_another_try_of(self, other: _Job) -> bool:
         """Return whether the other job is another try of the same task."""
         return self.workload.key.primary == other.workload.key.primary and other is not self
+
+    def note_uid(self, uid: str) -> None:
+        """Note the uid of the task's pod."""
+        self.pod_uid = uid
+
+    def write_info(self, message: str) -> None:
+        """Add a line to the task's log."""
+        self.write_log("info", message)
 
     def write_log(self, level: str, message: str) -> None:
         """Add a line to the task's log, as a worker does."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from airflow_pods.client import connect
+from airflow_pods.client import Client, connect
 from airflow_pods.errors import PodRefused, api_error
 from airflow_pods.index_ledger import IndexLedger
 from airflow_pods.informer import Informer
@@ -30,8 +30,11 @@ async def indexed_result(
     pods: IndexedPods,
     informer: Informer | None = None,
     on_progress: OnProgress | None = None,
+    keep: bool = False,
 ) -> AsyncIterator[Result]:
     """Run the set of pods, yield a summary, and delete all its pods if the block raises nothing.
+
+    With ``keep`` they are never deleted.
 
     The manifest's name is the set's identity; pod_set.py describes the pods that are made from it. Pods of
     the set that an earlier try left are taken over: the result of one that succeeded counts, one that has
@@ -63,20 +66,25 @@ async def indexed_result(
             if watch is not informer:
                 await watch.close()
         yield summary(manifest, run.ledger, run.total)
-        try:
-            await delete_pods(client, namespace, set_selector(manifest))
-        except Exception as error:
-            log_kept(f"set {manifest['metadata']['name']}", namespace, error)
+        if not keep:
+            await _delete(client, manifest)
 
 
-async def delete_set(conn_id: str, manifest: Manifest) -> None:
-    """Delete all pods of a set, of a task that has ended without it; log it if that fails."""
+async def delete_live(conn_id: str, manifest: Manifest) -> None:
+    """Delete the pods of a set that have not ended, of a task that has ended without them.
+
+    Those that have ended are kept: if the task is cleared, they count. If that fails, log it.
+    """
+    async with connect(conn_id) as client:
+        await _delete(client, manifest, fields="status.phase!=Succeeded,status.phase!=Failed")
+
+
+async def _delete(client: Client, manifest: Manifest, fields: str | None = None) -> None:
     name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
     try:
-        async with connect(conn_id) as client:
-            await delete_pods(client, namespace, set_selector(manifest))
+        await delete_pods(client, namespace, set_selector(manifest), fields=fields)
     except Exception as error:
-        log_kept(name, namespace, error)
+        log_kept(f"set {name}", namespace, error)
 
 
 def summary(manifest: Manifest, ledger: IndexLedger, total: object) -> Result:

@@ -35,7 +35,7 @@ def name_of(function: Callable[..., Any]) -> str:
 
     A DAG file's own functions cannot: Airflow gives its module a name of its own.
     """
-    module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
+    module, name = getattr(function, "__module__", None) or "", getattr(function, "__qualname__", "")
     try:
         found = getattr(import_module(module), name, None)
     except (ImportError, ValueError):
@@ -43,8 +43,14 @@ def name_of(function: Callable[..., Any]) -> str:
     return f"{module}:{name}" if found is function and not module.startswith("unusual_prefix_") else ""
 
 
+def function_of(name: str) -> Callable[..., Any]:
+    """Return the function of that name (see `name_of`)."""
+    module, _, function = name.partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), function)
+    return found
+
+
 def call(name: str, result: Result, params: Mapping[str, Any]) -> NextStep | None:
     """Call the function of that name (see `name_of`) with a pod's result and the run's parameters."""
-    module, _, function = name.partition(":")
-    step: NextStep | None = getattr(import_module(module), function)(result, params)
+    step: NextStep | None = function_of(name)(result, params)
     return step

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BranchMixIn, conf
+from airflow.sdk import BranchMixIn, XComArg, conf
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_pods.errors import PodFailed, PodRefused
@@ -19,8 +19,8 @@ from airflow_pods.next_step import NextStep, name_of
 from airflow_pods.parameters import ShapedPod
 from airflow_pods.printable import describe, quoted
 from airflow_pods.result import Result, log_lines
-from airflow_pods.runner import delete_by_name
-from airflow_pods.templates import TEMPLATED, PodTemplate
+from airflow_pods.task_pods import delete_task_pods
+from airflow_pods.templates import TEMPLATED, PodTemplate, Reduce
 from airflow_pods.trigger import Outcome, PodTrigger, outcome_of
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ REASON_KEY = "reason"
 
 class PodOperator(ShapedPod, BranchMixIn):
     """Runs one pod; its result is the task's XCom, and a result's field ``sentence`` is logged.
+
+    With ``count`` it runs a set of pods, as a Kubernetes Indexed Job does, and the XCom is a summary.
+    pod_set.py has the names, labels and variables of these pods; indexed.py has the summary.
 
     It has the parameters of `ShapedPod` too, for volumes and all else that a pod can have. Parameters that
     the stock ``KubernetesPodOperator`` has too have the same name and meaning.
@@ -76,6 +79,15 @@ class PodOperator(ShapedPod, BranchMixIn):
         ``delete_pod`` (also those that failed) or ``keep_pod`` (none)
     :param pod_log_url: the URL of the pod's log, for a link in the UI, with ``{namespace}`` and ``{pod}``; by
         default what ``[airflow_pods] pod_log_url`` says in Airflow's settings
+    :param count: how many pods the task runs, each with its index in ``JOB_COMPLETION_INDEX``: a number, a
+        template, the output of another task, or a callable that gets context and jinja_env. Without it, the
+        task runs one pod, without an index
+    :param parallelism: how many of these pods are in flight at most
+    :param retries_per_pod: how often another pod is created for an index whose pod has failed
+    :param max_failed: how many indices may fail before the task does. If it is tried again, the indices that
+        have succeeded count
+    :param reduce: called with a total, None at first, and a pod's result; returns the new total, which the
+        summary has. The order of the pods is not certain
     :param strict_conf: refuse a run whose conf has a key that is not a parameter of its DAG
     :param deferrable: where PodExecutor does not run the task: wait in the triggerer. A worker renders the
         templates before, and takes the result. Otherwise the worker waits
@@ -105,6 +117,11 @@ class PodOperator(ShapedPod, BranchMixIn):
         skip_on_exit_code: int | Collection[int] | None = None,
         on_finish_action: str = "delete_succeeded_pod",
         pod_log_url: str | None = None,
+        count: int | str | XComArg | Callable[..., int] | None = None,
+        parallelism: int = 16,
+        retries_per_pod: int = 0,
+        max_failed: int = 0,
+        reduce: Reduce | None = None,
         strict_conf: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         kubernetes_conn_id: str = "kubernetes_default",
@@ -130,6 +147,11 @@ class PodOperator(ShapedPod, BranchMixIn):
         self.pod_log_url = (
             conf.get("airflow_pods", "pod_log_url", fallback="") if pod_log_url is None else pod_log_url
         )
+        self.count: Any = count  # a number, as text too, once the templates are rendered
+        self.parallelism = parallelism
+        self.retries_per_pod = retries_per_pod
+        self.max_failed = max_failed
+        self.reduce = reduce
         self.strict_conf = strict_conf
         self.deferrable = deferrable
         self.kubernetes_conn_id = kubernetes_conn_id
@@ -171,6 +193,8 @@ class PodOperator(ShapedPod, BranchMixIn):
             not self.do_xcom_push,
             self.branch and not (self.next_step and name_of(self.next_step)),
             callable(self.arguments),
+            callable(self.count),
+            self.reduce and not name_of(self.reduce),
         )
         if POD_EXECUTOR not in conf.get("core", "executor") or any(for_workers):
             return False
@@ -194,7 +218,12 @@ class PodOperator(ShapedPod, BranchMixIn):
             annotations=dict(self.annotations),
             pod=self.pod,
             keep=self.on_finish_action == "keep_pod",
-            pod_log_url=self.pod_log_url,
+            pod_log_url=self.pod_log_url if self.count is None else "",
+            count=_count(self.count),
+            parallelism=self.parallelism,
+            retries_per_pod=self.retries_per_pod,
+            max_failed=self.max_failed,
+            reduce=name_of(self.reduce) if self.reduce else "",
         )
 
     def manifest(self) -> Manifest:
@@ -209,21 +238,24 @@ class PodOperator(ShapedPod, BranchMixIn):
         except PodRefused as error:
             context["ti"].xcom_push(key=REASON_KEY, value=str(error))
             raise
+        given = {"context": context, "jinja_env": environment}
         if callable(self.arguments):
-            arguments = self.arguments(context=context, jinja_env=environment)
-            rendered = replace(rendered, arguments=list(arguments))
+            rendered = replace(rendered, arguments=list(self.arguments(**given)))
+        if callable(self.count):
+            rendered = replace(rendered, count=self.count(**given))
         for field in TEMPLATED:
             setattr(self, field, getattr(rendered, field))
 
     def execute(self, context: Context) -> Result | None:
         """Run the pod here, or defer to the triggerer; `resume` takes the outcome of either."""
         if not self.skip_to:
-            self.log.info("Pod %s in namespace %s", self.name, self.namespace)
             if self.pod_log_url:
                 context["ti"].xcom_push(key=LINK_KEY, value=log_url(self.pod_log_url, self.manifest()))
-            if self.deferrable:
+            # A function of a DAG file is not there in the triggerer.
+            if self.deferrable and not (self.reduce and not name_of(self.reduce)):
+                self.log.info("%s: the triggerer waits", self.template().title())
                 self.defer(trigger=PodTrigger(**self.template().to_json()), method_name="resume")
-        outcome = asyncio.run(outcome_of(self.template()))
+        outcome = asyncio.run(outcome_of(self.template(), self.log.info, self.reduce))
         return self.resume(context, outcome)
 
     def resume(self, context: Context, event: Outcome) -> Result | None:
@@ -272,12 +304,12 @@ class PodOperator(ShapedPod, BranchMixIn):
             self._delete_failed()
             raise error
         self.log.info("The refusal changes nothing: %s", error)
-        asyncio.run(delete_by_name(self.kubernetes_conn_id, self.manifest()))
+        asyncio.run(delete_task_pods(self.template()))
         self._follow(context, task_id)
 
     def _delete_failed(self) -> None:
         if self.on_finish_action == "delete_pod":
-            asyncio.run(delete_by_name(self.kubernetes_conn_id, self.manifest()))
+            asyncio.run(delete_task_pods(self.template()))
 
     def _follow(self, context: Context, task_id: str) -> None:
         self.log.info("The next task is %s", task_id)
@@ -286,8 +318,13 @@ class PodOperator(ShapedPod, BranchMixIn):
     def on_kill(self) -> None:
         """Delete the pod of a task that people end."""
         # A signal handler calls this in the thread whose event loop is busy, so another thread has to do it.
-        killer = threading.Thread(
-            target=lambda: asyncio.run(delete_by_name(self.kubernetes_conn_id, self.manifest())), daemon=True
-        )
+        killer = threading.Thread(target=lambda: asyncio.run(delete_task_pods(self.template())), daemon=True)
         killer.start()
         killer.join(timeout=15)
+
+
+def _count(given: Any) -> int | str | None:
+    """Return the number of pods or its template; 0 if a callable returns it."""
+    if given is None or type(given) is int:
+        return given
+    return 0 if callable(given) else str(given)  # of another task's output: the template that pulls it

@@ -119,13 +119,16 @@ async def delete_pod_named(client: Client, name: str, namespace: str, uid: str =
     await client.call(delete, none_if=[404, 409])
 
 
-async def delete_pods(client: Client, namespace: str, selector: str, grace_seconds: int = 1) -> None:
-    """Delete all pods with these labels by one request."""
+async def delete_pods(
+    client: Client, namespace: str, selector: str, grace_seconds: int = 1, fields: str | None = None
+) -> None:
+    """Delete all pods with these labels, and these fields, by one request."""
+    selectors: Any = {"label_selector": selector, **({"field_selector": fields} if fields else {})}
 
     async def delete(api: CoreV1Api) -> None:
         response: Any = await api.delete_collection_namespaced_pod(
             namespace,
-            label_selector=selector,
+            **selectors,
             grace_period_seconds=grace_seconds,
             _preload_content=False,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,17 @@ from airflow_pods.conf import check_conf
 from airflow_pods.definition import Definition
 from airflow_pods.errors import PodRefused
 from airflow_pods.manifest import Manifest, manifest_of
-from airflow_pods.printable import describe
+from airflow_pods.next_step import function_of
+from airflow_pods.pod_set import IndexedPods
+from airflow_pods.printable import describe, quoted
+from airflow_pods.result import Result
 
 if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
+Reduce = Callable[[Any, Result], Any]
+"""Returns the new total of the total so far, None at first, and a pod's result."""
 TEMPLATED = (
     "name",
     "namespace",
@@ -31,6 +36,7 @@ TEMPLATED = (
     "labels",
     "annotations",
     "skip_to",
+    "count",
 )
 """The fields of a `PodTemplate` that are rendered, which are template fields of `PodOperator` too."""
 KNOWN_WITHOUT_WORKER = {"params", "dag_run", "run_id", "ti", "task_instance"}
@@ -57,6 +63,12 @@ class PodTemplate:
     pod: Definition | None = None
     keep: bool = False
     pod_log_url: str = ""
+    count: str | int | None = None
+    parallelism: int = 1
+    retries_per_pod: int = 0
+    max_failed: int = 0
+    reduce: str = ""
+    """The name of the function; see `name_of`."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the arguments that make this template again."""
@@ -86,6 +98,22 @@ class PodTemplate:
             raise PodRefused(f"a template of the pod can't be rendered: {describe(error)}") from error
         texts = iter(str(text).split(separator))
         return replace(self, **{name: _refill(getattr(self, name), texts) for name in TEMPLATED})
+
+    def title(self) -> str:
+        """Return what the task runs, in words."""
+        return f"Pod {self.name}" if self.count is None else f"Set {self.name} of {self.count} pods"
+
+    def indexed(self, reduce: Reduce | None = None) -> IndexedPods:
+        """Return how the set of pods is run. Raises PodRefused if the rendered count is no number.
+
+        ``reduce``: the function itself, where only this process has it.
+        """
+        text = str(self.count).strip()
+        if not (text.isascii() and text.isdigit() and len(text) <= 9):
+            raise PodRefused(f"count is {quoted(text)} (it must render to a whole number)")
+        if reduce is None and self.reduce:
+            reduce = function_of(self.reduce)
+        return IndexedPods(int(text), self.parallelism, self.retries_per_pod, self.max_failed, reduce)
 
     def manifest(self) -> Manifest:
         """Return the pod's manifest; the templates must be rendered."""

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_pods.errors import PodFailed, PodRefused
 from airflow_pods.printable import describe
-from airflow_pods.runner import delete_by_name, run_pod
-from airflow_pods.templates import PodTemplate
+from airflow_pods.task_pods import delete_task_pods, task_result
+from airflow_pods.templates import PodTemplate, Reduce
 
 Outcome = dict[str, Any]
-"""What became of a task's pod, as plain data for a trigger's event: one of
+"""What became of a task's pods, as plain data for a trigger's event: one of
 
-- ``{"result": the pod's result}``
+- ``{"result": the pod's result, or the summary of a set}``
 - ``{"skip_to": task id}``: no pod ran, and that task is next
 - ``{"error": message, "refused": whether another try cannot help}``, and the main container's ``exit_code``
   if it has ended
 """
 
 
-async def outcome_of(pod: PodTemplate) -> Outcome:
-    """Run the pod, whose templates are rendered, and return its outcome."""
+async def outcome_of(
+    pod: PodTemplate, write: Callable[[str], object], reduce: Reduce | None = None
+) -> Outcome:
+    """Run the pods of a task, whose templates are rendered, and return their outcome; see `task_result`."""
     if pod.skip_to:
         return {"skip_to": pod.skip_to}
     try:
-        return {"result": await run_pod(pod.kubernetes_conn_id, pod.manifest(), keep=pod.keep)}
+        async with task_result(pod, write, reduce=reduce) as result:
+            return {"result": result}
     except (PodFailed, PodRefused) as error:
         return error_outcome(error)
 
@@ -58,7 +61,7 @@ class PodTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the outcome of the pod."""
         try:
-            outcome = await outcome_of(self.pod)
+            outcome = await outcome_of(self.pod, self.log.info)
         except Exception as error:
             self.log.exception("The pod can't be waited for")
             outcome = error_outcome(PodFailed(f"the pod can't be waited for: {describe(error)}"))
@@ -66,5 +69,4 @@ class PodTrigger(BaseTrigger):
 
     async def on_kill(self) -> None:
         """Delete the pod of a task that people end."""
-        if not self.pod.skip_to:
-            await delete_by_name(self.pod.kubernetes_conn_id, self.pod.manifest())
+        await delete_task_pods(self.pod)

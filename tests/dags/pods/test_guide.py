@@ -15,13 +15,14 @@ from typing import Any
 
 import pytest
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.sdk import DAG, Param
 
 import airflow_pods as pods
 from airflow_pods.parameters import ShapedPod
 from tests.support.kubernetes_api import KubernetesApi, finished, kubeconfig, serving, terminated
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "pods.md").read_text()
-PROGRAM, DAG_FILE = re.findall(r"^```python\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+PROGRAM, DAG_FILE, SET_FILE = re.findall(r"^```python\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
 TEXT = "to be or not to be"
 PARAMETERS = {
     name: parameter.default
@@ -32,10 +33,15 @@ PARAMETERS = {
 STOCK = set(inspect.signature(KubernetesPodOperator.__init__).parameters) - {"self", "kwargs"}
 OURS = {
     "branch",
+    "count",
+    "max_failed",
     "next_step",
     "on_refusal",
+    "parallelism",
     "pod",
     "pod_log_url",
+    "reduce",
+    "retries_per_pod",
     "secret_env_vars",
     "skip_to",
     "strict_conf",
@@ -84,6 +90,18 @@ async def test_the_example_runs_its_pod_and_follows_the_branch(
     assert api.seen["DELETE", 200] == 1
     assert task.branch
     assert {task.branch(result), task.branch({"words": 101})} == task.downstream_task_ids
+
+
+def test_the_example_of_many_pods_runs_one_pod_for_every_hundred_rows() -> None:
+    scope: dict[str, Any] = {"__name__": "rows", "DAG": DAG, "Param": Param, "PodOperator": pods.PodOperator}
+    exec(SET_FILE, scope)  # noqa: S102
+    [task] = scope["dag"].tasks
+    run = SimpleNamespace(run_after=datetime(2026, 11, 22, 8, 47, 25, tzinfo=UTC))
+    context: Any = {"params": {"rows": 10_001}, "dag_run": run}
+    rendered = task.template().rendered(context, task.get_template_env())
+    assert rendered.indexed().count == 101
+    assert rendered.title() == "Set rows-20261122-084725-000000 of 101 pods"
+    assert scope["add_up"](scope["add_up"](None, {"rows": 100}), {"rows": 1}) == 101
 
 
 def test_the_table_lists_every_parameter_with_its_default() -> None:

@@ -25,7 +25,7 @@ from airflow_pods import (
     set_run,
 )
 from airflow_pods import client as client_module
-from airflow_pods.indexed import delete_set, indexed_result
+from airflow_pods.indexed import delete_live, indexed_result
 from airflow_pods.informer import Informer
 from airflow_pods.pod_set import ATTEMPT, INDEX, SET, IndexedPods, pod_manifest
 from airflow_pods.progress import Progress
@@ -300,10 +300,21 @@ async def test_the_summary_stays_small_whatever_fails(endpoint: Nodeless, node: 
     assert result["failed"].endswith(" more")
 
 
-async def test_delete_set_deletes_all_pods_of_a_set(endpoint: Nodeless, node: Node) -> None:
-    await kept(endpoint, IndexedPods(3, 3))
-    await delete_set(CONNECTION, manifest())
-    assert endpoint.pods() == {}
+async def test_a_task_that_has_ended_without_its_set_deletes_only_the_live_pods(
+    endpoint: Nodeless, node: Node
+) -> None:
+    node.fate = lambda pod: (None, REFUSED, succeeded(2))[index_of(pod)]
+    two_have_ended = asyncio.Event()
+
+    def report(progress: Progress) -> None:
+        if progress.succeeded and progress.failed:
+            two_have_ended.set()
+
+    running = asyncio.create_task(run(IndexedPods(3, 3, max_failed=1), on_progress=report))
+    await two_have_ended.wait()
+    running.cancel()
+    await delete_live(CONNECTION, manifest())
+    assert set(endpoint.pods()) == {"items-1", "items-2"}
 
 
 def refuse_some(

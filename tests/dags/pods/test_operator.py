@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,9 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from airflow_pods import REASON_KEY, PodOperator, PodRefused, PodTrigger
-from airflow_pods import operator as operator_module
-from airflow_pods import trigger as trigger_module
+from airflow_pods import REASON_KEY, PodOperator, PodRefused, PodTrigger, task_pods
 from airflow_pods.manifest import Manifest
 from dags.dag_runs import follow_status
 
@@ -71,11 +71,12 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Manifest]:
     """The manifests of the pods that have run."""
     ran: list[Manifest] = []
 
-    async def run_pod(_: str, manifest: Manifest, **__: Any) -> dict[str, Any]:
+    @asynccontextmanager
+    async def pod_result(_: str, manifest: Manifest, *__: Any) -> AsyncIterator[dict[str, Any]]:
         ran.append(manifest)
-        return {}
+        yield {}
 
-    monkeypatch.setattr(trigger_module, "run_pod", run_pod)
+    monkeypatch.setattr(task_pods, "pod_result", pod_result)
     return ran
 
 
@@ -96,10 +97,10 @@ def test_the_triggerer_runs_the_same_pod_as_a_worker(ran: list[Manifest]) -> Non
 
 
 def test_no_pod_runs_when_skip_to_names_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def run_pod(*_: Any, **__: Any) -> None:
+    def pod_result(*_: Any) -> None:
         raise AssertionError("a pod ran")
 
-    monkeypatch.setattr(trigger_module, "run_pod", run_pod)
+    monkeypatch.setattr(task_pods, "pod_result", pod_result)
     skip_to = "{{ 'elsewhere' if params.cycle == 3 else '' }}"
     followed: list[str] = []
     monkeypatch.setattr(PodOperator, "do_branch", lambda _self, _context, task_id: followed.append(task_id))
@@ -136,10 +137,10 @@ def test_what_a_worker_has_rendered_is_not_rendered_again(
 
 
 def test_an_unexpected_error_in_the_triggerer_reaches_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def run_pod(*_: Any, **__: Any) -> None:
+    def pod_result(*_: Any) -> None:
         raise KeyError("\ud800\0")
 
-    monkeypatch.setattr(trigger_module, "run_pod", run_pod)
+    monkeypatch.setattr(task_pods, "pod_result", pod_result)
     outcome = outcome_of(deferred(PARAMS))
     assert outcome["error"].startswith("the pod can't be waited for: KeyError: ")
     assert outcome["error"].isprintable()
@@ -162,14 +163,14 @@ def test_a_refusal_fails_the_task_unless_on_refusal_names_another(
     pushed: list[dict[str, str]] = []
     context: Any = {"ti": SimpleNamespace(xcom_push=lambda **xcom: pushed.append(xcom))}
 
-    async def run_pod(*_: Any, **__: Any) -> None:
+    def pod_result(*_: Any) -> None:
         raise PodRefused("cycle 3 is past")
 
-    async def delete_by_name(_: str, manifest: Manifest) -> None:
+    async def delete_by_name(_: str, manifest: Manifest, __: str) -> None:
         deleted.append(manifest["metadata"]["name"])
 
-    monkeypatch.setattr(trigger_module, "run_pod", run_pod)
-    monkeypatch.setattr(operator_module, "delete_by_name", delete_by_name)
+    monkeypatch.setattr(task_pods, "pod_result", pod_result)
+    monkeypatch.setattr(task_pods, "delete_by_name", delete_by_name)
     monkeypatch.setattr(PodOperator, "do_branch", lambda _self, _context, task_id: followed.append(task_id))
 
     def end(refused: Any) -> None:

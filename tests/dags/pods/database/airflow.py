@@ -94,6 +94,34 @@ def dag_with_a_time_limit() -> DAG:
     return dag
 
 
+def add_up(total: int | None, result: dict[str, Any]) -> int:
+    return (total or 0) + int(result["rows"])
+
+
+def dag_of_sets() -> DAG:
+    """Return a DAG: a task that says how many pods, and as many in each of two mapped groups."""
+    with DAG("sets", schedule=None, params={"n": 1}) as dag:
+        plan = EmptyOperator(task_id="plan")
+
+        @task_group
+        def shard(number: int) -> None:
+            PodOperator(
+                task_id="work",
+                name="set-{{ params.n }}-{{ ti.map_index }}",
+                namespace=NAMESPACE,
+                image="cpu:1",
+                arguments=["--shard", "{{ ti.map_index }}"],
+                count=plan.output,
+                parallelism=2,
+                retries_per_pod=1,
+                reduce=add_up,
+                retry_delay=timedelta(0),
+            )
+
+        shard.expand(number=[1, 2])
+    return dag
+
+
 def dag_after() -> DAG:
     """Return the DAG that a pod's result may trigger."""
     with DAG("after", schedule=None, params={"n": 1}) as dag:

@@ -26,8 +26,13 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="package")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A database with the DAGs ``pods``, ``after`` and ``limited``."""
-    from tests.dags.pods.database.airflow import dag_after, dag_of_pods, dag_with_a_time_limit
+    """A database with the DAGs ``pods``, ``after``, ``limited`` and ``sets``."""
+    from tests.dags.pods.database.airflow import (
+        dag_after,
+        dag_of_pods,
+        dag_of_sets,
+        dag_with_a_time_limit,
+    )
 
     configuration = {
         "CORE__EXECUTOR": f"LocalExecutor,{POD_EXECUTOR}",
@@ -45,7 +50,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a library of Airflow's own warns about another one
             task_rows.load()
-        for dag in (dag_of_pods(), dag_after(), dag_with_a_time_limit()):
+        for dag in (dag_of_pods(), dag_after(), dag_with_a_time_limit(), dag_of_sets()):
             store_dag(dag)
         yield
 
