@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from scripts.local.services import kubernetes
+from tests.faults.proxy import FIRST, Proxy, proxy_in_thread
 from tests.faults.report import Report
 from tests.support.slack.server import SlackServer
 from tests.support.stack import Stack, cluster_options, running_stack
@@ -38,10 +40,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture(scope="session")
-def stack(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack whose watchdog runs every twenty seconds."""
+def proxy() -> Iterator[Proxy]:
+    """The proxy between Airflow and Kubernetes."""
+    with proxy_in_thread() as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="session")
+def stack(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, proxy: Proxy
+) -> Iterator[Stack]:
+    """A stack whose watchdog runs every twenty seconds, and on which no CPU waits for another one to stop."""
     with SlackServer() as slack, pytest.MonkeyPatch.context() as environment:
         environment.setenv("CPU_WATCH", "20")
+        environment.setenv("AIRFLOW_CONN_KUBERNETES_DEFAULT", proxy.connection(FIRST))
         state = tmp_path_factory.mktemp("faults") / "state"
-        with running_stack(state, slack, cluster_options(pytestconfig)) as up:
+        options = ["--cpus-at-once=32", *cluster_options(pytestconfig)]
+        with running_stack(state, slack, options) as up:
+            proxy.lead_to(kubernetes.core_api(up.settings))
             yield up

@@ -19,6 +19,8 @@ from redis import RedisError
 from scripts.local import supervisor
 from scripts.local.services import kubernetes
 from scripts.waiting import wait_until
+from tests.faults.proxy import FIRST, SECOND, Proxy
+from tests.faults.second_scheduler import SecondScheduler
 from tests.support.slack.server import Fault as SlackFault
 from tests.support.stack import Stack
 
@@ -27,14 +29,20 @@ SERVERS = ("postgres", "redis", "kubernetes")
 NODE = ("kube-apiserver", "kubelet", "etcd")
 """Processes of a real Kubernetes, paused if the cluster under test runs on this machine."""
 PAUSE_SECONDS = 30.0
+API_SECONDS = 10.0
+"""How long the Kubernetes API refuses requests, is cut off or repeats itself."""
+MOMENT_SECONDS = 20.0
+"""How long a fault waits for its moment in the life of a pod."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Chaos:
     """The stack under test, its start runs, pending repairs, and how often each fault was injected."""
 
     stack: Stack
     choice: random.Random
+    proxy: Proxy
+    second: SecondScheduler | None = None
     starts: dict[str, str] = field(default_factory=dict)  # start run → the DAG run of cpu_start
     later: list[threading.Timer] = field(default_factory=list)
     done: Counter[str] = field(default_factory=Counter)
@@ -129,6 +137,96 @@ def cut_off_redis(chaos: Chaos) -> bool:
     return False
 
 
+def delete_pods_twice(chaos: Chaos) -> bool:
+    """Delete all pods, and those that follow them too."""
+    namespace, api = chaos.stack.settings.namespace, kubernetes.core_api(chaos.stack.settings)
+    deleted = 0
+    for pause in (0, 0.5):
+        time.sleep(pause)
+        with suppress(ApiException, OSError):
+            for pod in api.list_namespaced_pod(namespace).items:
+                with suppress(ApiException):
+                    api.delete_namespaced_pod(pod.metadata.name, namespace)
+                    deleted += 1
+    return deleted > 0
+
+
+def delete_a_pod_that_ended(chaos: Chaos) -> bool:
+    """Delete a pod before its end is reported: its cycle is committed, and another pod repeats it."""
+    namespace, api = chaos.stack.settings.namespace, kubernetes.core_api(chaos.stack.settings)
+
+    def delete(_: str, pod: str) -> None:
+        with suppress(ApiException, OSError):
+            api.delete_namespaced_pod(pod, namespace, grace_period_seconds=0)
+
+    return chaos.proxy.at("finished", delete, MOMENT_SECONDS)
+
+
+def cut_off_kubernetes(chaos: Chaos) -> bool:
+    """Close every connection to the Kubernetes API, and each new one for a while."""
+    return chaos.proxy.cut_off(API_SECONDS)
+
+
+def refuse(code: int) -> Fault:
+    """Have the Kubernetes API answer every request with this status for a while."""
+    return lambda chaos: chaos.proxy.refuse(code, API_SECONDS)
+
+
+def end_watches(code: int) -> Fault:
+    """End the watches of pods with this error, or without one if it is 0."""
+    return lambda chaos: chaos.proxy.end_watches(code)
+
+
+def repeat_events(chaos: Chaos) -> bool:
+    """Report everything about pods twice for a while: each of them ends twice."""
+    return chaos.proxy.repeat_events(API_SECONDS)
+
+
+def schedulers(chaos: Chaos, name: str) -> list[psutil.Process]:
+    """Return the main process of the stack's own scheduler, or of the second one."""
+    if name == SECOND:
+        return chaos.second.processes() if chaos.second else []
+    return component(chaos, "scheduler")
+
+
+def kill_scheduler(moment: str, seconds: float = 0) -> Fault:
+    """Kill the scheduler that waits for a pod, at that moment or up to so many seconds later.
+
+    A pod's end is reported before the scheduler commits it, and its deletion is requested after that.
+    """
+
+    def fault(chaos: Chaos) -> bool:
+        later = chaos.choice.uniform(0, seconds)
+
+        def kill_it(scheduler: str, _: str) -> None:
+            targets = schedulers(chaos, scheduler)
+            if later:
+                threading.Timer(later, signal_all, [targets, signal.SIGKILL]).start()
+            else:
+                signal_all(targets, signal.SIGKILL)
+
+        return chaos.proxy.at(moment, kill_it, MOMENT_SECONDS)
+
+    return fault
+
+
+def pause_scheduler(chaos: Chaos) -> bool:
+    """Stop a scheduler with SIGSTOP before the end of one of its pods is reported to it."""
+
+    def pause_it(scheduler: str, _: str) -> None:
+        stopped = signal_all(schedulers(chaos, scheduler), signal.SIGSTOP)
+        timer = threading.Timer(PAUSE_SECONDS, signal_all, [stopped, signal.SIGCONT])
+        chaos.later.append(timer)
+        timer.start()
+
+    return chaos.proxy.at("finished", pause_it, MOMENT_SECONDS)
+
+
+def kill_any_scheduler(chaos: Chaos) -> bool:
+    """Kill one of the schedulers at any moment."""
+    return any(signal_all(schedulers(chaos, chaos.choice.choice((FIRST, SECOND))), signal.SIGKILL))
+
+
 def slack(fault: SlackFault) -> Fault:
     """Make Slack answer the next post with this fault."""
 
@@ -148,6 +246,20 @@ FAULTS: dict[str, Fault] = {
     "kill the pods after a commit": kill_pods_after_their_commit,
     "delete a pod": delete_pod,
     "cut off Redis": cut_off_redis,
+    "delete the pods twice": delete_pods_twice,
+    "delete a pod that ended": delete_a_pod_that_ended,
+    "cut off Kubernetes": cut_off_kubernetes,
+    "Kubernetes: 500": refuse(500),
+    "Kubernetes: 429": refuse(429),
+    "watches: 410": end_watches(410),
+    "watches: 500": end_watches(500),
+    "watches end": end_watches(0),
+    "watches repeat themselves": repeat_events,
+    "kill the scheduler before a commit": kill_scheduler("finished"),
+    "kill the scheduler at a commit": kill_scheduler("finished", 0.05),
+    "kill the scheduler after a commit": kill_scheduler("deleted"),
+    "pause the scheduler before a commit": pause_scheduler,
+    "kill any scheduler": kill_any_scheduler,
     "Slack: 429": slack(SlackFault(429, "ratelimited", {"Retry-After": "2"})),
     "Slack: 500": slack(SlackFault(500)),
     "Slack: 500, but it is posted": slack(SlackFault(500, accepts=True)),

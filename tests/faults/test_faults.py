@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import httpx
 import pytest
@@ -17,11 +17,15 @@ from cpu.program import Program
 from scripts.airflow_api import AirflowError
 from scripts.waiting import wait_until
 from tests.faults.faults import AIRFLOW, FAULTS, NODE, SERVERS, Chaos, injectable, injecting
-from tests.faults.report import Report
+from tests.faults.proxy import SECOND, Proxy
+from tests.faults.report import Report, longest_standstill
+from tests.faults.second_scheduler import second_scheduler
 from tests.support.programs import thirty_lines_with_faulting_swaps
 from tests.support.stack import Stack, reference
 
 PATIENCE_SECONDS = 900
+STANDSTILL_SECONDS = 120
+"""How long a CPU may stand still, unless PostgreSQL, Redis or Airflow's API were away as well."""
 AWAY = (AirflowError, httpx.TransportError, redis.RedisError, KeyError, OSError)
 
 KINDS = {
@@ -34,30 +38,55 @@ KINDS = {
         ],
         (0.5, 4),
     ),
+    "Kubernetes fails": (
+        [
+            *["cut off Kubernetes", "Kubernetes: 500", "Kubernetes: 429", "pause kubernetes"] * 2,
+            *["watches: 410", "watches: 500", "watches end", "watches repeat themselves"] * 3,
+            *["delete the pods twice", "delete a pod that ended"] * 3,
+        ],
+        (1, 8),
+    ),
+    "one of two schedulers fails": (
+        [
+            *["kill the scheduler before a commit", "kill the scheduler at a commit"] * 3,
+            *["kill the scheduler after a commit"] * 3,
+            *["pause the scheduler before a commit", "kill any scheduler"] * 2,
+        ],
+        (2, 10),
+    ),
     "everything at once": ([*FAULTS, *(name for name in FAULTS if name.startswith("Slack"))], (1, 6)),
 }
 """Which faults are injected, and how many seconds apart."""
+ONLY_KUBERNETES_AND_SCHEDULERS = ("Kubernetes fails", "one of two schedulers fails")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_answer_is_posted_once_and_every_cpu_is_correct_despite_the_fault(
-    stack: Stack, seed: int, report: Report, kind: str
+    stack: Stack, proxy: Proxy, seed: int, report: Report, kind: str
 ) -> None:
     """Run programs one after another until all faults have been injected, then wait for the last one."""
     text = thirty_lines_with_faulting_swaps()
     program = programs.parse(text)
     names, gap = KINDS[kind]
-    chaos = Chaos(stack, random.Random(f"{seed} {kind}"))
-    with injecting(chaos, injectable(stack, names), gap) as injector:
-        while injector.is_alive() or not chaos.starts:
-            run_until_settled(chaos, text)
-    assert sum(chaos.done.values()) == len(injectable(stack, names))
-    for start, run in chaos.starts.items():
-        # The last fault may have been injected after everything had ended.
-        assert wait_until(lambda run=run: is_settled(stack, run, program), PATIENCE_SECONDS, 1)  # type: ignore[misc]
-        assert_all_correct(stack, start, program)
-        report.count(stack, start)
-    report.faults += chaos.done
+    with ExitStack() as beside:
+        chaos = Chaos(stack, random.Random(f"{seed} {kind}"), proxy)
+        if "two schedulers" in kind:
+            connection = proxy.connection(SECOND)
+            chaos.second = beside.enter_context(second_scheduler(stack.settings, connection))
+        with injecting(chaos, injectable(stack, names), gap) as injector:
+            while injector.is_alive() or not chaos.starts:
+                run_until_settled(chaos, text)
+        assert sum(chaos.done.values()) == len(injectable(stack, names))
+        for start, run in chaos.starts.items():
+            # The last fault may have been injected after everything had ended.
+            assert wait_until(lambda run=run: is_settled(stack, run, program), PATIENCE_SECONDS, 1)  # type: ignore[misc]
+            assert_all_correct(stack, start, program)
+            report.count(stack, start)
+            standstill = longest_standstill(stack.runs(start))
+            print(f"longest standstill of a CPU of {start}: {standstill:.0f} s", flush=True)
+            if kind in ONLY_KUBERNETES_AND_SCHEDULERS:
+                assert standstill < STANDSTILL_SECONDS
+        report.faults += chaos.done
 
 
 def run_until_settled(chaos: Chaos, text: str) -> None:
