@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -111,9 +111,13 @@ def rejection(code: int, message: str) -> web.Response:
 
 
 @asynccontextmanager
-async def serving(api: KubernetesApi) -> AsyncIterator[str]:
-    """Serve the API on a free port; yield its URL."""
+async def serving(
+    api: KubernetesApi, more: Mapping[str, Callable[[web.Request], Awaitable[web.Response]]] | None = None
+) -> AsyncIterator[str]:
+    """Serve the API on a free port, with more handlers by path; yield its URL."""
     app = web.Application()
+    for path, handler in (more or {}).items():
+        app.router.add_get(path, handler)
     app.router.add_route("*", PODS, api.answer)
     app.router.add_route("*", PODS + "/{name}", api.answer)
     async with TestServer(app, host="127.0.0.1") as server:

@@ -15,10 +15,12 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import OperationalError
 
 from airflow_pods import NextRun, NextStep, PodRefused, task_rows
+from airflow_pods.log_link import LINK_KEY
 from airflow_pods.task_rows import Begun, NeedsWorker, NotOurs, beat, begin, end, hand_over, state_of
 from tests.dags.pods.database import airflow
 from tests.dags.pods.database.airflow import dag_of_pods, queued, row, states, xcoms
 from tests.support.airflow_database import create_run, store_dag
+from tests.support.nodeless import NAMESPACE
 
 LEFT = NextStep("left")
 RESULT = {"step": "left", "big": 2**64 - 1, "deep": [{"text": "→", "none": None, "float": 0.5}]}
@@ -277,10 +279,22 @@ def test_rendered_fields_are_stored_and_secrets_in_them_masked(
         rendered = RenderedTaskInstanceFields.get_templated_fields(row(run), session=session)
     assert rendered == {
         "name": f"pod-{number}",
+        "namespace": NAMESPACE,
+        "image": "cpu:1",
+        "cmds": [],
         "arguments": ["run", str(number)],
+        "env_vars": {},
         "labels": {"password": "***"},
+        "annotations": {},
         "skip_to": "",
     }
+
+
+def test_a_task_that_has_begun_has_the_link_to_its_pod_s_log(
+    run: str, number: int, task: TaskInstanceDTO
+) -> None:
+    begin(task, {**(task.executor_config or {})["pod"], "pod_log_url": "https://logs.example/{pod}"})
+    assert xcoms(run) == {LINK_KEY: f"https://logs.example/pod-{number}"}
 
 
 def test_the_xcoms_of_an_earlier_try_are_gone(run: str, task: TaskInstanceDTO) -> None:
