@@ -17,6 +17,7 @@ from airflow_pods import PodFailed, PodOperator, PodRefused
 from airflow_pods import operator as operator_module
 from airflow_pods.log_tail import log_tail
 from airflow_pods.manifest import Manifest
+from airflow_pods.templates import PodTemplate
 from airflow_pods.trigger import outcome_of
 from tests.support.kubernetes_api import (
     PODS,
@@ -67,7 +68,7 @@ async def test_the_outcome_of_a_failed_pod_has_its_exit_code(
     api: ApiWithLogs, code: int, refused: bool
 ) -> None:
     api.final_status = {**finished(main=terminated("no data", code)), "phase": "Failed"}
-    outcome = await outcome_of(operator().template())
+    outcome = await outcome_of(operator().template(), print)
     assert (outcome["refused"], outcome["exit_code"]) == (refused, code)
     assert json.loads(json.dumps(outcome)) == outcome
 
@@ -78,7 +79,7 @@ async def test_the_outcome_of_a_failed_pod_has_its_exit_code(
 async def test_a_pod_that_has_succeeded_is_deleted_unless_it_is_to_be_kept(
     api: ApiWithLogs, action: str, left: int
 ) -> None:
-    assert await outcome_of(operator(on_finish_action=action).template()) == {"result": {"acc": 5}}
+    assert await outcome_of(operator(on_finish_action=action).template(), print) == {"result": {"acc": 5}}
     assert len(api.pods) == left
 
 
@@ -107,11 +108,11 @@ class Recorded:
             self.calls.append("log")
             return ["the last line"]
 
-        async def delete_by_name(_: str, manifest: Manifest) -> None:
+        async def delete_task_pods(_: PodTemplate) -> None:
             self.calls.append("delete")
 
         monkeypatch.setattr(operator_module, "log_tail", log_tail)
-        monkeypatch.setattr(operator_module, "delete_by_name", delete_by_name)
+        monkeypatch.setattr(operator_module, "delete_task_pods", delete_task_pods)
 
 
 @pytest.fixture
@@ -168,7 +169,7 @@ def test_the_task_links_to_the_log_of_its_pod(monkeypatch: pytest.MonkeyPatch) -
     assert link.get_link(task, ti_key=cast("Any", None)) == expected
     pushed: dict[str, str] = {}
 
-    async def outcome_of(_: Any) -> dict[str, Any]:
+    async def outcome_of(*_: Any) -> dict[str, Any]:
         return {"result": {}}
 
     monkeypatch.setattr(operator_module, "outcome_of", outcome_of)
