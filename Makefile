@@ -95,7 +95,7 @@ fuzz: .venv/ready ## Run the property tests with random input: make fuzz [SECOND
 	@$(RUN) -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 .PHONY: faults
-faults: .venv/ready ## Break things while programs run, and check that nothing is lost (17 min): make faults [SEED=n]
+faults: .venv/ready ## Break things while programs run, and check that nothing is lost (24 min): make faults [SEED=n]
 	.venv/bin/pytest -s -m faults tests/faults $(if $(SEED),--seed $(SEED))
 
 .PHONY: browser
