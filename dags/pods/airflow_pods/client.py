@@ -71,8 +71,11 @@ async def _shared_client(conn_id: str) -> AsyncIterator[Client]:
         await client.enter()
         yield client
     finally:
-        if await client.leave() and CLIENTS.get(key) is client:
-            del CLIENTS[key]
+        if client.leave():
+            # Forgotten first: others would enter it while it closes, or after a cancelled close.
+            if CLIENTS.get(key) is client:
+                del CLIENTS[key]
+            await client.close()
 
 
 class Client:
@@ -98,14 +101,15 @@ class Client:
         self._users += 1
         await asyncio.shield(self._opening)
 
-    async def leave(self) -> bool:
-        """Remove a user; close the client and return True if it was the last one."""
+    def leave(self) -> bool:
+        """Remove a user; return whether it was the last one."""
         self._users -= 1
-        if self._users:
-            return False
+        return not self._users
+
+    async def close(self) -> None:
+        """Close the client, which has no users any more."""
         self._opening.cancel()
         await self._stack.aclose()
-        return True
 
     async def call(
         self,

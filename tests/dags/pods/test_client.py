@@ -23,6 +23,9 @@ class FakeHook:
         self.opened = 0
         self.open = 0
         self.refusal: Exception | None = None
+        self.closing = asyncio.Event()
+        self.may_close = asyncio.Event()
+        self.may_close.set()
 
     def __call__(self, **_: Any) -> FakeHook:
         return self
@@ -38,6 +41,8 @@ class FakeHook:
             yield object()
         finally:
             self.open -= 1
+            self.closing.set()
+            await self.may_close.wait()
 
 
 @pytest.fixture
@@ -119,6 +124,22 @@ async def test_a_cancelled_user_does_not_close_the_client_of_the_others(clients:
     alone.cancel()
     with pytest.raises(asyncio.CancelledError):
         await alone
+    assert (clients.open, client_module.CLIENTS) == (0, {})
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_nobody_gets_a_client_that_is_being_closed(clients: FakeHook, is_cancelled: bool) -> None:
+    clients.may_close.clear()
+    leaving = asyncio.create_task(use())
+    await clients.closing.wait()
+    if is_cancelled:
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+    async with client_module.connect("any"):
+        assert (clients.opened, clients.open) == (2, 1)
+        clients.may_close.set()
+        await asyncio.gather(leaving, return_exceptions=True)
+        assert len(client_module.CLIENTS) == 1
     assert (clients.open, client_module.CLIENTS) == (0, {})
 
 
