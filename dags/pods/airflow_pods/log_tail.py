@@ -10,8 +10,8 @@ from airflow_pods.printable import printable
 
 LINES = 50
 """The most lines that are read."""
-BYTES = 16_384
-"""The most bytes that are read."""
+CHARACTERS = 16_384
+"""The most characters of them that are kept, the last ones; the limit of the API keeps the first."""
 
 
 async def log_tail(conn_id: str, manifest: Manifest) -> list[str]:
@@ -23,14 +23,12 @@ async def log_tail(conn_id: str, manifest: Manifest) -> list[str]:
     try:
         async with connect(conn_id) as client:
             text = await client.call(
-                lambda api: api.read_namespaced_pod_log(
-                    name, namespace, container=MAIN, tail_lines=LINES, limit_bytes=BYTES
-                ),
+                lambda api: api.read_namespaced_pod_log(name, namespace, container=MAIN, tail_lines=LINES),
                 none_if=[],
             )
     except Exception as error:
         return [printable(f"The log of pod {name} cannot be read: {describe_api_error(error)}")]
-    lines = [printable(line) for line in (text or "").splitlines()]
+    lines = [printable(line) for line in (text or "")[-CHARACTERS:].splitlines()]
     return (
         [f"The last lines of the log of pod {name}:", *lines] if lines else [f"Pod {name} has logged nothing"]
     )

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSkipException
+from airflow.serialization.serialized_objects import DagSerialization
 from structlog.testing import capture_logs
 
 from airflow_pods import PodFailed, PodOperator, PodRefused
@@ -86,9 +87,13 @@ async def test_a_pod_that_has_succeeded_is_deleted_unless_it_is_to_be_kept(
 async def test_the_log_s_last_lines_are_read_and_are_printable(api: ApiWithLogs) -> None:
     lines = await log_tail("kubernetes_default", operator().manifest())
     assert lines == ["The last lines of the log of pod count-1:", "first", r"last \x1b[31m"]
-    assert api.asked == {"container": "main", "tailLines": "50", "limitBytes": "16384"}
+    assert api.asked == {"container": "main", "tailLines": "50"}
     api.log = ""
     assert await log_tail("kubernetes_default", operator().manifest()) == ["Pod count-1 has logged nothing"]
+    api.log = "a\n" * 20_000 + "last"
+    long = await log_tail("kubernetes_default", operator().manifest())
+    assert long[-1] == "last"
+    assert len("\n".join(long)) < 17_000
 
 
 @pytest.mark.parametrize("status", [403, 404])
@@ -180,6 +185,14 @@ def test_the_task_links_to_the_log_of_its_pod(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_task_without_a_url_has_no_link() -> None:
     assert not operator().operator_extra_links
+
+
+def test_the_link_is_in_what_the_ui_knows_of_the_dag() -> None:
+    with DAG("links", schedule=None) as dag:
+        for task_id, url in (("with", "https://logs.example/{pod}"), ("without", "")):
+            PodOperator(task_id=task_id, name="a", namespace="jobs", image="count:1", pod_log_url=url)
+    stored = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    assert {task.task_id: task.extra_links for task in stored.tasks} == {"with": ["Pod log"], "without": []}
 
 
 def test_the_setting_is_the_url_of_all_tasks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,6 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import OperationalError
 
 from airflow_pods import NextRun, NextStep, PodRefused, task_rows
-from airflow_pods.log_link import LINK_KEY
 from airflow_pods.task_rows import Begun, NeedsWorker, NotOurs, beat, begin, end, hand_over, state_of
 from tests.dags.pods.database import airflow
 from tests.dags.pods.database.airflow import dag_of_pods, queued, row, states, xcoms
@@ -287,14 +286,8 @@ def test_rendered_fields_are_stored_and_secrets_in_them_masked(
         "labels": {"password": "***"},
         "annotations": {},
         "skip_to": "",
+        "count": None,
     }
-
-
-def test_a_task_that_has_begun_has_the_link_to_its_pod_s_log(
-    run: str, number: int, task: TaskInstanceDTO
-) -> None:
-    begin(task, {**(task.executor_config or {})["pod"], "pod_log_url": "https://logs.example/{pod}"})
-    assert xcoms(run) == {LINK_KEY: f"https://logs.example/pod-{number}"}
 
 
 def test_the_xcoms_of_an_earlier_try_are_gone(run: str, task: TaskInstanceDTO) -> None:
