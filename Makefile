@@ -43,6 +43,11 @@ demo: .venv/ready ## Start the stack and run a program to its answers: make demo
 	@$(RUN) -m scripts.local demo $(OPTIONS) $(if $(JSON),--json) $(if $(CYCLES),--cycles $(CYCLES)) \
 		$(if $(PROGRAM),'$(PROGRAM)')
 
+.PHONY: items
+items: .venv/ready ## Start the stack and solve N random programs, many to a pod: make items [N=n] [PER_POD=n] [PODS=n]
+	@$(RUN) -m scripts.local items $(OPTIONS) $(if $(JSON),--json) $(if $(PER_POD),--per-pod $(PER_POD)) \
+		$(if $(PODS),--pods-in-flight $(PODS)) $(N)
+
 .PHONY: up
 up: .venv/ready ## Start the stack: PostgreSQL, Redis, Airflow, a local Kubernetes endpoint: make up [PORT=n] [CPUS=n] …
 	@$(RUN) -m scripts.local up $(OPTIONS) $(if $(JSON),--json)

@@ -49,7 +49,7 @@ class Progress:
         if self._status:
             self._status.update(f"{step} [dim]({seconds:.0f} s)[/dim]")
         else:
-            self._console.print(f"{seconds:5.1f} s  {step}")
+            self._console.print(f"{seconds:5.1f} s  {step}", soft_wrap=True)
 
 
 def with_progress_bar(items: Sequence[T], description: str) -> Iterable[T]:

@@ -1,4 +1,4 @@
-"""The commands ``up``, ``down``, ``demo``, ``status``, ``logs``, ``pods`` and ``clean-up``."""
+"""The commands ``up``, ``down``, ``demo``, ``items``, ``status``, ``logs``, ``pods`` and ``clean-up``."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ DEMO_EXIT_CODES = (
     "exit code: 0 both parts are answered, 1 no swap ends the program or something failed, 2 the program is "
     "refused, 130 interrupted (the run continues). With --json nothing is printed on standard output unless "
     "the run is answered."
+)
+ITEMS_EXIT_CODES = (
+    "exit code: 0 every item is done and none is lost, doubled or failed, 1 otherwise, 130 interrupted (the "
+    "run continues)"
 )
 STATUS_EXIT_CODES = "exit code: 0 all components run, 3 not all of them run, 1 failure, 130 interrupted"
 
@@ -74,6 +78,22 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_json(demo)
     add_settings(demo)
+
+    items = _add_command(
+        commands, "items", "bring the stack up and solve many random programs, many to a pod", run_items
+    )
+    items.epilog = ITEMS_EXIT_CODES
+    items.add_argument(
+        "total", nargs="?", type=int, default=1000, metavar="N", help="how many (default: %(default)s)"
+    )
+    items.add_argument(
+        "--per-pod", type=int, default=100, metavar="K", help="items per pod (default: %(default)s)"
+    )
+    items.add_argument(
+        "--pods-in-flight", type=int, default=32, metavar="P", help="pods at once (default: %(default)s)"
+    )
+    _add_json(items)
+    add_settings(items)
 
     _add_command(commands, "clean-up", "remove now what is older than the stack's --keep-days", run_clean_up)
 
@@ -155,6 +175,26 @@ def run_demo(options: argparse.Namespace) -> int:
     elif answers:
         print(json.dumps({**answers, "airflow": _access(stack)}))
     return 0 if answers and answers["part2"] else demo.NO_ANSWER
+
+
+def run_items(options: argparse.Namespace) -> int:
+    """Bring the stack up, solve the items and print the report; the stack stays up."""
+    from scripts.local import items
+
+    conf = {name: getattr(options, name) for name in items.LIMITS}
+    for name, (least, most) in items.LIMITS.items():
+        if not least <= conf[name] <= most:
+            shown = "N" if name == "total" else f"--{name.replace('_', '-')}"
+            raise StackError(f"{shown} is {conf[name]}: choose a number from {least} to {most}")
+    stack = Stack.describe(settings_for_up(options))
+    _bring_up(stack)
+    report = items.solve(stack, conf)
+    if report and options.json:
+        print(json.dumps({**report.fields, "airflow": _access(stack)}))
+    elif report:
+        for line in report.lines():
+            print(line)
+    return 0 if report and report.is_complete else 1
 
 
 def _bring_up(stack: Stack) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from cpu.reference import FACTS
 from scripts.airflow_api import AirflowError, Api
@@ -99,14 +99,16 @@ class DemoRun:
     def raise_if_failed(self) -> None:
         """Raise DemoError with the end of the failed task's log if a DAG run has failed."""
         if self.api.run("cpu_start", self.run)["state"] == "failed":
-            self._raise_failed("cpu_start", self.run)
+            raise_failed(self.api, "cpu_start", self.run)
         if self.start and self._count("failed"):
             failed = self.api.runs("cpu", state="failed", run_id_prefix_pattern=f"{self.start}.cpu-")
-            self._raise_failed("cpu", failed[0]["dag_run_id"])
+            raise_failed(self.api, "cpu", failed[0]["dag_run_id"])
 
-    def _raise_failed(self, dag: str, run: str) -> None:
-        for task in self.api.tasks(dag, run, state="failed"):
-            log = self.api.log(dag, run, task["task_id"], task["try_number"])
-            tail = "\n".join(f"    {line}" for line in log[-FAILED_LOG_LINES:])
-            raise DemoError(f"task {task['task_id']} of {dag} run {run} failed; the end of its log:\n{tail}")
-        raise DemoError(f"{dag} run {run} failed: see it in the UI")
+
+def raise_failed(api: Api, dag: str, run: str) -> NoReturn:
+    """Raise DemoError for a DAG run that has failed, with the end of the failed task's log."""
+    for task in api.tasks(dag, run, state="failed"):
+        log = api.log(dag, run, task["task_id"], task["try_number"])
+        tail = "\n".join(f"    {line}" for line in log[-FAILED_LOG_LINES:])
+        raise DemoError(f"task {task['task_id']} of {dag} run {run} failed; the end of its log:\n{tail}")
+    raise DemoError(f"{dag} run {run} failed: see it in the UI")

@@ -14,7 +14,7 @@ from airflow.timetables import trigger
 from airflow.timetables.base import TimeRestriction
 
 from airflow_pods import PodOperator
-from dags import cpu, cpu_cancel, cpu_clean_up, cpu_start, cpu_watch, dag_runs, settings
+from dags import cpu, cpu_cancel, cpu_clean_up, cpu_start, cpu_watch, dag_runs, items, settings
 from dags.dag_runs import Cycle, run_id
 
 ROOT = Path(__file__).parents[2]
@@ -100,7 +100,7 @@ def test_pod_has_labels_for_its_start_run_cpu_cycle_and_command() -> None:
 
 
 def test_pods_get_secrets_only_by_reference() -> None:
-    for task in [task for dag in (cpu, cpu_cancel, cpu_start, cpu_watch) for task in dag.dag.tasks]:
+    for task in [task for dag in (cpu, cpu_cancel, cpu_start, cpu_watch, items) for task in dag.dag.tasks]:
         if isinstance(task, PodOperator):
             assert task.secret_env_vars == {"REDIS_URL": ("cpu-redis", "url")}
             assert task.env_vars.keys() == {"RESULT_FILE", "CPU_TTL"}
@@ -113,7 +113,7 @@ def test_cycle_s_first_run_id_names_its_start_run_cpu_and_cycle() -> None:
 
 def test_dag_files_import_nothing_heavy() -> None:
     heavy = ["kubernetes", "kubernetes_asyncio", "redis", "slack_sdk", "cpu"]
-    files = "dags.cpu, dags.cpu_cancel, dags.cpu_start, dags.cpu_watch"
+    files = "dags.cpu, dags.cpu_cancel, dags.cpu_start, dags.cpu_watch, dags.items"
     code = f"""import sys; sys.path.append("dags/pods")
 import {files}; print([m for m in {heavy} if m in sys.modules])"""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -25,6 +25,7 @@ TARGETS_RUN_BY = {
     "down": (".ci/run", "make down"),
     "faults": (".gitlab-ci.yml", "pytest -s -m faults tests/faults"),
     "help": ("tests/docs/test_commands.py", '["make"]'),
+    "items": (".ci/run", "make items"),
     "lint": (".gitlab-ci.yml", "make lint"),
     "logs": ("tests/airflow/test_secrets.py", '"scripts.local", "logs"'),
     "pods": ("tests/kubernetes/test_kubectl.py", "get_pods"),

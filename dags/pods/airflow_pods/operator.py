@@ -82,7 +82,7 @@ class PodOperator(ShapedPod, BranchMixIn):
     :param count: how many pods the task runs, each with its index in ``JOB_COMPLETION_INDEX``: a number, a
         template, the output of another task, or a callable that gets context and jinja_env. Without it, the
         task runs one pod, without an index
-    :param parallelism: how many of these pods are in flight at most
+    :param parallelism: how many of these pods are in flight at most; a number or a template
     :param retries_per_pod: how often another pod is created for an index whose pod has failed
     :param max_failed: how many indices may fail before the task does. If it is tried again, the indices that
         have succeeded count
@@ -118,7 +118,7 @@ class PodOperator(ShapedPod, BranchMixIn):
         on_finish_action: str = "delete_succeeded_pod",
         pod_log_url: str | None = None,
         count: int | str | XComArg | Callable[..., int] | None = None,
-        parallelism: int = 16,
+        parallelism: int | str = 16,
         retries_per_pod: int = 0,
         max_failed: int = 0,
         reduce: Reduce | None = None,
@@ -148,7 +148,7 @@ class PodOperator(ShapedPod, BranchMixIn):
             conf.get("airflow_pods", "pod_log_url", fallback="") if pod_log_url is None else pod_log_url
         )
         self.count: Any = count  # a number, as text too, once the templates are rendered
-        self.parallelism = parallelism
+        self.parallelism: Any = parallelism
         self.retries_per_pod = retries_per_pod
         self.max_failed = max_failed
         self.reduce = reduce

@@ -37,6 +37,7 @@ TEMPLATED = (
     "annotations",
     "skip_to",
     "count",
+    "parallelism",
 )
 """The fields of a `PodTemplate` that are rendered, which are template fields of `PodOperator` too."""
 KNOWN_WITHOUT_WORKER = {"params", "dag_run", "run_id", "ti", "task_instance"}
@@ -64,7 +65,7 @@ class PodTemplate:
     keep: bool = False
     pod_log_url: str = ""
     count: str | int | None = None
-    parallelism: int = 1
+    parallelism: str | int = 1
     retries_per_pod: int = 0
     max_failed: int = 0
     reduce: str = ""
@@ -104,16 +105,14 @@ class PodTemplate:
         return f"Pod {self.name}" if self.count is None else f"Set {self.name} of {self.count} pods"
 
     def indexed(self, reduce: Reduce | None = None) -> IndexedPods:
-        """Return how the set of pods is run. Raises PodRefused if the rendered count is no number.
+        """Return how the set of pods is run. Raises PodRefused if a number does not render to one.
 
         ``reduce``: the function itself, where only this process has it.
         """
-        text = str(self.count).strip()
-        if not (text.isascii() and text.isdigit() and len(text) <= 9):
-            raise PodRefused(f"count is {quoted(text)} (it must render to a whole number)")
+        count, parallelism = _number("count", self.count), _number("parallelism", self.parallelism)
         if reduce is None and self.reduce:
             reduce = function_of(self.reduce)
-        return IndexedPods(int(text), self.parallelism, self.retries_per_pod, self.max_failed, reduce)
+        return IndexedPods(count, parallelism, self.retries_per_pod, self.max_failed, reduce)
 
     def manifest(self) -> Manifest:
         """Return the pod's manifest; the templates must be rendered."""
@@ -134,6 +133,13 @@ class PodTemplate:
     def _texts(self) -> Iterator[str]:
         for name in TEMPLATED:
             yield from _texts_in(getattr(self, name))
+
+
+def _number(field: str, value: Any) -> int:
+    text = str(value).strip()
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise PodRefused(f"{field} is {quoted(text)} (it must render to a whole number)")
+    return int(text)
 
 
 def _texts_in(value: Any) -> Iterator[str]:

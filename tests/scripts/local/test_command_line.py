@@ -18,7 +18,7 @@ from scripts.local import cli
 from scripts.local.settings import REPOSITORY, Settings
 from tests.support.processes import running
 
-LOCAL = ["up", "down", "demo", "status", "logs", "pods", "clean-up"]
+LOCAL = ["up", "down", "demo", "items", "status", "logs", "pods", "clean-up"]
 COMMANDS = [
     *(["scripts.local", name] for name in LOCAL),
     *(["scripts.kind", name] for name in ("up", "down", "deploy", "chart")),
