@@ -9,6 +9,7 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from sqlalchemy import func, select
 
+from dags.names import POD_COMMANDS, cycle_of_run, pod_name, runs_of_cpu
 from scripts.wall.models import DagRunItem, RegistersAfterCycle, StartRunItem
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ MAX_START_RUNS = 50
 MAX_HISTORY = 1000  # cycles, or pods if they execute several
 MAX_DAG_RUNS = 50
 WAITING_FOR_POD = ("running", "deferred")
-POD_SUFFIXES = {"execute": "exec", "load": "load", "read": "read"}
-"""The tasks of DAG `cpu` that create a pod, and what the names of their pods end with."""
 
 
 def newest_start_runs(session: Session) -> list[StartRunItem]:
@@ -46,7 +45,7 @@ def count_pods(session: Session, start: str) -> int:
     query = select(func.count()).where(
         TaskInstance.dag_id == "cpu",
         TaskInstance.run_id.startswith(f"{start}.cpu-", autoescape=True),
-        TaskInstance.task_id.in_(POD_SUFFIXES),
+        TaskInstance.task_id.in_(POD_COMMANDS),
         TaskInstance.state.in_(WAITING_FOR_POD),
     )
     return session.scalar(query) or 0
@@ -61,7 +60,7 @@ def history(session: Session, start: str, cpu: int) -> list[RegistersAfterCycle]
             XComModel.dag_id == "cpu",
             XComModel.task_id == "execute",
             XComModel.key == "return_value",
-            XComModel.run_id.startswith(f"{start}.cpu-{cpu}.", autoescape=True),
+            XComModel.run_id.startswith(runs_of_cpu(start, cpu), autoescape=True),
         )
         .order_by(DagRun.id.desc())
         .limit(MAX_HISTORY)
@@ -84,26 +83,31 @@ def newest_dag_runs(session: Session, start: str, cpu: int) -> list[DagRunItem]:
     """Return a CPU's newest DAG runs, the newest first, with the names of the pods they have created."""
     query = (
         select(DagRun.run_id, DagRun.state, DagRun.start_date, DagRun.end_date)
-        .where(DagRun.dag_id == "cpu", DagRun.run_id.startswith(f"{start}.cpu-{cpu}.", autoescape=True))
+        .where(DagRun.dag_id == "cpu", DagRun.run_id.startswith(runs_of_cpu(start, cpu), autoescape=True))
         .order_by(DagRun.id.desc())
         .limit(MAX_DAG_RUNS)
     )
     dag_runs = session.execute(query).all()
-    tasks_with_pod = select(TaskInstance.run_id, TaskInstance.task_id).where(
+    tasks_with_pod = select(
+        TaskInstance.run_id, TaskInstance.task_id, TaskInstance.state, TaskInstance.try_number
+    ).where(
         TaskInstance.dag_id == "cpu",
         TaskInstance.run_id.in_([row.run_id for row in dag_runs]),
-        TaskInstance.task_id.in_(POD_SUFFIXES),
-        TaskInstance.state.in_((*WAITING_FOR_POD, "success", "failed")),
+        TaskInstance.task_id.in_(POD_COMMANDS),
     )
     pods: dict[str, list[str]] = {}
-    for run_id, task in session.execute(tasks_with_pod):
-        cycle = run_id.split(".")[2].removeprefix("cycle-")
-        if task != "execute" or cycle != "0":  # in cycle 0 only `load` creates a pod
-            pods.setdefault(run_id, []).append(f"cpu-{start}-{cpu}-{cycle}-{POD_SUFFIXES[task]}")
+    tries: dict[str, int] = {}
+    for run_id, task, state, try_number in session.execute(tasks_with_pod):
+        cycle = cycle_of_run(run_id)
+        tries[run_id] = max(tries.get(run_id, 0), try_number)
+        # In cycle 0 only `load` creates a pod.
+        if state in (*WAITING_FOR_POD, "success", "failed") and (task != "execute" or cycle != "0"):
+            pods.setdefault(run_id, []).append(pod_name(start, cpu, cycle, POD_COMMANDS[task]))
     return [
         DagRunItem(
             run_id=run_id,
             state=str(state),
+            tries=tries.get(run_id, 0),
             pods=sorted(pods.get(run_id, [])),
             began=_unix_time(began),
             ended=_unix_time(ended),

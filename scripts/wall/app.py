@@ -1,4 +1,10 @@
-"""The wall's page and its API, for everybody who may see the runs of DAG ``cpu`` in Airflow."""
+"""The wall's page and its API, for everybody who may see the runs of DAG ``cpu`` in Airflow.
+
+Who may edit these runs may also kill a pod, if this Airflow allows it. Airflow keeps other pages from forging
+such requests: its cookie is ``SameSite=Lax``, so that browsers leave it out of a POST from another site. From
+another origin of the same site, such as another port of this machine, browsers send the JSON that the request
+must have only if Airflow allows that origin, which it does not unless it is configured to.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
-from airflow.api_fastapi.core_api.security import requires_access_dag
+from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
+from airflow.api_fastapi.logging.decorators import action_logging
 from airflow.utils.session import create_session
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Response
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
@@ -22,17 +29,21 @@ from scripts.redis_connection import CONNECTION, UnusableConnectionError, redis_
 from scripts.report.picture import NO_MATPLOTLIB, render
 from scripts.snapshot import (
     CpuSnapshot,
+    HotLine,
     NotKeptError,
     ProgramLine,
     Snapshot,
+    read_hot_lines,
     read_listing,
     take_snapshot,
 )
-from scripts.wall import airflow_database
-from scripts.wall.models import CpuDetails, StartRunItem, Wall
+from scripts.wall import airflow_database, shooting
+from scripts.wall.changes import Moment, Moments
+from scripts.wall.models import CpuDetails, KilledPod, Rights, Shot, StartRunItem, Wall
 from scripts.wall.shared_results import SharedResults
 
 if TYPE_CHECKING:
+    from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
     from sqlalchemy.orm import Session
 
     from cpu.redis_client import Client
@@ -42,10 +53,16 @@ REDIS_SECONDS = 0.4
 """How long Redis may take for an answer; a snapshot takes a few of them."""
 RESULTS = SharedResults(threads=4, wait_seconds=0.8, fresh_seconds=0.5, stale_seconds=10)
 """What is read from Redis and from Airflow's database."""
+MOMENTS = Moments()
+PROGRAMS = SharedResults(threads=1, wait_seconds=5, fresh_seconds=3, stale_seconds=60)
+"""Reading what every CPU has executed takes Redis longer than the rest."""
+SHOTS = SharedResults(threads=2, wait_seconds=20, fresh_seconds=0, stale_seconds=0)
+"""Two people who shoot the same CPU at the same time kill one pod."""
 PICTURES = SharedResults(threads=1, wait_seconds=20, fresh_seconds=2, stale_seconds=60)
 """Drawing needs only the processor, and takes seconds."""
 MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
 START_RUNS = TypeAdapter(list[StartRunItem])
+HOT_LINES = TypeAdapter(list[HotLine])
 
 T = TypeVar("T")
 StartId = Annotated[
@@ -54,7 +71,14 @@ StartId = Annotated[
 CpuNumber = Annotated[
     int, PathParameter(ge=0, le=10_000, description="0, or the number of the instruction that it swaps")
 ]
+Version = Annotated[
+    str, Query(max_length=40, description="The version of an earlier answer: only CPUs that changed since")
+]
 MAY_SEE = requires_access_dag("GET", DagAccessEntity.RUN, "cpu")
+MAY_EDIT = requires_access_dag("PUT", DagAccessEntity.RUN, "cpu")
+MAY_CANCEL = requires_access_dag("POST", DagAccessEntity.RUN, "cpu_cancel")
+LOG_SHOT = action_logging("shoot_pod")
+"""Writes to Airflow's audit log who killed the pod of which CPU."""
 
 router = APIRouter(
     prefix="/api",
@@ -77,13 +101,24 @@ async def start_runs() -> Response:
 
 
 @router.get("/starts/{start}", response_model=Wall)
-async def wall(start: StartId) -> Response:
-    """All CPUs of a start run."""
+async def wall(start: StartId, since: Version = "") -> Response:
+    """All CPUs of a start run, or those that have changed since an earlier answer."""
+
+    def read() -> Moment:
+        return MOMENTS.add(read_wall(start))
+
+    moment = await get_shared(RESULTS, f"starts/{start}", read)
+    return json_response(moment.since(since))
+
+
+@router.get("/starts/{start}/program", response_model=list[HotLine])
+async def hot_lines(start: StartId) -> Response:
+    """The program, each line with how many CPUs have executed it."""
 
     def read() -> bytes:
-        return read_wall(start).model_dump_json().encode()
+        return HOT_LINES.dump_json(ask_redis(lambda client: read_hot_lines(client, start)))
 
-    return json_response(await get_shared(RESULTS, f"starts/{start}", read))
+    return json_response(await get_shared(PROGRAMS, f"starts/{start}", read))
 
 
 @router.get("/starts/{start}/cpus/{cpu}", response_model=CpuDetails)
@@ -123,6 +158,29 @@ async def picture(start: StartId, kind: Literal["svg", "png"]) -> Response:
     return Response(content, media_type=MEDIA_TYPES[kind], headers=headers)
 
 
+@router.get("/rights")
+def rights(request: Request, user: GetUserDep) -> Rights:
+    """What the user may do on the wall."""
+    return Rights(
+        cancel=is_granted(MAY_CANCEL, request, user),
+        shoot=shooting.is_allowed() and is_granted(MAY_EDIT, request, user),
+    )
+
+
+@router.post(
+    "/starts/{start}/cpus/{cpu}/shoot",
+    response_model=KilledPod,
+    dependencies=[Depends(MAY_EDIT), Depends(LOG_SHOT)],
+    responses={403: {"description": "The user may not edit the runs of DAG cpu, or this Airflow forbids it"}},
+)
+async def shoot(start: StartId, cpu: CpuNumber, _: Shot) -> KilledPod:
+    """Kill the pod that a CPU has now, or else its next one. Airflow then runs the cycle again."""
+    if not shooting.is_allowed():
+        raise HTTPException(403, f"killing pods is off: set {shooting.SETTING}=true for Airflow's API server")
+    killed: KilledPod = await get_shared(SHOTS, f"{start}/{cpu}", lambda: shooting.kill_pod(start, cpu))
+    return killed
+
+
 app = FastAPI(
     title="CPU wall",
     description="What the CPUs of a start run are doing. Log in as for Airflow's own API.",
@@ -145,6 +203,8 @@ def read_wall(start: str) -> Wall:
     """Return a start run at this moment."""
     snapshot = read_snapshot(start)
     return Wall(
+        version="",
+        complete=True,
         start=start,
         stored=snapshot.stored,
         now=snapshot.now,
@@ -154,9 +214,11 @@ def read_wall(start: str) -> Wall:
         cancelled=snapshot.facts.cancelled,
         part1=snapshot.part1(),
         part2=snapshot.part2(),
+        count=len(snapshot.cpus),
         stopped=snapshot.stopped,
         cycles=snapshot.cycles,
         pods=ask_database(lambda session: airflow_database.count_pods(session, start)),
+        pods_created=snapshot.pods,
         cpus=snapshot.cpus,
     )
 
@@ -213,6 +275,15 @@ async def get_shared(results: SharedResults, name: str, make: Callable[[], T]) -
     except TimeoutError as error:
         raise HTTPException(503, "Redis or Airflow's database takes too long; ask again") from error
     return result
+
+
+def is_granted(access: Callable[[Request, BaseUser], None], request: Request, user: BaseUser) -> bool:
+    """Return whether Airflow grants a user this access."""
+    try:
+        access(request, user)
+    except HTTPException:
+        return False
+    return True
 
 
 def json_response(content: bytes) -> Response:

@@ -19,13 +19,16 @@ class StartRunItem(BaseModel):
 
 
 class Wall(BaseModel):
-    """All CPUs of a start run at one moment.
+    """The CPUs of a start run at one moment.
 
-    `stored`, `now`, `ended`: Unix time, by Redis' clock. `expected`: seconds from store to end. `length`: how
-    many instructions the program has. `stopped`, `cycles`, `pods`: counts of CPUs, of executed cycles, and of
-    tasks that wait for a pod.
+    `cpus`: all of them if `complete`, otherwise those that have changed since the version that was asked
+    for. `stored`, `now`, `ended`: Unix time, by Redis' clock. `expected`: seconds from store to end.
+    `length`: how many instructions the program has. `count`, `stopped`, `cycles`: of all CPUs. `pods`: tasks
+    that wait for a pod now. `pods_created`: pods so far, without those that ran again for the same cycles.
     """
 
+    version: str
+    complete: bool
     start: str
     stored: float
     now: float
@@ -35,9 +38,11 @@ class Wall(BaseModel):
     cancelled: bool
     part1: Answer | None
     part2: Answer | None
+    count: int
     stopped: int
     cycles: int
     pods: int
+    pods_created: int
     cpus: list[CpuSnapshot]
 
 
@@ -50,10 +55,14 @@ class RegistersAfterCycle(BaseModel):
 
 
 class DagRunItem(BaseModel):
-    """A DAG run of a CPU, when it began and ended (Unix time), and the names of its pods."""
+    """A DAG run of a CPU, when it began and ended (Unix time), and the names of its pods.
+
+    `tries`: of the task that creates the pods; more than 1 if a pod failed or was killed.
+    """
 
     run_id: str
     state: str
+    tries: int
     pods: list[str]
     began: float | None
     ended: float | None
@@ -66,3 +75,21 @@ class CpuDetails(BaseModel):
     program: list[ProgramLine]
     history: list[RegistersAfterCycle]
     runs: list[DagRunItem]
+
+
+class Rights(BaseModel):
+    """What the user may do on the wall: `cancel` start runs, `shoot` pods."""
+
+    cancel: bool
+    shoot: bool
+
+
+class Shot(BaseModel):
+    """A request to kill a CPU's pod: an empty object. As it must be JSON, other pages cannot forge it."""
+
+
+class KilledPod(BaseModel):
+    """A pod that was killed, and the first cycle that it was to execute; 0 if it was to load the CPU."""
+
+    pod: str
+    cycle: int

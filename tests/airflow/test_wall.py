@@ -52,7 +52,10 @@ def finished(stack: Stack) -> tuple[str, str]:
     return run, stack.finish(run)[1]
 
 
-@pytest.mark.parametrize("path", ["starts", "starts/s", "starts/s/cpus/0", "starts/s/picture.svg"])
+PATHS = ["rights", "starts", "starts/s", "starts/s/cpus/0", "starts/s/program", "starts/s/picture.svg"]
+
+
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("token", [None, "Bearer wrong"])
 def test_every_path_needs_airflows_login(
     stack: Stack, wall_api: httpx.Client, path: str, token: str | None
@@ -78,6 +81,18 @@ def test_a_start_run_has_all_cpus_and_answers_that_redis_has(
     assert (wall["stopped"], wall["pods"], wall["cancelled"]) == (len(wall["cpus"]), 0, False)
     assert wall["cycles"] == sum(tile["cycle"] for tile in wall["cpus"])
     assert wall["stored"] < wall["ended"] < wall["now"]
+    details = [wall_api.get(f"api/starts/{start}/cpus/{tile['cpu']}").json() for tile in wall["cpus"]]
+    assert wall["pods_created"] == 1 + sum(len(run["pods"]) for cpu in details for run in cpu["runs"])
+    assert {run["tries"] for cpu in details for run in cpu["runs"]} == {1}
+
+
+def test_who_has_not_logged_in_cannot_kill_a_pod(stack: Stack) -> None:
+    url = f"{stack.settings.api_url}/cpu-wall/api/starts/s/cpus/0/shoot"
+    assert httpx.post(url, json={}, trust_env=False).status_code == 401
+
+
+def test_the_local_stack_lets_its_user_cancel_and_shoot(wall_api: httpx.Client) -> None:
+    assert wall_api.get("api/rights").json() == {"cancel": True, "shoot": True}
 
 
 def test_a_cpu_has_its_program_its_history_its_dag_runs_and_its_pods(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from urllib.parse import quote
 
@@ -19,6 +20,8 @@ from tests.support.solver import EXAMPLE
 from tests.support.stack import Stack, reference
 
 MINE = "nop +2\nacc +7\njmp +3\nacc -4\njmp -3\nacc +1\njmp -5\nacc +9\n"
+SLOW = "nop +0\n" * 60 + "jmp -60\n"
+"""Long enough for a person to do something while it runs."""
 PATIENCE_SECONDS = 300
 
 
@@ -67,7 +70,8 @@ def test_a_pasted_program_is_shown_on_the_wall_until_both_answers(ui: Ui, stack:
     program = programs.parse(MINE)
     [winner] = solver.ending_cpus(program)
     ui.find("#part1", solver.part1(program), PATIENCE_SECONDS)
-    ui.find("#part2", f"{reference(program, winner).acc} (CPU {winner})", PATIENCE_SECONDS)
+    ui.find("#part2", str(reference(program, winner).acc), PATIENCE_SECONDS)
+    ui.find("#part2-of", f"found by CPU {winner}")
     count = len(list(program.candidates())) + 1
     ui.find("#stopped", f"{count} of {count}", PATIENCE_SECONDS)
     assert stack.finish(run)[0] == "success"
@@ -165,6 +169,63 @@ def test_the_picture_of_a_start_run_is_shown(ui: Ui, finished: str) -> None:
     ui.screenshot("picture")
 
 
+def open_framed_wall(ui: Ui, run: str) -> None:
+    """Open the wall in Airflow's frame for a run of cpu_start, and wait for a CPU that runs."""
+    ui.go(f"/plugin/cpu-wall/cpu-wall/?run={quote(run, safe='')}")
+    ui.enter_frame()
+    ui.find("#tiles .running", seconds=PATIENCE_SECONDS)
+
+
+def test_a_start_run_is_cancelled_from_the_wall_after_a_question(ui: Ui, stack: Stack) -> None:
+    open_framed_wall(ui, stack.start(program=SLOW, parts="part 1"))
+    ui.click("#open-cancel")
+    ui.find("#cancel", "stop at their next cycle")
+    ui.screenshot("cancel")
+    ui.click("#cancel .close", "Let it run")
+    assert stack.api.count_runs("cpu_cancel") == 0
+    ui.click("#open-cancel")
+    ui.click("#confirm-cancel")
+    ui.find("#cancelled a", "DAG run of cpu_cancel")
+    ui.find("#tiles .stopped", seconds=PATIENCE_SECONDS)
+    ui.find("#part1", "cancelled")
+    assert not ui.find("#open-cancel").is_displayed()
+    assert stack.api.count_runs("cpu_cancel") == 1
+
+
+def test_a_killed_pod_is_tried_again_and_its_cycle_counts_once(ui: Ui, stack: Stack) -> None:
+    run = stack.start(program=SLOW, parts="part 1")
+    open_framed_wall(ui, run)
+
+    def killed() -> bool:
+        """Shoot once; return whether the pod died before it had done its cycle."""
+        ui.click(".shoot[data-shoot='0']")
+        ui.find("#tiles .notice", "Pod killed in cycle")
+        ui.screenshot("kill")
+        assert wait_until(lambda: not re.search("cycle \\d+\\.$|runs it again", notice(ui)), PATIENCE_SECONDS)
+        return "Too late" not in notice(ui)
+
+    assert any(killed() for _ in range(5))
+    told = re.fullmatch(
+        r"Pod killed in cycle (\d+); try (\d) did it, and it counts once: (\d+) → (\d+)\.", notice(ui)
+    )
+    assert told, notice(ui)
+    cycle, tries, before, after = map(int, told.groups())
+    assert (before, after) == (cycle - 1, cycle)
+    assert tries > 1
+    ui.screenshot("kill-counted-once")
+    start = stack.finish(run)[1]
+    assert stack.registers(start, 0) == reference(programs.parse(SLOW), 0)
+    executed = [
+        one for one in stack.api.tasks("cpu", f"{start}.cpu-0.cycle-{cycle}") if one["task_id"] == "execute"
+    ]
+    assert [(one["state"], one["try_number"]) for one in executed] == [("success", tries)]
+    assert stack.api.request("GET", "/eventLogs?event=shoot_pod")["total_entries"] >= 1
+
+
+def notice(ui: Ui) -> str:
+    return str(ui.run("return document.querySelector('.notice')?.textContent ?? ''"))
+
+
 def test_a_program_with_a_wrong_line_is_refused_and_the_page_names_the_line(ui: Ui, stack: Stack) -> None:
     ui.open_form()
     ui.paste("program", "nop +0\njump 3\n")
@@ -187,7 +248,8 @@ def test_an_included_program_can_be_chosen_in_the_form_and_all_its_cpus_run(ui: 
     ui.window.switch_to.frame(ui.find("iframe"))
     assert wait_until(lambda: len(ui.all("#tiles .loop")) >= 5, PATIENCE_SECONDS)
     ui.screenshot("wall")
-    ui.find("#part2", "645 (CPU 30)", PATIENCE_SECONDS)
+    ui.find("#part2", "645", PATIENCE_SECONDS)
+    ui.find("#part2-of", "found by CPU 30")
     ui.find("#stopped", "25 of 25", PATIENCE_SECONDS)
     ui.find("#part1", "238")
     assert {line for lines in ui.tiles().values() for line in lines} >= {"↻ loop", "✔ end"}

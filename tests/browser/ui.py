@@ -182,6 +182,10 @@ class Ui:
         assert wait_until(selected, PATIENCE_SECONDS)
         self.find(f"#start option[value='{start}']:checked")
 
+    def choose(self, css: str, value: str) -> None:
+        """Choose an option of a list on the wall by its value."""
+        Select(self.find(css)).select_by_value(value)
+
     def low_contrasts(self) -> list[str]:
         """Return the texts whose contrast is below the 4.5 to 1 that WCAG 2 asks for."""
         return list(self.run(LOW_CONTRASTS))

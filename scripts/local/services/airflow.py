@@ -28,8 +28,17 @@ def components(settings: Settings) -> list[Component]:
     # The DAG processor chooses each task's executor. The scheduler has PodExecutor in any case: without it,
     # tasks that were meant for it before would never run.
     choice = {} if uses_pod_executor(settings) else {"AIRFLOW__CORE__EXECUTOR": DEFAULT_EXECUTOR}
+    # On a cluster of others, the wall kills no pods unless the caller of `up` allows it.
+    shooting = {} if settings.kubeconfig else {"CPU_SHOOT": "true"}
     return [
-        command(settings, "api-server", address=settings.api_url, plugins=WALL, environment_files=for_wall),
+        command(
+            settings,
+            "api-server",
+            address=settings.api_url,
+            plugins=WALL,
+            more=shooting,
+            environment_files=for_wall,
+        ),
         command(settings, "dag-processor", more=choice),
         # Running tasks get stop_seconds to finish. The UI reads logs from the disk: no server for them.
         command(settings, "scheduler", options=["--skip-serve-logs"], stop_seconds=10, plugins=NOTES),

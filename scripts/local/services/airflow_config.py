@@ -21,7 +21,7 @@ from scripts.local.services.redis import url_for_pods
 from scripts.local.settings import Settings, write_private
 
 CALLER_PREFIXES = ("AIRFLOW_CONN_", "AIRFLOW_VAR_")
-CALLER_NAMES = ("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "CPU_TTL", "CPU_WATCH", "POD_EXECUTOR")
+CALLER_NAMES = ("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "CPU_SHOOT", "CPU_TTL", "CPU_WATCH", "POD_EXECUTOR")
 """With CALLER_PREFIXES, the caller's environment variables that Airflow's processes get."""
 
 

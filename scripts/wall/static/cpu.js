@@ -1,21 +1,32 @@
 // The dialog of one CPU: its registers, its program, its registers over time, its DAG runs and pods.
 
-import { AIRFLOW, byId, element, link, number, setText } from "./page.js";
-import { STATES, fullName } from "./tiles.js";
+import { AIRFLOW, byId, copyButton, element, link, number, setText, svgPath } from "./page.js";
+import { STATES, fullName, noticeOf } from "./tiles.js";
 
 export function showCpu(start, { tile, program, history: registersByCycle, runs }) {
   setText(byId("cpu-name"), fullName(tile));
+  setText(byId("cpu-notice"), noticeOf(tile.cpu));
   const { label, meaning } = STATES[tile.state];
-  const facts = [["State", `${label}. ${meaning}`], ["Accumulator", tile.acc], ["Program counter", tile.pc], ["Cycles", number.format(tile.cycle)]];
-  byId("registers").replaceChildren(...facts.map(([name, value]) =>
-    element("div", {}, element("dt", {}, name), element("dd", {}, value))));
+  showFacts([["State", `${label}. ${meaning}`], ["Accumulator", tile.acc], ["Program counter", tile.pc], ["Cycles", number.format(tile.cycle)]]);
   showProgram(start, tile, program);
   showHistory(registersByCycle);
+  const text = JSON.stringify(runs);
+  if (byId("runs").dataset.shown === text) return;
+  byId("runs").dataset.shown = text;
   byId("runs").replaceChildren(...runs.map((run) => element("tr", {},
     element("td", {}, link(`${AIRFLOW}/dags/cpu/runs/${encodeURIComponent(run.run_id)}`, run.run_id.split(".").slice(2).join("."))),
     element("td", {}, run.state),
+    element("td", {}, String(run.tries)),
     element("td", {}, run.began && run.ended ? (run.ended - run.began).toFixed(1) : ""),
-    element("td", {}, run.pods.join(" ")))));
+    element("td", {}, ...run.pods.flatMap((pod) => [pod, copyButton("the pod's name", pod)])))));
+}
+
+function showFacts(facts) {
+  const text = JSON.stringify(facts);
+  if (byId("registers").dataset.shown === text) return; // the copy button would lose the focus
+  byId("registers").dataset.shown = text;
+  byId("registers").replaceChildren(...facts.map(([name, value]) =>
+    element("div", {}, element("dt", {}, name), element("dd", {}, value, ...(name === "Accumulator" ? [" ", copyButton("the accumulator", value)] : [])))));
 }
 
 function showProgram(start, tile, program) {
@@ -57,10 +68,7 @@ function stepLine(register, points) {
     const y = (196 - ((value - low) / (high - low)) * 192).toFixed(1);
     return index ? `H${x}V${y}` : `M${x} ${y}`;
   });
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("class", register);
-  path.setAttribute("d", steps.join(""));
-  return path;
+  return svgPath(register, steps.join(""));
 }
 
 function range(points, register) {

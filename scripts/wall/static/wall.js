@@ -1,18 +1,21 @@
-// The CPU wall: asks the API once a second, and changes only those parts of the page that are different.
+// The CPU wall: asks the API once a second what has changed, and changes only that on the page.
 
+import { refreshActions } from "./actions.js";
+import { linkToCpu, show, shown } from "./address.js";
 import { showCpu } from "./cpu.js";
-import { AIRFLOW, byId, duration, element, fetchJson, link, number, setText } from "./page.js";
-import { focusTile, showTiles } from "./tiles.js";
+import { AIRFLOW, byId, duration, element, fetchJson, link, messageOf, number, setText, tenths } from "./page.js";
+import { refreshProgram } from "./program.js";
+import { showStrip } from "./strip.js";
+import { allCpus, focusTile, showTiles } from "./tiles.js";
 
 const SECOND = 1000; // milliseconds
 const RATE_SECONDS = 10;
+const ARTICLE_HZ = 0.1;
 
-const params = new URLSearchParams(location.search);
-let start = params.get("start"); // the start run that is shown
-let openCpu = params.get("cpu") === null ? null : Number(params.get("cpu"));
-let runId = params.get("run"); // a DAG run whose start run is not known yet
-let samples = []; // [time, cycles of all CPUs, Map of CPU number → cycles] of the last seconds
+let runId = new URLSearchParams(location.search).get("run"); // a DAG run whose start run is not known yet
+let samples = []; // [time, cycles of all CPUs] of the last seconds
 let latest = null; // the last answer of the API
+let polls = 0;
 
 // ------------------------------------------------------------------ the choice of a start run
 
@@ -22,14 +25,16 @@ async function loadStarts() {
     const when = new Date(one.triggered * SECOND).toLocaleString();
     return element("option", { value: one.start }, `${one.start} (${when})`);
   });
+  if (runId !== null) selectByRunId(starts);
+  if (runId === null && !shown.start) shown.start = starts[0]?.start ?? "";
+  const start = shown.start;
   if (start && !starts.some((one) => one.start === start)) options.push(element("option", { value: start }, start));
   byId("start").replaceChildren(...options);
-  if (runId !== null) selectByRunId(starts);
-  if (runId === null) start ??= starts[0]?.start ?? null;
-  byId("start").value = start ?? "";
-  byId("no-start-runs").hidden = start !== null || runId !== null;
+  byId("start").value = start;
+  byId("copy-start").dataset.copy = start;
+  byId("no-start-runs").hidden = start !== "" || runId !== null;
   byId("not-stored").hidden = runId === null;
-  byId("open-picture").hidden = start === null;
+  for (const one of document.querySelectorAll(".of-start")) one.hidden = start === "";
   const selected = starts.find((one) => one.start === start);
   const links = selected ? [link(`${AIRFLOW}/dags/cpu_start/runs/${encodeURIComponent(selected.run_id)}`, "DAG run of cpu_start")] : [];
   byId("dag-run").replaceChildren(...links);
@@ -38,58 +43,78 @@ async function loadStarts() {
 // Selects the start run, and perhaps the CPU, of the DAG run that the page was opened for.
 function selectByRunId(starts) {
   const cycle = runId.match(/^([a-z0-9-]+)\.cpu-(\d+)\./);
-  start = cycle ? cycle[1] : starts.find((one) => one.run_id === runId)?.start ?? null;
-  openCpu = cycle ? Number(cycle[2]) : openCpu;
-  if (start !== null) runId = null;
-}
-
-// Keeps the page's address up to date, so that people can copy or reload it.
-function updateAddress() {
-  const query = new URLSearchParams(start ? { start } : {});
-  if (openCpu !== null) query.set("cpu", openCpu);
-  history.replaceState(null, "", `?${query}`);
-  // In a frame, the address that people see is the one of Airflow's page.
-  const framed = `${AIRFLOW}/plugin/cpu-wall${location.pathname}`;
-  if (parent !== window && parent.location.pathname === framed) {
-    parent.history.replaceState(parent.history.state, "", `${framed}?${query}`);
-  }
+  shown.start = cycle ? cycle[1] : starts.find((one) => one.run_id === runId)?.start ?? "";
+  if (cycle) shown.cpu = cycle[2];
+  if (shown.start) runId = null;
 }
 
 // ------------------------------------------------------------------ all CPUs
 
 function showWall(wall) {
-  latest = wall;
-  samples.push([wall.now, wall.cycles, new Map(wall.cpus.map((cpu) => [cpu.cpu, cpu.cycle]))]);
   samples = samples.filter(([time]) => wall.now - time <= RATE_SECONDS);
-  const [oldest, cyclesThen, cyclesOfCpuThen] = samples[0];
-  const seconds = wall.now - oldest;
-
-  setText(byId("part1"), answer(wall.part1, wall, "1"));
-  setText(byId("part2"), answer(wall.part2, wall, "2"));
-  setText(byId("stopped"), `${number.format(wall.stopped)} of ${number.format(wall.cpus.length)}`);
-  byId("progress").max = wall.cpus.length;
+  samples.push([wall.now, wall.cycles]);
+  const [oldest, cyclesThen] = samples[0];
+  const [seconds, lifetime] = [wall.now - oldest, (wall.ended ?? wall.now) - wall.stored];
+  latest = wall;
+  showTiles(wall.start, wall.cpus, wall.complete);
+  const cpus = allCpus();
+  showAnswer("1", wall.part1, wall, cpus);
+  showAnswer("2", wall.part2, wall, cpus);
+  setText(byId("stopped"), `${number.format(wall.stopped)} of ${number.format(wall.count)}`);
+  byId("progress").max = wall.count;
   byId("progress").value = wall.stopped;
   setText(byId("cycles"), number.format(wall.cycles));
-  setText(byId("rate"), seconds ? ((wall.cycles - cyclesThen) / seconds).toFixed(1) : "–");
+  setText(byId("hz"), seconds ? `${tenths.format(Math.max(wall.cycles - cyclesThen, 0) / seconds)} Hz` : "–");
+  setText(byId("hz-since-start"), lifetime ? timesTheArticle(wall.cycles / lifetime) : "–");
   setText(byId("pods"), number.format(wall.pods));
-  setText(byId("elapsed"), duration((wall.ended ?? wall.now) - wall.stored));
+  setText(byId("pods-created"), number.format(wall.pods_created));
+  setText(byId("elapsed"), duration(lifetime));
   setText(byId("expected"), wall.cancelled ? "cancelled" : duration(wall.expected));
-
-  showTiles(wall.cpus, (cpu) => (seconds ? (cpu.cycle - (cyclesOfCpuThen.get(cpu.cpu) ?? 0)) / seconds : null));
+  showStrip(wall, cpus);
 }
 
-function answer(known, wall, part) {
-  if (known) return known.cpu ? `${known.text} (CPU ${known.cpu})` : known.text;
+function timesTheArticle(hz) {
+  const times = hz / ARTICLE_HZ;
+  return `${tenths.format(hz)} Hz, ${(times < 10 ? tenths : number).format(times < 10 ? times : Math.round(times))} × the article's`;
+}
+
+function showAnswer(part, known, wall, cpus) {
+  setText(byId(`part${part}`), known?.text ?? missingAnswer(part, wall, cpus));
+  setText(byId(`part${part}-of`), known?.cpu ? `found by CPU ${known.cpu}` : "");
+  byId(`answer${part}`).classList.toggle("known", Boolean(known));
+  byId(`copy-part${part}`).hidden = !known;
+  byId(`copy-part${part}`).dataset.copy = known?.text ?? "";
+}
+
+function missingAnswer(part, wall, cpus) {
   if (wall.cancelled) return "cancelled";
-  return wall.cpus.some((cpu) => (part === "1") === (cpu.cpu === 0)) ? "not known yet" : "not asked for";
+  return cpus.some((cpu) => (part === "1") === (cpu.cpu === 0)) ? "not known yet" : "not asked for";
 }
 
 // ------------------------------------------------------------------ one CPU
 
 function openDialog(cpu) {
-  openCpu = cpu;
-  updateAddress();
+  show({ cpu });
+  byId("copy-link").dataset.copy = linkToCpu(cpu);
   if (!byId("cpu").open) byId("cpu").showModal();
+  return refresh();
+}
+
+// ------------------------------------------------------------------ tabs
+
+function showTab() {
+  for (const tab of document.querySelectorAll("[role=tab]")) {
+    const selected = tab.dataset.tab === shown.tab;
+    tab.setAttribute("aria-selected", selected);
+    tab.tabIndex = selected ? 0 : -1;
+    byId(tab.getAttribute("aria-controls")).hidden = !selected;
+  }
+}
+
+function selectTab(tab) {
+  show({ tab: tab.dataset.tab });
+  showTab();
+  tab.focus();
   return refresh();
 }
 
@@ -97,43 +122,62 @@ function openDialog(cpu) {
 
 async function refresh() {
   try {
-    if (start === null) await loadStarts();
-    if (start !== null) {
-      const [shownStart, shownCpu] = [start, openCpu];
-      const path = `starts/${encodeURIComponent(shownStart)}`;
-      const [wall, cpu] = await Promise.all([fetchJson(path), shownCpu === null ? null : fetchJson(`${path}/cpus/${shownCpu}`)]);
-      // People may have chosen another start run or CPU in the meantime.
-      if (start === shownStart) showWall(wall);
-      if (cpu && openCpu === shownCpu) showCpu(start, cpu);
-    }
+    if (!shown.start) await loadStarts();
+    if (shown.start) await refreshStart(shown.start, shown.cpu);
     setText(byId("error"), "");
   } catch (error) {
-    setText(byId("error"), error instanceof TypeError ? "Airflow does not answer; trying again." : error.message);
+    setText(byId("error"), messageOf(error));
   }
 }
 
+async function refreshStart(start, shownCpu) {
+  const path = `starts/${encodeURIComponent(start)}`;
+  const since = latest?.start === start ? `?since=${latest.version}` : "";
+  const [wall, cpu] = await Promise.all([fetchJson(path + since), shownCpu === "" ? null : fetchJson(`${path}/cpus/${shownCpu}`)]);
+  // People may have chosen another start run or CPU in the meantime.
+  if (shown.start !== start) return;
+  showWall(wall);
+  if (cpu && shown.cpu === shownCpu) showCpu(start, cpu);
+  await refreshActions(wall);
+  if (shown.tab === "program") await refreshProgram();
+}
+
 async function refreshForever() {
-  if (!document.hidden) await refresh();
+  if (!document.hidden) {
+    await refresh();
+    polls += 1;
+    document.documentElement.dataset.polls = polls; // for tests and for the curious
+  }
   setTimeout(refreshForever, latest?.ended ? 5 * SECOND : SECOND);
 }
 
 // ------------------------------------------------------------------ what people do
 
 byId("start").addEventListener("change", async () => {
-  start = byId("start").value;
-  openCpu = null;
+  show({ start: byId("start").value, cpu: "" });
   samples = [];
-  updateAddress();
+  latest = null;
   await loadStarts();
   await refresh();
 });
 byId("start").addEventListener("focus", () => loadStarts().catch(() => {}));
 byId("tiles").addEventListener("click", (event) => {
-  const button = event.target.closest(".tile");
-  if (button) openDialog(Number(button.dataset.cpu));
+  const tile = event.target.closest(".tile");
+  if (!tile || event.ctrlKey || event.metaKey || event.shiftKey) return; // opens another tab or window
+  event.preventDefault();
+  openDialog(tile.dataset.cpu);
 });
 document.querySelectorAll(".close").forEach((button) => button.addEventListener("click", () => button.closest("dialog").close()));
+byId("tabs").addEventListener("click", (event) => {
+  const tab = event.target.closest("[role=tab]");
+  if (tab) selectTab(tab);
+});
+byId("tabs").addEventListener("keydown", (event) => {
+  if (event.key !== "ArrowRight" && event.key !== "ArrowLeft") return;
+  selectTab(document.querySelector("[role=tab][aria-selected=false]"));
+});
 byId("open-picture").addEventListener("click", () => {
+  const start = shown.start;
   for (const [id, attribute, kind] of [["picture-image", "src", "svg"], ["svg", "href", "svg"], ["png", "href", "png"]]) {
     byId(id).setAttribute(attribute, `api/starts/${encodeURIComponent(start)}/picture.${kind}`);
   }
@@ -151,17 +195,17 @@ document.addEventListener("click", (event) => {
   parent.dispatchEvent(new PopStateEvent("popstate", { state: null }));
 });
 byId("cpu").addEventListener("close", () => {
-  const closed = openCpu;
-  openCpu = null;
-  updateAddress();
+  const closed = Number(shown.cpu);
+  show({ cpu: "" });
   focusTile(closed);
 });
 document.addEventListener("visibilitychange", () => document.hidden || refresh());
 
+showTab();
 try {
   await loadStarts();
 } catch (error) {
-  setText(byId("error"), error.message);
+  setText(byId("error"), messageOf(error));
 }
-if (openCpu !== null) byId("cpu").showModal();
+if (shown.cpu !== "") openDialog(shown.cpu);
 await refreshForever();

@@ -51,6 +51,23 @@ def test_the_kubernetes_connection_names_the_cluster_in_use(configured: Settings
     assert extra == {"in_cluster": False, "kube_config_path": "/k", "cluster_context": "kind"}
 
 
+def test_the_wall_kills_pods_of_the_local_endpoint_and_of_a_cluster_only_if_the_caller_says_so(
+    configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def setting(settings: Settings) -> str | None:
+        api_server, *others = airflow.components(settings)
+        assert api_server.name == "api-server"
+        assert not any("CPU_SHOOT" in one.environment for one in others)
+        return environment(api_server, settings).get("CPU_SHOOT")
+
+    cluster = replace(configured, kubeconfig=Path("/k"), redis_url="redis://r")
+    assert (setting(configured), setting(cluster)) == ("true", None)
+    for value in ("false", "true"):
+        monkeypatch.setenv("CPU_SHOOT", value)
+        airflow_config.configure(configured, passwords(configured.state))
+        assert (setting(configured), setting(cluster)) == (value, value)
+
+
 def test_files_with_secrets_are_readable_by_their_owner_only(configured: Settings) -> None:
     for name in ("airflow.cfg", "passwords.json", "environment.json"):
         assert (configured.airflow_home / name).stat().st_mode & 0o077 == 0
