@@ -107,6 +107,10 @@ faults: .venv/ready ## Break things while programs run, and check that nothing i
 browser: .venv/ready ## Test the UI and the wall in a headless Chromium: make browser [FOLDER=dir]
 	.venv/bin/pytest -m browser tests/browser --screenshots '$(or $(FOLDER),.browser)'
 
+.PHONY: pictures
+pictures: .venv/ready ## Make the pictures of README and docs anew, in a headless Chromium: make pictures [FOLDER=dir]
+	@$(RUN) -m scripts.pictures $(if $(FOLDER),--folder '$(FOLDER)')
+
 .PHONY: load
 load: .venv/ready ## Test three hundred CPUs at once, and four start runs (15 min)
 	.venv/bin/pytest -s -m load tests/load

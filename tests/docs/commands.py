@@ -28,6 +28,7 @@ TARGETS_RUN_BY = {
     "items": (".ci/run", "make items"),
     "lint": (".gitlab-ci.yml", "make lint"),
     "logs": ("tests/airflow/test_secrets.py", '"scripts.local", "logs"'),
+    "pictures": (".gitlab-ci.yml", "make pictures"),
     "pods": ("tests/kubernetes/test_kubectl.py", "get_pods"),
     "report": ("tests/scripts/report/test_cli.py", '"scripts.report"'),
     "status": (".ci/run", "scripts.local status"),
