@@ -287,6 +287,7 @@ def test_rendered_fields_are_stored_and_secrets_in_them_masked(
         "annotations": {},
         "skip_to": "",
         "count": None,
+        "parallelism": 16,
     }
 
 
