@@ -34,6 +34,7 @@ _MORE = ", ".join(name for name in BUNDLED if name != "medium")
 NEXT = f"""\
 Next     make demo PROGRAM=medium CYCLES=100   a longer program; more: {_MORE}
          make demo PROGRAM=FILE                a program of your own
+         make items N=10000                    ten thousand programs, a hundred to a pod
          make down                             stop everything
 """
 """What the demo suggests to try when it has ended."""
