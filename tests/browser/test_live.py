@@ -13,12 +13,14 @@ from urllib.parse import parse_qs, urlsplit
 import psutil
 import pytest
 import redis
+from fastapi import HTTPException
 from selenium import webdriver
 from selenium.webdriver.common.keys import Keys
 
 from cpu.keys import Keys as RedisKeys
 from cpu.redis_client import connect
 from scripts.waiting import wait_until
+from scripts.wall import shooting
 from tests.browser.ui import Ui
 from tests.browser.wall_server import WallServer, wall_server
 from tests.support import redis_server
@@ -298,6 +300,30 @@ def test_a_page_without_a_clipboard_copies_all_the_same(ui: Ui, example: StartRu
     assert command == "copy"
     assert text.endswith("&cpu=8")
     assert not ui.all("textarea")
+
+
+# ------------------------------------------------------------------ a killed pod
+
+
+def test_the_tile_of_a_cpu_without_a_pod_says_so_below_its_state(
+    ui: Ui, example: StartRunClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill_pod(start: str, cpu: int) -> None:
+        raise HTTPException(404, f"CPU {cpu} of {start} has no pod")
+
+    monkeypatch.setattr(shooting, "kill_pod", kill_pod)
+    example.load(8)
+    ui.open_wall(f"?start={example.start}")
+    ui.click(".shoot[data-shoot='8']")
+    ui.find("#tiles .notice", f"CPU 8 of {example.start} has no pod")
+    overlap = (
+        "const [tile, notice, item] = ['.tile[data-cpu=\"8\"]', '.notice', 'li:has(.notice)']"
+        "  .map((css) => document.querySelector(`#tiles ${css}`).getBoundingClientRect());"
+        "return [tile.bottom <= notice.top + 1, notice.bottom <= item.bottom + 1]"
+    )
+    assert ui.run(overlap) == [True, True]
+    ui.screenshot("notice")
+    ui.clear_console_errors()  # of the refused request
 
 
 # ------------------------------------------------------------------ phone, light and dark, many CPUs
