@@ -178,6 +178,12 @@ _COMMANDS: list[tuple[str, Callable[[argparse.Namespace], int], str, Callable[[_
         "Return a CPU's last result, and the account of its start run.",
         _add_cpu_of_start,
     ),
+    (
+        "answers",
+        handlers.answers,
+        "Return the answers of a start run, and whether it comes to those that are missing.",
+        _add_start,
+    ),
     ("cancel", handlers.cancel, "Make all CPUs of a start run stop at their next cycle.", _add_start),
     ("survey", handlers.survey, "Return which cycle of each CPU of a start run is due.", _add_survey),
     ("plan", handlers.plan, "Plan an items run: how many items, and how many each pod solves.", _add_plan),

@@ -1,4 +1,4 @@
-"""The commands on Redis: store, load, exec, read, cancel and survey."""
+"""The commands on Redis: store, load, exec, read, answers, cancel and survey."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,12 @@ from cpu.program import Program
 from cpu.records import CPU_FIELDS, CpuRecord
 from cpu.redis_client import Client
 from cpu.redis_cpu import RedisCpu, RedisMemory
+from cpu.reference import FACTS
 from cpu.result import Result, Status, swap_of
 from cpu.start_run import Settings, StartRun
 
+MAX_LOST = 20
+"""How many CPUs with lost registers the result of `answers` names."""
 SURVEY_SIZE = 150
 """How many CPUs one survey reports: each takes up to 20 of a result's 4,096 bytes."""
 
@@ -109,6 +112,40 @@ class Commands:
         """Return the CPU's last result, and the account of its start run."""
         return {**self._cpu(cpu).read().result, **self._start_run(cpu).account()}
 
+    def answers(self) -> Result:
+        """Return the answers of the start run, and whether it can still come to those that are missing.
+
+        Read-only for the start run: never refreshes its TTL.
+        """
+        whole = self._start_run().whole()
+        facts, stops = whole.facts, whole.stops
+        part1 = stops[0].verdict if 0 in stops else ""
+        running = [cpu for cpu in whole.cpus if cpu not in stops]
+        lost: list[int] = []
+        if facts.is_answered(part1):
+            status = "answered"
+        elif facts.cancelled:
+            status = "cancelled"
+        else:
+            lost = self._lost_cpus(running)
+            status = "lost" if lost and lost == running else "running"
+        found: Result = {"part1": self._answer_of(0)} if part1 == "part1" else {}
+        if "2" in facts.parts and facts.answer is not None:
+            found["part2"] = self._answer_of(facts.answer)
+        elif "2" in facts.parts and facts.stopped == facts.candidates:
+            found["part2"] = None
+        return {
+            "status": status,
+            "start": self.start,
+            "parts": [int(part) for part in facts.parts],
+            "instructions": facts.length,
+            "cpus": len(whole.cpus),
+            "stopped": len(stops),
+            "ended": facts.ended,
+            **({"lost": lost[:MAX_LOST]} if lost else {}),
+            **found,
+        }
+
     def cancel(self) -> Result:
         """Make all CPUs stop at their next cycle, without a verdict."""
         self._start_run().cancel()
@@ -153,6 +190,19 @@ class Commands:
             "more": more[0] if more else None,
         }
 
+    def _answer_of(self, cpu: int) -> Result:
+        """Return the facts of a CPU that gives an answer."""
+        kept = self._cpu(cpu).read().result
+        return {name: kept.get(name) for name in FACTS}
+
+    def _lost_cpus(self, cpus: list[int]) -> list[int]:
+        """Return those of these CPUs of which Redis has lost registers."""
+        pipeline = self.client.pipeline(transaction=False)
+        for cpu in cpus:
+            pipeline.hmget(Keys(self.start, cpu).registers, *CPU_FIELDS)
+        found = zip(cpus, pipeline.execute(), strict=True)
+        return [cpu for cpu, fields in found if any(fields) and CpuRecord.decode(fields) is None]
+
     def _start_run(self, cpu: int = 0) -> StartRun:
         return StartRun(self.client, Keys(self.start, cpu), self.ttl)
 
@@ -161,12 +211,14 @@ class Commands:
 
 
 def _with_verdict(run: StartRun, result: Result) -> Result:
-    """If the CPU has stopped, record its stop, which may be repeated, and add its verdict to the result."""
+    """If the CPU has stopped, record its stop, which may be repeated, and add what follows from it: the CPU's
+    verdict, and whether the start run is over.
+    """
     status = Status(result["status"])
     if status is Status.OK:
         return result
-    verdict = run.stop(status, candidate=result["swap"] is not None)
-    return {**result, "verdict": verdict} if verdict else result
+    verdict, is_over = run.stop(status, candidate=result["swap"] is not None)
+    return {**result, **({"verdict": verdict} if verdict else {}), **({"over": True} if is_over else {})}
 
 
 def _wrong_cycle(cpu: int, first: int, record: CpuRecord) -> PreconditionError:

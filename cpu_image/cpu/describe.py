@@ -11,6 +11,12 @@ STOPPED_BY = {
     "fault": ", outside of the program: fault",
 }
 """Why a CPU has no next cycle, by its status, to follow its program counter."""
+UNANSWERED = {
+    "cancelled": "was cancelled",
+    "lost": "cannot be answered",
+    "running": "is not answered yet",
+}
+"""What becomes of a start run whose parts are not all answered, by the status of the result of `answers`."""
 VERDICTS = {
     "part1": "this answers part 1",
     "part2": "this answers part 2",
@@ -33,6 +39,10 @@ def sentence(result: Result) -> str:
             candidates = _count(int(bits, 16).bit_count(), "candidate")
             stored = f"stored {_count(number, 'instruction')} for start run {start}, {candidates}"
             return f"{stored}; warning: {result['warning']}" if "warning" in result else stored
+        case {"status": str(status), "start": start, "parts": list()} if status in UNANSWERED:
+            return f"start run {start} {UNANSWERED[status]}: {_story(result)}"
+        case {"status": "answered", "parts": list()}:
+            return _story(result)
         case {"status": "cancelled", "start": start}:
             return f"start run {start} is cancelled: its CPUs stop at their next cycle"
         case {"status": "running" | "over" as status, "start": start, "due": list(), "answers": list()}:
@@ -61,6 +71,34 @@ def _survey(result: Result) -> str:
         f"not counting CPU {more} and later" if more is not None else "",
     ]
     return ", ".join(filter(None, parts))
+
+
+def _story(result: Result) -> str:
+    lost = ", ".join(map(str, result.get("lost", ())))
+    parts = [
+        f"{_count(result['instructions'], 'instruction')}, {_count(result['cpus'], 'CPU')}",
+        *(f"Part {part}: {_answer(part, result)}" for part in result["parts"]),
+        f"{result['stopped']} have stopped" if result["status"] == "running" else "",
+        f"Redis has lost registers of CPU {lost}" if lost else "",
+    ]
+    return " · ".join(filter(None, parts))
+
+
+def _answer(part: int, result: Result) -> str:
+    match result.get(f"part{part}", "none yet" if result["status"] == "running" else "no answer"):
+        case {"swap": {"line": line, "before": before, "after": after}, "acc": acc}:
+            several = f", the first of {ended} swaps that end it" if (ended := result["ended"]) > 1 else ""
+            return f"{acc}, line {line}: {before} → {after}{several}"
+        case {"status": "loop", "acc": acc}:
+            return str(acc)
+        case {"status": "end", "acc": acc}:
+            return f"the program does not loop: it ends with {acc}"
+        case {"status": "fault", "line": line, "pc": pc}:
+            return f"the program does not loop: it faults at line {line} (pc {pc})"
+        case None:
+            return "no swap ends this program"
+        case other:
+            return str(other)
 
 
 def _cpu(cpu: str, result: Result) -> str:

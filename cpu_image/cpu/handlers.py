@@ -59,6 +59,10 @@ def read(options: Namespace) -> int:
     return _on_start(options, lambda commands: commands.read(options.cpu))
 
 
+def answers(options: Namespace) -> int:
+    return _on_start(options, lambda commands: commands.answers())
+
+
 def cancel(options: Namespace) -> int:
     return _on_start(options, lambda commands: commands.cancel())
 

@@ -23,6 +23,8 @@ class Keys:
                                   ended     candidates that have stopped with `end`
                                   answer    number of the first candidate that ended
                                   none      number of the CPU whose verdict is `none`
+                                  over      number of the CPU with whose stop all parts were
+                                            answered, or the last CPU stopped
                                   cancelled "1": all CPUs stop at their next cycle, without a verdict
     cpu:{S}:program        list   "line:operation argument" for each instruction; never changes
     cpu:{S}:stops          hash   CPU number -> "verdict:time" of its stop; the verdict may be empty

@@ -58,6 +58,20 @@ class Facts:
             cancelled="cancelled" in named,
         )
 
+    @property
+    def cpus(self) -> int:
+        """How many CPUs solve the parts: CPU 0 for part 1, all candidates for part 2."""
+        return ("1" in self.parts) + ("2" in self.parts) * self.candidates
+
+    def is_answered(self, part1: str) -> bool:
+        """Return whether each part to solve has its answer, by the verdict of CPU 0.
+
+        If the CPUs run on after the first answer to part 2, that part has its answer when all have stopped.
+        """
+        all_stopped = self.stopped == self.candidates
+        part2 = all_stopped or (self.answer is not None and not self.keep_going)
+        return ("1" not in self.parts or part1 == "part1") and ("2" not in self.parts or part2)
+
     def must_stop(self, cpu: int) -> bool:
         """Return whether a CPU must stop: the start run is cancelled, or another candidate has the answer.
 

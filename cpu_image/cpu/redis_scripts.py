@@ -71,7 +71,8 @@ STOP = (
 -- Record a CPU's stop and decide its verdict, once: later calls for the same CPU return the first verdict.
 -- KEYS: 1 facts (hash), 2 program (list), 3 stops (hash)
 -- ARGV: 1 TTL in seconds, 2 CPU number, 3 '1' for a candidate, 4 '1' for a candidate that ended
--- Returns 'verdict:time'; nil if there is no such start run, or Redis has lost a part of it.
+-- Returns 'verdict:time', and 1 if this stop ended the start run, else 0; nil if there is no such start run,
+-- or Redis has lost a part of it.
 local facts = redis.call('HMGET', KEYS[1], 'cpus', 'parts', 'keep_going', 'cancelled')
 if not is_whole() then
   return false
@@ -97,17 +98,35 @@ local function decide()
   return ''
 end
 
+-- Return whether all CPUs have stopped, or this stop is an answer and no other is missing.
+local function is_over(verdict)
+  local asked1, asked2 = string.find(parts, '1'), string.find(parts, '2')
+  if redis.call('HLEN', KEYS[3]) >= (asked1 and 1 or 0) + (asked2 and cpus or 0) then
+    return true
+  end
+  local first = redis.call('HGET', KEYS[3], '0') or ''
+  if verdict == '' or (asked1 and string.sub(first, 1, 6) ~= 'part1:') then
+    return false
+  end
+  local counted = redis.call('HMGET', KEYS[1], 'stopped', 'answer')
+  return not asked2 or tonumber(counted[1]) == cpus or (counted[2] and not keep_going)
+end
+
 local stop = redis.call('HGET', KEYS[3], ARGV[2])
 if not stop then
   local now = redis.call('TIME')
-  stop = decide() .. ':' .. string.format('%s.%06d', now[1], now[2])
+  local verdict = decide()
+  stop = verdict .. ':' .. string.format('%s.%06d', now[1], now[2])
   redis.call('HSET', KEYS[3], ARGV[2], stop)
   redis.call('HSET', KEYS[1], 'stops', redis.call('HLEN', KEYS[3]))
+  if is_over(verdict) then
+    redis.call('HSETNX', KEYS[1], 'over', ARGV[2])
+  end
 end
 for i = 1, 3 do
   redis.call('EXPIRE', KEYS[i], ARGV[1])
 end
-return stop
+return {stop, redis.call('HGET', KEYS[1], 'over') == ARGV[2] and 1 or 0}
 """
 )
 

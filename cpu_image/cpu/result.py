@@ -23,12 +23,25 @@ The commands add:
                 swap          {"line": 8, "before": "jmp -4", "after": "nop -4"}; null if there is none
                 verdict       the answer that this CPU gives: "part1", "part2", or "none" (no swap ends
                               the program); left out if it gives none
+                over          true if this stop ends the start run: all parts are answered, or all CPUs
+                              have stopped; otherwise left out
 
     read        as the CPU's last load or exec, and the account of its start run:
                 seconds       from the store to the CPU's stop, or to now
                 cpus          how many candidates there are
                 stopped       how many of them have stopped
                 ended         how many of them have stopped with `end`
+
+    answers     status `answered`; `cancelled` or `lost`: a part has no answer and gets none; or `running`
+                parts         to solve: [1, 2], [1] or [2]
+                instructions  how many the program has
+                cpus          how many CPUs solve these parts, CPU 0 included
+                stopped       how many of them have stopped
+                ended         how many candidates have stopped with `end`
+                lost          CPUs that stand still, as Redis has lost registers; left out if there are none
+                part1         status, cpu, cycle, line, pc, acc and swap (null) of CPU 0, as `exec` gives
+                              them; left out if part 1 is not to be solved, or has no answer
+                part2         the same of the first candidate that ended; null if no swap ends the program
 
     cancel      status `cancelled`
 

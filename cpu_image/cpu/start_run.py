@@ -43,6 +43,15 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """The facts of a start run, the numbers of its CPUs, and the stop of each that has stopped."""
+
+    facts: Facts
+    cpus: list[int]
+    stops: dict[int, Stop]
+
+
+@dataclass(frozen=True, slots=True)
 class Survey:
     """The cycles per pod, the CPUs of a start run, and the verdict of each that has stopped, "" for none."""
 
@@ -90,14 +99,18 @@ class StartRun:
         *counted, items, _, _, _ = pipeline.execute()
         return View(self._facts(*counted), address, items)
 
-    def stop(self, status: Status, candidate: bool) -> str | None:
-        """Record the CPU's stop, once, and return its verdict, None if it gives no answer."""
+    def stop(self, status: Status, candidate: bool) -> tuple[str, bool]:
+        """Record the CPU's stop, once. Return its verdict, "" for none, and whether it ends the start run.
+
+        One stop ends it: the one with which all parts are answered, or all CPUs have stopped.
+        """
         stop = self._client.register_script(STOP)
         args = [self._ttl, self._keys.cpu, int(candidate), int(candidate and status is Status.END)]
         recorded = stop(keys=self._keys.of_start, args=args)
         if recorded is None:
             raise self._missing()
-        return Stop.decode(recorded).verdict or None
+        entry, ends = recorded
+        return Stop.decode(entry).verdict, bool(ends)
 
     def cancel(self) -> None:
         """Make all CPUs stop at their next cycle."""
@@ -126,19 +139,34 @@ class StartRun:
         A verdict as old as the TTL counts as none: Airflow may have forgotten that it was posted.
         Read-only: never refreshes a TTL.
         """
-        pipeline = self._pipeline()
-        pipeline.lrange(self._keys.program, 0, -1)
-        values, instructions, stopped, items = pipeline.execute()
+        values, instructions, stopped, items = self._read_facts_and_program()
         cancelled = values[FACT_FIELDS.index("cancelled")]
         if cancelled or not any((*values, instructions, stopped)):
             return None
+        whole, now = self._whole(values, instructions, stopped, items), self._now()
+        verdicts = {
+            cpu: stop.verdict if now - stop.time < self._ttl - STOP_SECONDS else ""
+            for cpu, stop in whole.stops.items()
+        }
+        return Survey(whole.facts.cycles, whole.cpus, verdicts)
+
+    def whole(self) -> Whole:
+        """Return the facts, the CPUs and their stops. Read-only: never refreshes a TTL."""
+        return self._whole(*self._read_facts_and_program())
+
+    def _read_facts_and_program(self) -> Any:
+        pipeline = self._pipeline()
+        pipeline.lrange(self._keys.program, 0, -1)
+        return pipeline.execute()
+
+    def _whole(
+        self, values: list[bytes | None], instructions: int, stopped: int, items: list[bytes]
+    ) -> Whole:
+        """Decode what was read, and read the stops: of CPUs that have stopped since then, too."""
         facts = self._facts(values, instructions, stopped)
+        cpus = cpus_of(facts.parts, map(decode_instruction, items))
         stops: Any = self._client.hgetall(self._keys.stops)
-        verdicts, now = {}, self._now()
-        for cpu, value in stops.items():
-            stop = Stop.decode(value)
-            verdicts[int(cpu)] = stop.verdict if now - stop.time < self._ttl - STOP_SECONDS else ""
-        return Survey(facts.cycles, cpus_of(facts.parts, map(decode_instruction, items)), verdicts)
+        return Whole(facts, cpus, {int(cpu): Stop.decode(stop) for cpu, stop in stops.items()})
 
     def _pipeline(self) -> Any:
         """Begin a transaction with the reads that `_facts` takes."""
