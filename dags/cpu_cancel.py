@@ -11,7 +11,7 @@ from airflow.sdk import DAG, get_current_context, task
 
 from airflow_pods import PodOperator, delete_all
 from dags import settings
-from dags.dag_runs import START_PARAM
+from dags.dag_runs import START_PARAM, trigger_answers
 
 DOC = """
 ### Stop all CPUs of a start run
@@ -21,6 +21,7 @@ DOC = """
 | `cancel` | a pod marks the start run as cancelled: each CPU stops at its next cycle, and posts no answer |
 | `delete_pods` | deletes the start run's pods that have failed or have not begun to run |
 
+The run of DAG [cpu_start](dags/cpu_start) fails: it says that the start run was cancelled.
 The runs of DAG `cpu` that are in progress end by themselves, each with its next pod. What Redis holds of the
 start run expires as always.
 """
@@ -48,6 +49,9 @@ with DAG(
         """Delete the pods that have failed or have not begun to run; the XCom lists their names."""
         start = get_current_context()["params"]["start"]
         labels = {"app": "cluster-cpu", "start": start}
-        return asyncio.run(delete_all("kubernetes_default", settings.POD["namespace"], labels))
+        deleted = asyncio.run(delete_all("kubernetes_default", settings.POD["namespace"], labels))
+        # Afterwards, as it has a pod, too.
+        trigger_answers(start)
+        return deleted
 
     cancel >> delete_pods()

@@ -26,7 +26,8 @@ with DAG(
     dag_id="cpu_clean_up",
     description="Delete pods that ended days ago. Runs once a day, or by hand.",
     doc_md=DOC,
-    **{**settings.DAG_DEFAULTS, "schedule": DAILY},
+    # It has a schedule: whether it is paused at first is for Airflow's own setting to say.
+    **{**settings.DAG_DEFAULTS, "schedule": DAILY, "is_paused_upon_creation": None},
     max_active_runs=1,
     params={
         "days": Param(

@@ -1,6 +1,7 @@
 """DAG ``cpu_start``: store a program and start a CPU for each of its candidates.
 
-store (a pod) → start_cpus → notify, if the program has no candidates
+store (a pod) → start_cpus → answers, when the start run is over
+                           → notify, if the program has no candidates
               → announce
 """
 
@@ -14,7 +15,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_pods import PodOperator
 from dags import settings
-from dags.dag_runs import Cycle, trigger_cycle, trigger_survey
+from dags.answers import AnswersOperator
+from dags.dag_runs import Cycle, trigger_answers, trigger_cycle, trigger_survey
 from dags.notifications import RETRIES, SlackRetryPolicy, post_answer, post_failure, post_start
 from dags.start_form import PARAMS, PARTS, cpus_to_start, cycles_per_pod, program_of, start_id, store_args
 
@@ -35,11 +37,19 @@ this one instruction swapped.
 | `start_cpus` | triggers cycle 0 of each CPU in DAG `cpu`: CPU 0 swaps nothing, the others one instruction |
 | `announce` | posts to Slack that the start run has begun; the answers reply to this message |
 | `notify` | if the program has neither `jmp` nor `nop`: posts that no swap ends this program |
+| `answers` | waits for both answers, which are its XCom; if one never comes, it fails and says why |
 
 The CPUs run in DAG [cpu](dags/cpu), whose last runs post the answers. DAG [cpu_watch](dags/cpu_watch) resumes
-CPUs whose runs have failed.
+CPUs whose runs have failed. DAG [cpu_answers](dags/cpu_answers) collects the answers that this run ends with,
+which are events of the asset `cpu_answer` too. To stop before, use DAG [cpu_cancel](dags/cpu_cancel).
 """
 
+STORES_AT_ONCE = 16
+"""How many pods store a program at the same time; `scripts/cluster/quota.yaml` counts them."""
+RUNS_AT_ONCE = 500
+"""How many runs of this DAG may be in progress, nearly all of them waiting. One triggerer waits for 1,000
+things (its capacity), up to 400 of which are pods.
+"""
 TIME_TO_TRIGGER = timedelta(milliseconds=50)
 """How long it takes to trigger a DAG run: measured on two cores, 30 to 60 ms."""
 
@@ -54,7 +64,7 @@ with DAG(
     description="Run a program: one CPU per possible swap, one pod per clock cycle.",
     doc_md=DOC,
     **settings.DAG_DEFAULTS,
-    max_active_runs=16,
+    max_active_runs=RUNS_AT_ONCE,
     params=PARAMS,
     user_defined_macros={"start_id": start_id},
 ) as dag:
@@ -68,6 +78,7 @@ with DAG(
             "command": "store",
         },
         strict_conf=True,
+        max_active_tis_per_dag=STORES_AT_ONCE,
         on_failure_callback=on_failure,
         **settings.POD,
     )
@@ -82,6 +93,8 @@ with DAG(
         # Before the CPUs, as the watchdog starts those that this task fails to start.
         if cpus:
             trigger_survey(start, context["dag_run"].run_after)
+        else:
+            trigger_answers(start)
         # The CPUs begin when about all of them are triggered: earlier they would slow this task down.
         begin = datetime.now(UTC) + TIME_TO_TRIGGER * len(cpus)
         triggered = [
@@ -112,6 +125,9 @@ with DAG(
             raise AirflowSkipException("the CPUs post the answer")
         return post_answer({"verdict": "none", "start": stored["start"]}, context)
 
-    store >> start_cpus() >> notify()
+    answers = AnswersOperator(task_id="answers")
+    dag.add_result(answers.output)
+
+    store >> start_cpus() >> [notify(), answers]
     # Beside the CPUs, not before them: they do not wait for Slack.
     store >> announce()

@@ -1,4 +1,6 @@
-"""Trigger DAG runs from a task: a CPU's next cycle, hundreds of CPUs at once, the watchdog's next survey."""
+"""Trigger DAG runs from a task: a CPU's next cycle, hundreds of CPUs at once, the watchdog's next survey, the
+collection of the answers.
+"""
 
 from __future__ import annotations
 
@@ -88,10 +90,14 @@ def task_after(result: dict[str, Any]) -> str:
 
 
 def follow_status(result: dict[str, Any]) -> str:
-    """Return the task that follows a cycle's pod. If the CPU has a next cycle, trigger its DAG run."""
+    """Return the task that follows a cycle's pod. Trigger the next cycle's DAG run, or if the start run is
+    over, the one that collects its answers.
+    """
     task_id = task_after(result)
     if task_id == "next_cycle":
         trigger_next_cycle(result)
+    elif result.get("over"):
+        trigger_answers(result["start"])
     return task_id
 
 
@@ -99,7 +105,7 @@ def next_step(result: dict[str, Any], params: Mapping[str, Any]) -> NextStep:
     """Return as plain data what `follow_status` does, if no earlier try has triggered the next cycle."""
     task_id = task_after(result)
     if task_id != "next_cycle":
-        return NextStep(task_id)
+        return NextStep(task_id, answers_run(params["start"]) if result.get("over") else None)
     cycle = cycle_of(params, result["cycle"] + 1)
     return NextStep(task_id, NextRun("cpu", run_id(cycle), cycle))
 
@@ -152,6 +158,17 @@ def _pause_before(number: int) -> timedelta:
     """Return how long ago the previous run must have ended; no time for the first few runs."""
     exponent = number - MAX_RESUMES
     return timedelta(seconds=settings.WATCH_SECONDS * 2**exponent) if exponent > 0 else timedelta()
+
+
+def answers_run(start: str) -> NextRun:
+    """Return the DAG run that collects the answers of a start run; its run of ``cpu_start`` waits for it."""
+    return NextRun("cpu_answers", f"{start}.answers", {"start": start})
+
+
+def trigger_answers(start: str) -> bool:
+    """Have the answers of a start run collected, once. Return False if they are or were already."""
+    run = answers_run(start)
+    return trigger_run(run.dag_id, run.run_id, dict(run.conf))
 
 
 def trigger_survey(start: str, now: datetime, cpu: int = 0, **params: Any) -> str:

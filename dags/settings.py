@@ -62,8 +62,12 @@ DAG_DEFAULTS: dict[str, Any] = {
     "schedule": None,
     "catchup": False,
     "tags": ["cluster-cpu"],
+    "is_paused_upon_creation": False,
     "default_args": RETRY_ARGS,
 }
-"""Arguments of every DAG: people and other DAG runs trigger it, no schedule does."""
+"""Arguments of every DAG: people and other DAG runs trigger it, no schedule does.
+
+None is paused at first: one start run needs several DAGs, and would wait for a paused one without a word.
+"""
 CPUS_AT_ONCE = cpus_at_once(os.environ.get("CPUS_AT_ONCE", "16"))
 WATCH_SECONDS = watch_seconds(os.environ.get("CPU_WATCH", "300"))

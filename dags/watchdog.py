@@ -18,6 +18,7 @@ from dags.dag_runs import (
     run_id,
     run_ids,
     slow_run_ids,
+    trigger_answers,
     trigger_survey,
 )
 from dags.notifications import post_failure, post_outage, post_recovery
@@ -135,7 +136,9 @@ def cycle_of(params: Mapping[str, Any], found: Mapping[str, Any], cpu: int, numb
 
 
 def trigger_next_survey(context: Context) -> str:
-    """Post if an outage begins or ends; trigger the next survey; return its run id, or "" if none follows."""
+    """Post if an outage begins or ends; have the answers collected if the start run is over; trigger the next
+    survey. Return its run id, or "" if none follows.
+    """
     ti, params, run = context["ti"], context["params"], context["dag_run"]
     start, cycles = params["start"], {"cycles": params["cycles"]} if params["cycles"] else {}
     found, problem = ti.xcom_pull(task_ids="survey"), find_problem(ti)
@@ -148,12 +151,16 @@ def trigger_next_survey(context: Context) -> str:
             outage = outage.after_post(problem.id)
     else:
         outage = outage.after_success()
+    if found is not None and stands_still(found, params["cpu"]):
+        trigger_answers(start)
     if found and found["more"] is not None:
         return trigger_survey(start, run.run_after, found["more"], **cycles, **outage.to_conf())
 
     # This run may have taken so long that the next survey's time is over.
     now = max(run.run_after, datetime.now(UTC))
     is_last = is_start_run_over(context, outage, now)
+    if is_last and found is None:
+        trigger_answers(start)  # or rather, have its pod say that there are none any more
     if found and is_last and outage.began and not problem:
         # No survey follows that could post it: if Slack is unavailable, this task is tried again.
         post_recovery(start, outage, now, context, is_gone="cycles" not in found)
@@ -176,6 +183,15 @@ def find_problem(ti: RuntimeTaskInstanceProtocol) -> Problem | None:
     return Problem(
         task, problem, ti.xcom_pull(task_ids=task, key=REASON_KEY) or "it left no cause: see its log"
     )
+
+
+def stands_still(found: Mapping[str, Any], first: int) -> bool:
+    """Return whether no cycle of the start run follows: all CPUs have stopped, or the others lost registers.
+
+    ``first``: the first CPU of the survey. Only a survey of all CPUs shows that none has a cycle due.
+    """
+    is_whole = first == 0 and found["more"] is None
+    return found["status"] == "over" or bool(is_whole and found.get("lost") and not found["due"])
 
 
 def is_start_run_over(context: Context, outage: Outage, now: datetime) -> bool:

@@ -85,6 +85,10 @@ class Api:
         """Return the task instances of a DAG run, or of all runs (``~``)."""
         return self._all(f"/dags/{dag}/dagRuns/{run}/taskInstances", "task_instances", **filters)
 
+    def is_success(self, dag: str, run: str, task: str) -> bool:
+        """Return whether a task of a DAG run has succeeded."""
+        return {one["task_id"]: one["state"] for one in self.tasks(dag, run)}.get(task) == "success"
+
     def xcom(self, dag: str, run: str, task: str, key: str = "return_value") -> Any:
         """Return an XCom of a task."""
         path = f"/dags/{dag}/dagRuns/{run}/taskInstances/{task}/xcomEntries/{key}"

@@ -25,6 +25,7 @@ FOLDERS = {
     "browser": ("browser", 600),
     "chart": ("chart", 2400),
     "cluster": ("cluster", None),
+    "dags/database": ("airflow", 300),
     "dags/pods/database": ("airflow", 300),
     "faults": ("faults", 1800),
     "load": ("load", 1800),

@@ -78,7 +78,7 @@ def _story(result: Result) -> str:
     parts = [
         f"{_count(result['instructions'], 'instruction')}, {_count(result['cpus'], 'CPU')}",
         *(f"Part {part}: {_answer(part, result)}" for part in result["parts"]),
-        f"{result['stopped']} have stopped" if result["status"] == "running" else "",
+        f"{result['stopped']} stopped" if result["status"] == "running" else "",
         f"Redis has lost registers of CPU {lost}" if lost else "",
     ]
     return " · ".join(filter(None, parts))

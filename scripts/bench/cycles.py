@@ -113,9 +113,9 @@ class Bench:
         conf = {"program": program(cpus), "parts": "part 1" if cpus == 1 else "part 2"}
         run = self._api.trigger("cpu_start", conf)["dag_run_id"]
         wait_or_exit(
-            lambda: self._api.run("cpu_start", run)["state"] == "success",
+            lambda: self._api.is_success("cpu_start", run, "start_cpus"),
             PATIENCE_SECONDS,
-            "cpu_start does not succeed",
+            "cpu_start does not start its CPUs",
         )
         return str(self._api.xcom("cpu_start", run, "store")["start"])
 

@@ -120,9 +120,9 @@ def _measure(settings: Settings, api: Api, cycles: int) -> Cost:
     run = api.trigger("cpu_start", {"program": "acc +1\n" * lines + f"jmp -{lines}\n", "parts": "part 1"})
     run_id = run["dag_run_id"]
     wait_or_exit(
-        lambda: api.run("cpu_start", run_id)["state"] == "success",
+        lambda: api.is_success("cpu_start", run_id, "start_cpus"),
         PATIENCE_SECONDS,
-        "cpu_start does not succeed",
+        "cpu_start does not start its CPU",
     )
     start = str(api.xcom("cpu_start", run_id, "store")["start"])
 

@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 RESULT = "return_value"
 TASKS_WITH_SENTENCE = {
     "cpu": ("execute", "load"),
-    "cpu_start": ("store",),
+    "cpu_answers": ("collect",),
+    "cpu_start": ("answers",),
     "cpu_cancel": ("cancel",),
     "cpu_watch": ("survey",),
 }

@@ -11,15 +11,15 @@ LONG = "acc +1\n" * 400 + "jmp -400\n"
 
 def test_cancelled_start_run_stops_its_cpus_deletes_its_pods_and_posts_no_answer(stack: Stack) -> None:
     run = stack.start(program=LONG)
-    assert wait_until(lambda: stack.api.run("cpu_start", run)["state"] == "success", PATIENCE_SECONDS)
-    start = stack.start_id(run)
+    start = stack.wait_until_started(run)
     assert wait_until(lambda: stack.is_loaded(start, 0), PATIENCE_SECONDS)
 
     cancel = stack.api.trigger("cpu_cancel", {"start": start})["dag_run_id"]
     over = ("success", "failed")
     assert wait_until(lambda: stack.api.run("cpu_cancel", cancel)["state"] in over, PATIENCE_SECONDS)
     assert stack.api.run("cpu_cancel", cancel)["state"] == "success"
-    assert stack.finish(run) == ("success", start)
+    assert stack.finish(run)[0] == "failed"
+    assert wait_until(lambda: stack.count(start, "queued", "running") == 0, PATIENCE_SECONDS)
     assert {one["state"] for one in stack.runs(start)} == {"success"}
     assert [stack.registers(start, cpu).status for cpu in (0, 401)] == ["stopped", "stopped"]
     assert stack.answers(start) == []

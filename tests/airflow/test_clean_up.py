@@ -86,8 +86,7 @@ def clean_up(stack: Stack) -> str:
 def start_long_program(stack: Stack) -> tuple[str, str]:
     """Start a CPU, wait for a few cycles, and return its run of ``cpu_start`` and its start run."""
     run = stack.start(program=LONG, parts="part 1")
-    assert wait_until(lambda: stack.api.run("cpu_start", run)["state"] == "success", PATIENCE_SECONDS)
-    start = stack.start_id(run)
+    start = stack.wait_until_started(run)
     assert wait_until(lambda: stack.count(start, "success") > 3, PATIENCE_SECONDS)
     return run, start
 

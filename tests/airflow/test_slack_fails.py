@@ -19,8 +19,9 @@ def start(stack: Stack, disturb: Callable[[str], object]) -> str:
     """
     with stack.paused():
         run = stack.start(cycles=10, parts="part 1")
-        assert wait_until(lambda: stack.api.run("cpu_start", run)["state"] == "success", PATIENCE_SECONDS)
-        disturb(stack.start_id(run))
+        start = stack.wait_until_started(run)
+        assert wait_until(lambda: any(not post.is_answer for post in stack.posts(start)), PATIENCE_SECONDS)
+        disturb(start)
     return run
 
 

@@ -11,7 +11,8 @@ from tests.support.stack import PATIENCE_SECONDS, Stack
 def test_answers_and_the_picture_are_in_the_thread_that_the_start_begins(stack: Stack) -> None:
     with stack.paused():
         run = stack.start(cycles=10)
-        assert wait_until(lambda: stack.api.run("cpu_start", run)["state"] == "success", PATIENCE_SECONDS)
+        name = stack.wait_until_started(run)
+        assert wait_until(lambda: bool(stack.posts(name)), PATIENCE_SECONDS)
     _, start = stack.finish(run)
     root, *answers = stack.posts(start)
     assert root.shown.splitlines()[:4] == [

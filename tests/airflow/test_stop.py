@@ -27,8 +27,7 @@ AT_WORK = ["queued", "running", "deferred", "restarting"]
 def under_way(stack: Stack) -> Iterator[tuple[str, str]]:
     """Return a run of cpu_start whose CPUs have work for hours, one cycle per pod, and its start run's id."""
     run = stack.start(program=LONG)
-    assert wait_until(lambda: stack.api.run("cpu_start", run)["state"] == "success", PATIENCE_SECONDS)
-    start = stack.start_id(run)
+    start = stack.wait_until_started(run)
     wait_for_cycles(stack, start, dict.fromkeys(CPUS, 0))
     yield run, start
     unpause(stack)

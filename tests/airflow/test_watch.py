@@ -75,8 +75,7 @@ def no_secret(stack: Stack) -> Iterator[None]:
 @pytest.mark.parametrize("way", ["failed", "success", "deleted"])
 def test_watchdog_resumes_a_cpu_whose_run_failed_or_was_marked_or_deleted(stack: Stack, way: str) -> None:
     run = stack.start(program=LONG, parts="part 1")
-    assert wait_until(lambda: stack.api.run("cpu_start", run)["state"] == "success", PATIENCE_SECONDS)
-    start = stack.start_id(run)
+    start = stack.wait_until_started(run)
     assert wait_until(lambda: stack.is_loaded(start, 0), PATIENCE_SECONDS)
     for _ in range(5):
         abandoned = abandon(stack, start, "success" if way == "success" else "failed")
@@ -113,8 +112,7 @@ def test_watchdog_resumes_a_cpu_after_redis_was_restored_from_a_backup(stack: St
 def test_watchdog_has_an_answer_posted_whose_run_was_only_marked_as_a_success(stack: Stack) -> None:
     stack.api.request("PATCH", "/dags/cpu", json={"is_paused": True})
     run = stack.start(program="jmp +0\n", parts="part 1")
-    assert wait_until(lambda: stack.api.run("cpu_start", run)["state"] == "success", PATIENCE_SECONDS)
-    start = stack.start_id(run)
+    start = stack.wait_until_started(run)
     commands = Commands(stack.redis, start, ttl=3600)
     commands.load(0, once=True)
     assert commands.execute(0, first=1)["verdict"] == "part1"
@@ -138,8 +136,7 @@ def test_watchdog_ends_with_the_start_run(stack: Stack) -> None:
 def test_watchdog_that_fails_is_followed_by_another_run_and_posts_until_one_works(stack: Stack) -> None:
     with stack.paused():
         run = stack.start(program="jmp +0\n", parts="part 1")
-        assert wait_until(lambda: stack.api.run("cpu_start", run)["state"] == "success", PATIENCE_SECONDS)
-        start = stack.start_id(run)
+        start = stack.wait_until_started(run)
         with no_secret(stack):
             failed = trigger(stack, {"start": start})
             marked = stack.api.trigger("cpu_watch", {"start": start})["dag_run_id"]

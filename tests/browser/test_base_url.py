@@ -70,7 +70,7 @@ def test_airflows_menu_leads_to_the_wall_and_the_wall_to_the_dag_runs(
     ui.click("#dag-run a")
     assert is_at(ui, f"/dags/cpu_start/runs/{run}")
     ui.leave_frame()
-    ui.find("body", "stored 9 instructions")
+    ui.find("body", "9 instructions, 5 CPUs · Part 1: 5")
 
     ui.click(WALL)
     ui.enter_frame()

@@ -65,7 +65,8 @@ def test_the_wall_shows_the_cpus_and_each_run_has_its_note(deployed: Deployed) -
     wall = deployed.api.request("GET", f"/api/starts/{start}", below="/cpu-wall")
     assert (wall["part1"]["text"], wall["part2"]["text"]) == ("5", "8")
     assert [tile["cpu"] for tile in wall["cpus"]] == [0, 1, 3, 5, 8]
-    assert latest["note"].startswith("`stored 9 instructions for start run ")
+    story = "9 instructions, 5 CPUs · Part 1: 5 · Part 2: 8, line 8: jmp -4 → nop -4"
+    assert latest["note"] == f"`{story}`"
     assert (
         deployed.api.run("cpu", f"{start}.cpu-8.cycle-0")["note"] == "`CPU 8 loaded: line 8, jmp -4 → nop -4`"
     )

@@ -117,6 +117,7 @@ def test_each_command_prints_the_sentence_of_its_result(pod: Pod) -> None:
         ["exec", *cpu, "--cycle", "1"],
         ["exec", *cpu, "--cycle", "2", "--cycles", "100"],
         ["survey", "--start", "s"],
+        ["answers", "--start", "s"],
         ["cancel", "--start", "s"],
     ]
     outputs = [pod.output(*command) for command in commands]
@@ -127,6 +128,8 @@ def test_each_command_prints_the_sentence_of_its_result(pod: Pod) -> None:
         "CPU 8, cycle 1: nop +0 → acc 0, pc 1",
         "CPU 8, cycles 2 to 6: acc +6 → acc 8, pc 9, past the last instruction: end; this answers part 2",
         "start run s is running: 4 CPUs with a cycle due, 1 with an answer",
+        "start run s is not answered yet: 9 instructions, 5 CPUs · Part 1: none yet"
+        " · Part 2: 8, line 8: jmp -4 → nop -4 · 1 stopped",
         "start run s is cancelled: its CPUs stop at their next cycle",
     ]
     assert pod.output("read", *cpu)[1].endswith(

@@ -296,9 +296,18 @@ def test_a_start_run_works_on_a_redis_cluster_of_two_nodes(two_nodes: list[str])
         start_run = StartRunClient(client, "two-nodes")
         start_run.store_text()
         results = [start_run.run(cpu) for cpu in (0, 8)]
-        return [start_run.survey()["status"], *(result["acc"] for result in results)]
+        return [
+            start_run.survey()["status"],
+            start_run.answers()["status"],
+            *(result["acc"] for result in results),
+        ]
 
-    assert with_retries(two_nodes[0].replace("redis:", "redis+cluster:"), job) == ["running", "5", "8"]
+    assert with_retries(two_nodes[0].replace("redis:", "redis+cluster:"), job) == [
+        "running",
+        "answered",
+        "5",
+        "8",
+    ]
 
 
 @pytest.fixture

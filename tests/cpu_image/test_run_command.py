@@ -178,7 +178,7 @@ def test_bad_arguments_are_one_line_and_exit_code_2(
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["run"], ["store"], ["load"], ["exec"], ["read"], ["cancel"], ["survey"]]
+    "command", [[], ["run"], ["store"], ["load"], ["exec"], ["read"], ["cancel"], ["survey"], ["answers"]]
 )
 def test_each_command_has_a_help(command: list[str]) -> None:
     done = cpu(*command, "--help")

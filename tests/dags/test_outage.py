@@ -39,6 +39,7 @@ class Chain:
     """Runs of the watchdog, each of which triggers the next: their run id, conf and time."""
 
     slack: SlackServer
+    collected: list[str] = field(default_factory=list)
     runs: list[tuple[str, dict[str, Any], datetime]] = field(
         default_factory=lambda: [("first", {"start": START}, BEGIN)]
     )
@@ -87,9 +88,13 @@ def connect(monkeypatch: pytest.MonkeyPatch, password: str, extra: dict[str, str
 def chain(slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> Chain:
     chain = Chain(slack)
 
-    def trigger_run(dag: str, run: str, conf: dict[str, Any], run_after: datetime) -> bool:
+    def trigger_run(dag: str, run: str, conf: dict[str, Any], run_after: datetime | None = None) -> bool:
         json.dumps(conf)
-        chain.runs.append((run, conf, run_after))
+        if dag == "cpu_answers":
+            chain.collected.append(run)
+        else:
+            assert run_after
+            chain.runs.append((run, conf, run_after))
         return True
 
     monkeypatch.setattr(dag_runs, "trigger_run", trigger_run)
@@ -125,8 +130,18 @@ def test_watchdog_that_works_posts_nothing_and_ends_with_the_start_run(
     chain: Chain,
 ) -> None:
     assert chain.run(surveyed())
+    assert chain.collected == []
     assert not chain.run(surveyed(OVER))
     assert chain.headlines() == []
+    assert chain.collected == [f"{START}.answers"]
+
+
+def test_watchdog_has_the_answers_collected_although_slack_is_unavailable(chain: Chain) -> None:
+    chain.run(AWAY)
+    chain.slack.faults.put(Fault(503))
+    with pytest.raises(SlackUnavailable):
+        chain.run(surveyed(OVER))
+    assert chain.collected == [f"{START}.answers"]
 
 
 @pytest.mark.usefixtures("_by_bot_and_by_webhook")
@@ -205,6 +220,7 @@ def test_watchdog_ends_when_the_start_run_must_have_expired_during_an_outage(cha
         outage = Outage().after_failure("r", began + timedelta(seconds=seconds), surveyed=False)
         chain.runs.append(("r", {"start": START, **outage.to_conf()}, datetime.now(UTC)))
         assert chain.run(AWAY) is is_more
+        assert bool(chain.collected) is not is_more
 
 
 def test_survey_that_works_in_between_shows_that_the_start_run_is_kept() -> None:

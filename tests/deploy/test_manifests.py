@@ -14,7 +14,7 @@ from kubernetes_asyncio.client import ApiException
 import airflow_pods as pods
 from airflow_pods import PodOperator, requests
 from airflow_pods.errors import api_error
-from dags import cpu, cpu_cancel, cpu_start, cpu_watch, settings
+from dags import cpu, cpu_answers, cpu_cancel, cpu_start, cpu_watch, settings
 from tests.support.manifests import FOLDER, kustomization, manifest
 
 # As the Kubernetes clients name a call → as a Role names it.
@@ -24,7 +24,7 @@ MOST_CPUS = 400
 
 
 def pod_operators() -> list[PodOperator]:
-    dags = (cpu, cpu_cancel, cpu_start, cpu_watch)
+    dags = (cpu, cpu_answers, cpu_cancel, cpu_start, cpu_watch)
     return [task for dag in dags for task in dag.dag.tasks if isinstance(task, PodOperator)]
 
 
@@ -92,7 +92,8 @@ def test_the_network_policy_allows_only_redis_and_dns() -> None:
 
 def test_the_quota_equals_the_requests_of_the_most_pods_at_once() -> None:
     hard = manifest("ResourceQuota")["spec"]["hard"]
-    at_once = settings.cpus_at_once(str(MOST_CPUS)) + cpu_start.dag.max_active_runs
+    at_once = settings.cpus_at_once(str(MOST_CPUS)) + cpu_start.STORES_AT_ONCE
+    assert cpu_start.dag.get_task("store").max_active_tis_per_dag == cpu_start.STORES_AT_ONCE
     with pytest.raises(ValueError, match="CPUS_AT_ONCE"):
         settings.cpus_at_once(str(MOST_CPUS + 1))
     [container] = a_pod()["spec"]["containers"]

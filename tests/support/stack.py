@@ -98,6 +98,14 @@ class Stack:
         run: str = self.api.trigger("cpu_start", conf)["dag_run_id"]
         return run
 
+    def wait_until_started(self, run: str) -> str:
+        """Wait until all CPUs of a run of ``cpu_start`` are triggered; return the start run's id."""
+        has_started = wait_until(
+            lambda: self.api.is_success("cpu_start", run, "start_cpus"), PATIENCE_SECONDS
+        )
+        assert has_started, f"run {run} has not started its CPUs"
+        return self.start_id(run)
+
     def finish(self, run: str, seconds: float = PATIENCE_SECONDS) -> tuple[str, str]:
         """Wait until a run of ``cpu_start`` and all its CPUs' runs have ended.
 

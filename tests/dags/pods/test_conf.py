@@ -12,9 +12,9 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_pods import REASON_KEY, PodOperator, PodRefused
 from airflow_pods.conf import MAX_KEYS, unknown_keys
-from dags import cpu, cpu_cancel, cpu_start, cpu_watch, items
+from dags import cpu, cpu_answers, cpu_cancel, cpu_start, cpu_watch, items
 
-DAGS = [cpu.dag, cpu_start.dag, cpu_watch.dag, cpu_cancel.dag, items.dag]
+DAGS = [cpu.dag, cpu_start.dag, cpu_watch.dag, cpu_cancel.dag, cpu_answers.dag, items.dag]
 
 
 def context_of(dag: Any, task: Any, conf: dict[str, Any]) -> dict[str, Any]:
