@@ -12,7 +12,7 @@ import httpx
 from scripts.airflow_api import AirflowError, Api, import_error
 from scripts.kind.kubectl import KindError, Kubectl
 
-DAGS = {"cpu_start", "cpu", "cpu_watch"}
+DAGS = {"cpu_start", "cpu", "cpu_watch", "cpu_answers"}
 """The DAGs without which no program can be run."""
 PATIENCE_SECONDS = 300
 

@@ -10,6 +10,8 @@ from scripts.airflow_api import AirflowError, Api
 from scripts.snapshot import VERDICTS, Snapshot
 
 FAILED_LOG_LINES = 30
+ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
+"""The states of a task that has ended."""
 
 Answers = dict[str, Any]
 """What ``--json`` prints: ``text`` has the two lines for people; ``part2`` is None if no swap ends it."""
@@ -43,9 +45,10 @@ class DemoRun:
         return True
 
     def has_ended(self) -> bool:
-        """Return whether none of its DAG runs is in progress."""
-        state = self.api.run("cpu_start", self.run)["state"]
-        return state not in ("queued", "running") and self._count("queued", "running") == 0
+        """Return whether nothing is in progress but the task of ``cpu_start`` that waits for the end."""
+        tasks = self.api.tasks("cpu_start", self.run)
+        in_progress = {task["task_id"] for task in tasks if task["state"] not in ENDED}
+        return in_progress <= {"answers"} and self._count("queued", "running") == 0
 
     def _count(self, *states: str) -> int:
         """Return how many runs of ``cpu`` are in these states."""

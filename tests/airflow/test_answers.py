@@ -15,7 +15,6 @@ import psutil
 import pytest
 
 from cpu.keys import Keys
-from dags.start_form import EXAMPLE
 from scripts.local import supervisor
 from scripts.local.services.component import environment
 from scripts.local.settings import REPOSITORY
@@ -23,6 +22,7 @@ from scripts.local.stack import Stack as LocalStack
 from scripts.waiting import wait_until
 from tests.support import waiting_dags
 from tests.support.slack.server import SlackServer
+from tests.support.solver import EXAMPLE
 from tests.support.stack import PATIENCE_SECONDS, Stack, cluster_options, running_stack
 
 LONG = "acc +1\n" * 400 + "jmp -400\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -27,11 +28,17 @@ class Runs:
             raise ConnectionError("Airflow is away")
         return {run: self.states[run] for run in runs if run in self.states}
 
-    async def until_asked(self, times: int = 2) -> None:
-        """Wait until that many further requests have begun."""
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until the condition holds; the requests come from another thread."""
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+    async def until_asked(self, *latest: list[str]) -> None:
+        """Wait until the latest requests, of two or more from now on, name these runs."""
         before = len(self.requests)
-        while len(self.requests) < before + times:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)  # the requests come from another thread
+        await self.until(
+            lambda: len(self.requests) > before + 1 and self.requests[-len(latest) :] == list(latest)
+        )
 
 
 @pytest.fixture
@@ -42,12 +49,10 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
 async def test_hundreds_that_wait_ask_by_one_request(runs: Runs) -> None:
     poll, names = Poll("cpu_answers"), [f"s-{number:03}.answers" for number in range(400)]
     waiting = [asyncio.create_task(poll.wait(name)) for name in names]
-    await runs.until_asked()
-    assert runs.requests[-1] == names
+    await runs.until_asked(names)
     runs.states[names[7]] = "success"
     assert await waiting[7] == "success"
-    await runs.until_asked()
-    assert runs.requests[-1] == [name for name in names if name != names[7]]
+    await runs.until_asked([name for name in names if name != names[7]])
     assert not any(task.done() for number, task in enumerate(waiting) if number != 7)
     runs.states.update(dict.fromkeys(names, "failed"))
     assert set(await asyncio.gather(*waiting)) == {"success", "failed"}
@@ -59,8 +64,7 @@ async def test_requests_name_no_more_runs_than_an_address_has_room_for(
     monkeypatch.setattr(answers, "BATCH", 3)
     poll = Poll("cpu_answers")
     waiting = [asyncio.create_task(poll.wait(f"s-{number}")) for number in range(7)]
-    await runs.until_asked(6)
-    assert [len(asked) for asked in runs.requests[-3:]] in ([3, 3, 1], [3, 1, 3], [1, 3, 3])
+    await runs.until_asked(["s-0", "s-1", "s-2"], ["s-3", "s-4", "s-5"], ["s-6"])
     runs.states.update({f"s-{number}": "success" for number in range(7)})
     assert await asyncio.gather(*waiting) == ["success"] * 7
 
@@ -68,7 +72,7 @@ async def test_requests_name_no_more_runs_than_an_address_has_room_for(
 async def test_whoever_waits_goes_on_waiting_while_airflow_does_not_answer(runs: Runs) -> None:
     waiting = asyncio.create_task(Poll("cpu_answers").wait("s.answers"))
     runs.is_away = True
-    await runs.until_asked(3)
+    await runs.until_asked(["s.answers"])
     runs.is_away, runs.states["s.answers"] = False, "success"
     assert await waiting == "success"
 
@@ -79,7 +83,7 @@ async def test_cleared_task_is_waited_for_again(runs: Runs) -> None:
     assert await poll.wait("s.answers") == "failed"
     del runs.states["s.answers"]
     waiting = asyncio.create_task(poll.wait("s.answers"))
-    await runs.until_asked()
+    await runs.until_asked(["s.answers"])
     assert not waiting.done()
     runs.states["s.answers"] = "success"
     assert await waiting == "success"
@@ -88,15 +92,13 @@ async def test_cleared_task_is_waited_for_again(runs: Runs) -> None:
 async def test_run_is_asked_for_while_anybody_waits_for_it(runs: Runs) -> None:
     poll = Poll("cpu_answers")
     first, second = (asyncio.create_task(poll.wait("s.answers")) for _ in range(2))
-    await runs.until_asked()
+    await runs.until_asked(["s.answers"])
     first.cancel()
-    await runs.until_asked()
-    assert runs.requests[-1] == ["s.answers"]
+    await runs.until_asked(["s.answers"])
     second.cancel()
     await asyncio.gather(first, second, return_exceptions=True)
     other = asyncio.create_task(poll.wait("t.answers"))
-    await runs.until_asked()
-    assert runs.requests[-1] == ["t.answers"]
+    await runs.until_asked(["t.answers"])
     other.cancel()
 
 
