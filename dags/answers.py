@@ -26,10 +26,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ANSWER = Asset("cpu_answer")
-"""Gets an event for each answer; `extra` has the start run, the part, the accumulator and the swap."""
+ANSWER = {1: Asset("cpu_answer_part_1"), 2: Asset("cpu_answer_part_2")}
+"""By part, what gets an event for each answer, with start run, part, accumulator and swap in its `extra`.
+
+One for each part: of two events of one asset that come at once, Airflow keeps the second for the next run.
+"""
 ANSWERS = AssetAlias("cpu_answers")
-"""The outlet by which one task emits several events of ANSWER."""
+"""The outlet of the task, so that it emits an event only for the parts that were asked."""
 COLLECT = "collect"
 """The task of DAG ``cpu_answers`` whose XCom holds the answers."""
 ENDED = {"success", "failed", "upstream_failed", "skipped", "removed"}
@@ -68,7 +71,7 @@ class AnswersOperator(BaseOperator):
             return self._fail(context, found["sentence"])
         events = context["outlet_events"][ANSWERS]
         for extra in answer_extras(found):
-            events.add(ANSWER, extra)
+            events.add(ANSWER[extra["part"]], extra)
         answers: dict[str, Any] = found
         return answers
 

@@ -41,7 +41,8 @@ this one instruction swapped.
 
 The CPUs run in DAG [cpu](dags/cpu), whose last runs post the answers. DAG [cpu_watch](dags/cpu_watch) resumes
 CPUs whose runs have failed. DAG [cpu_answers](dags/cpu_answers) collects the answers that this run ends with,
-which are events of the asset `cpu_answer` too. To stop before, use DAG [cpu_cancel](dags/cpu_cancel).
+which are events of assets too, `cpu_answer_part_1` and `cpu_answer_part_2`. To stop before, use DAG
+[cpu_cancel](dags/cpu_cancel).
 """
 
 STORES_AT_ONCE = 16

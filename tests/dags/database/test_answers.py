@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from airflow_pods import REASON_KEY
+from airflow_pods.operator import POD_EXECUTOR
 from dags import answers, cpu_answers, cpu_start
 from scripts.waiting import wait_until
+from tests.support import waiting_dags
 from tests.support.airflow_database import airflow_database, create_run, store_dag
 
 SWAP = {"line": 8, "before": "jmp -4", "after": "nop -4"}
@@ -31,6 +33,7 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     configuration = {
+        "CORE__EXECUTOR": f"LocalExecutor,{POD_EXECUTOR}",
         "CORE__LOAD_EXAMPLES": "False",  # among them is a plugin that listens to tasks
         "API_AUTH__JWT_SECRET": secrets.token_hex(32),
         "LOGGING__BASE_LOG_FOLDER": str(tmp_path_factory.mktemp("logs")),
@@ -39,7 +42,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a library of Airflow's own warns about another one
             importlib.import_module("airflow.api_fastapi.execution_api.app")
-        for dag in (cpu_start.dag, cpu_answers.dag):
+        for dag in (cpu_start.dag, cpu_answers.dag, waiting_dags.scheduled):
             store_dag(dag)
         yield
 
@@ -103,7 +106,7 @@ def extras(start: str) -> list[Any]:
 
     with create_session() as session:
         found = session.scalars(select(AssetEvent).filter_by(source_run_id=start)).all()
-        assert {event.name for event in found} <= {answers.ANSWER.name}
+        assert all(event.name == answers.ANSWER[event.extra["part"]].name for event in found)
         return sorted((event.extra for event in found), key=lambda extra: int(extra["part"]))
 
 
@@ -153,3 +156,33 @@ def test_task_fails_with_the_reason_of_the_pod_that_could_not_collect(start: str
     state, xcoms = run_answers(start)
     assert state == "failed"
     assert xcoms == {REASON_KEY: "task collect is failed: the pod refused: the start run has expired"}
+
+
+def test_dag_that_is_scheduled_by_both_answers_gets_one_run_for_each_start_run(database: None) -> None:
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    from tests.dags.pods.database.airflow import Recorder, Scheduler
+
+    scheduled = waiting_dags.scheduled.dag_id
+    scheduler = Scheduler(Recorder())
+    scheduler.step()  # takes what other tests have queued
+    for name in ("first", "second"):
+        create_run("cpu_start", name, {})
+        end_task("cpu_start", name, "store", {"start": name})
+        end_task("cpu_start", name, "start_cpus", {"cpus": 5})
+        collect(name, {**FOUND, "start": name})
+        assert run_answers(name)[0] == "success"
+        scheduler.step()
+    with create_session() as session:
+        runs = session.scalars(select(DagRun).filter_by(dag_id=scheduled).order_by(DagRun.id)).all()
+        consumed = [[event.extra for event in run.consumed_asset_events] for run in runs[-2:]]
+    # The first of these runs may have events of other tests, too, which came after their queue began.
+    assert [
+        sorted((one["start"], one["part"]) for one in extras if one["start"] in ("first", "second"))
+        for extras in consumed
+    ] == [
+        [("first", 1), ("first", 2)],
+        [("second", 1), ("second", 2)],
+    ]
