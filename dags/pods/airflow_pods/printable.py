@@ -19,6 +19,11 @@ def quoted(text: str, most: int = 80) -> str:
     return printable(repr(text), most)
 
 
+def one_line(text: str, most: int = 2000) -> str:
+    """Return the text as `printable` does, with blanks for its line breaks and tabs."""
+    return printable(text, most).replace("\n", " ").replace("\t", " ")
+
+
 def describe(error: BaseException) -> str:
     """Return an error's type and text, on one line."""
-    return printable(f"{type(error).__name__}: {error}").replace("\n", " ")
+    return one_line(f"{type(error).__name__}: {error}")

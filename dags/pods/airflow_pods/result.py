@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any, NoReturn
 
-from airflow_pods.printable import printable, quoted
+from airflow_pods.printable import one_line, quoted
 
 Result = dict[str, Any]
 
@@ -53,8 +53,8 @@ def parse_result(text: str) -> Result:
 def log_lines(result: Result) -> list[str]:
     """Return what the task's log shows: the field ``sentence``, if there is one, and all of it as JSON."""
     sentence = result.get("sentence")
-    first = [printable(sentence)] if isinstance(sentence, str) and sentence else []
-    return [*first, printable(json.dumps(result, ensure_ascii=False), 5000)]
+    first = [one_line(sentence)] if isinstance(sentence, str) and sentence else []
+    return [*first, one_line(json.dumps(result, ensure_ascii=False), 5000)]
 
 
 def _object(pairs: list[tuple[str, Any]]) -> Result:

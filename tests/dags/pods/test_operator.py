@@ -17,7 +17,7 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskDeferred
 from airflow.triggers.base import TriggerEvent
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -214,6 +214,7 @@ def test_result_without_a_sentence_is_logged_as_it_is(result: dict[str, Any]) ->
 anything = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda one: st.lists(one))
 
 
+@example(sentence="one\n\ttwo", other=None)
 @given(sentence=anything, other=anything)
 def test_result_is_logged_and_kept_whatever_it_holds(sentence: Any, other: Any) -> None:
     assert all(line.isprintable() for line in logged(in_worker(PARAMS), {"sentence": sentence, "a": other}))
