@@ -164,13 +164,13 @@ class Stack:
         return [post for post in list(self.slack.posts) if post.mark and post.mark[0] == start]
 
     @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Pause DAG ``cpu`` during the block, so that no cycle begins."""
-        self.api.request("PATCH", "/dags/cpu", json={"is_paused": True})
+    def paused(self, dag: str = "cpu") -> Iterator[None]:
+        """Pause a DAG during the block, so that its tasks do not begin: by default no cycle does."""
+        self.api.request("PATCH", f"/dags/{dag}", json={"is_paused": True})
         try:
             yield
         finally:
-            self.api.request("PATCH", "/dags/cpu", json={"is_paused": False})
+            self.api.request("PATCH", f"/dags/{dag}", json={"is_paused": False})
 
 
 @contextmanager
