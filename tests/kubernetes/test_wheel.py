@@ -91,9 +91,9 @@ def test_airflow_lists_the_provider_and_its_executor_and_complains_of_nothing(ru
 def test_the_example_runs_its_pod_and_returns_the_result(run: Run, cluster: Cluster) -> None:
     [result] = [line for line in run("python", "-c", RUN).splitlines() if line.startswith("RESULT ")]
     assert json.loads(result.removeprefix("RESULT ")) == {"words": 4, "sentence": "counted 4 words"}
-    label = "app.kubernetes.io/created-by=airflow-pod-operator"
-    left = cluster.api.list_namespaced_pod(cluster.namespace, label_selector=label).items
-    assert [pod for pod in left if not pod.metadata.deletion_timestamp] == []
+    left = cluster.api.list_namespaced_pod(cluster.namespace).items
+    own = [pod for pod in left if pod.metadata.name.startswith("count-words-")]
+    assert all(pod.metadata.deletion_timestamp for pod in own)
 
 
 def test_the_wheel_is_what_ran(run: Run) -> None:
