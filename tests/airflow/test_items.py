@@ -19,7 +19,9 @@ def kill_pods(stack: Stack, run: str, is_over: threading.Event) -> int:
     """Delete some pods of the items run while they run; return how many."""
     core, namespace, killed = kubernetes.core_api(stack.settings), stack.settings.namespace, 0
     while not is_over.wait(0.2) and killed < 10:
-        found = core.list_namespaced_pod(namespace, label_selector=f"items={run},command=work")
+        # Each index loses at most one pod: it has three more attempts, and the task none to spare.
+        first = f"items={run},command=work,airflow-pods/attempt=0"
+        found = core.list_namespaced_pod(namespace, label_selector=first)
         live = [pod for pod in found.items if pod.status.phase in ("Pending", "Running")]
         for pod in live[:2]:
             core.delete_namespaced_pod(pod.metadata.name, namespace, grace_period_seconds=0)

@@ -19,7 +19,7 @@ from scripts.local.services.airflow import ADMIN
 from scripts.waiting import wait_until
 from tests.support.stack import Stack
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 WALL = "a[href$='/plugin/cpu-wall']"
 """The wall's entry in Airflow's menu."""
 LOW_CONTRASTS = """
