@@ -66,7 +66,6 @@ def extras(stack: Stack, start: str) -> list[dict[str, Any]]:
     return sorted(ours, key=lambda extra: int(extra["part"]))
 
 
-@pytest.mark.core
 def test_run_ends_with_both_answers_as_its_xcom_its_note_and_asset_events(stack: Stack) -> None:
     run = stack.start(cycles=3)
     assert ended(stack, run) == "success"
