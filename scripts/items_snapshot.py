@@ -6,12 +6,11 @@ It costs Redis four short commands, however many items there are. Reading refres
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from cpu.items_records import FACT_FIELDS, ItemsFacts, Mark, decode_facts, decode_mark, missing_pods
 from cpu.keys import ItemsKeys
-from scripts.snapshot import MAX_START_RUNS, NotKeptError, server_time
+from scripts.snapshot import NotKeptError, newest_facts, server_time
 
 if TYPE_CHECKING:
     from cpu.redis_client import Client
@@ -111,13 +110,7 @@ class ItemsSnapshot:
 
 def newest_items_run(client: Client) -> str | None:
     """Return the items run that was planned last, or None if Redis has none."""
-    found = client.scan_iter(match=ItemsKeys("*").facts, count=1000)
-    keys = list(islice(found, MAX_START_RUNS))
-    pipeline = client.pipeline(transaction=False)
-    for key in keys:
-        pipeline.hget(key, "planned")
-    planned = [float(when or 0) for when in pipeline.execute()]
-    _, key = max(zip(planned, keys, strict=True), default=(0, None))
+    key = newest_facts(client, ItemsKeys("*").facts, "planned")
     return ItemsKeys.run_of(key) if key else None
 
 

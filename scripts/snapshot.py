@@ -182,14 +182,19 @@ class Snapshot:
 
 def newest_start(client: Client) -> str | None:
     """Return the start run that was stored last, or None if Redis has none."""
-    found = client.scan_iter(match=Keys("*").facts, count=1000)
-    keys = list(islice(found, MAX_START_RUNS))
+    key = newest_facts(client, Keys("*").facts, "stored")
+    return Keys.start_of(key) if key else None
+
+
+def newest_facts(client: Client, pattern: str, field: str) -> bytes | None:
+    """Return the key that matches the pattern and whose field holds the latest time; None without any."""
+    keys = list(islice(client.scan_iter(match=pattern, count=1000), MAX_START_RUNS))
     pipeline = client.pipeline(transaction=False)
     for key in keys:
-        pipeline.hget(key, "stored")
-    stored = [float(when or 0) for when in pipeline.execute()]
-    _, key = max(zip(stored, keys, strict=True), default=(0, None))
-    return Keys.start_of(key) if key else None
+        pipeline.hget(key, field)
+    times = [float(when or 0) for when in pipeline.execute()]
+    _, newest = max(zip(times, keys, strict=True), default=(0, None))
+    return newest
 
 
 def take_snapshot(client: Client, start: str) -> Snapshot:

@@ -39,9 +39,9 @@ Watch = Callable[[Client, Pod, Callable[[Pod], bool]], Awaitable[Pod | None]]
 """How a pod is watched until it is done: `watch_until`, or one watch for many pods (`Informer`)."""
 
 
-async def run_pod(conn_id: str, manifest: Manifest, keep: bool = False) -> Result:
+async def run_pod(conn_id: str, manifest: Manifest) -> Result:
     """Run the pod until it has finished, delete it and return its result. Raises as `pod_result` does."""
-    async with pod_result(conn_id, manifest, keep=keep) as result:
+    async with pod_result(conn_id, manifest) as result:
         return result
 
 
