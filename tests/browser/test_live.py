@@ -429,7 +429,7 @@ def test_many_cpus_light_up_every_second_and_the_browser_has_little_to_do(
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("count", [5, 300, 2000])
-def test_pictures_of_few_and_many_cpus_in_light_and_dark(
+def test_the_page_is_shown_with_few_and_many_cpus_in_light_and_dark(
     ui: Ui, start_run: StartRunClient, wall: WallServer, count: int, theme: str
 ) -> None:
     start_run.store_text("nop +0\n" * (count - 2) + "jmp -1\n", keep_going=True)

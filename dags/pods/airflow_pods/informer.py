@@ -98,9 +98,9 @@ class Informer:
 
     @contextmanager
     def listening(self, set_name: str, listener: SetListener) -> Iterator[None]:
-        """Tell the listener of all events of the pods in that set, from an open watch at once.
+        """Pass all events of the pods in that set to the listener during the block.
 
-        Call `watch_set` when the set has been listed.
+        If the watch is open, that begins at once. Call `watch_set` when the set has been listed.
         """
         self._listeners[set_name].append(listener)
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -31,8 +30,8 @@ from airflow_pods.pod_set import ATTEMPT, INDEX, SET, IndexedPods, pod_manifest
 from airflow_pods.progress import Progress
 from airflow_pods.runner import pod_result
 from scripts.kube.objects import PODS
-from tests.support.kubernetes_api import finished, kubeconfig, rejection, statuses, terminated
-from tests.support.nodeless import NAMESPACE, RUNNING, Nodeless, serving
+from tests.support.kubernetes_api import finished, rejection, statuses, terminated
+from tests.support.nodeless import NAMESPACE, RUNNING, Nodeless
 from tests.support.pod_sets import (
     FAILED,
     REFUSED,
@@ -58,15 +57,6 @@ NO_IMAGE = {
     "phase": "Pending",
     "containerStatuses": statuses(main={"waiting": {"reason": "ErrImagePull", "message": "no such image"}}),
 }
-
-
-@pytest_asyncio.fixture
-async def endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Nodeless]:
-    """An endpoint that the connection leads to."""
-    async with serving(tmp_path) as (endpoint, url):
-        connection = {"conn_type": "kubernetes", "extra": {"kube_config": kubeconfig(url)}}
-        monkeypatch.setenv("AIRFLOW_CONN_KUBERNETES_DEFAULT", json.dumps(connection))
-        yield endpoint
 
 
 @pytest_asyncio.fixture

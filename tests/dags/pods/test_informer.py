@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,8 +18,8 @@ from airflow_pods.pod import Pod
 from airflow_pods.requests import create_pod, read_pod
 from airflow_pods.status import is_finished
 from scripts.kube.objects import PODS
-from tests.support.kubernetes_api import finished, kubeconfig, terminated
-from tests.support.nodeless import NAMESPACE, RUNNING, Nodeless, serving
+from tests.support.kubernetes_api import finished, terminated
+from tests.support.nodeless import NAMESPACE, RUNNING, Nodeless
 
 CONNECTION = "kubernetes_default"
 DONE = finished()
@@ -28,15 +27,6 @@ DONE = finished()
 
 def manifest(name: str) -> Manifest:
     return manifest_of(name, NAMESPACE, "cpu:1", ["exec"], {}, {}, {}, 60)
-
-
-@pytest_asyncio.fixture
-async def endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Nodeless]:
-    """An endpoint that the connection leads to."""
-    async with serving(tmp_path) as (endpoint, url):
-        connection = {"conn_type": "kubernetes", "extra": {"kube_config": kubeconfig(url)}}
-        monkeypatch.setenv("AIRFLOW_CONN_KUBERNETES_DEFAULT", json.dumps(connection))
-        yield endpoint
 
 
 @pytest_asyncio.fixture
