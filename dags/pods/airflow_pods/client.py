@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk.exceptions import AirflowException
@@ -20,6 +20,8 @@ ANSWER_SECONDS = 20
 """How long each attempt waits for an answer."""
 CREDENTIALS_SECONDS = 60
 """How long a connection may take to provide credentials."""
+OPENING_SECONDS = 2
+"""How long a client without users may go on opening before that is cancelled."""
 MAX_RENEWALS = 2
 """How often one request asks for fresh credentials."""
 MAX_AGE_SECONDS = 300
@@ -107,9 +109,16 @@ class Client:
         return not self._users
 
     async def close(self) -> None:
-        """Close the client, which has no users any more."""
-        self._opening.cancel()
-        await self._stack.aclose()
+        """Close the client, which has no users any more.
+
+        A client that is still opening gets a moment for it: the provider's hook, cancelled while it creates
+        its temporary file, would leave that file open, with the credentials in it.
+        """
+        try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.gather(self._opening, return_exceptions=True), OPENING_SECONDS)
+        finally:
+            await self._stack.aclose()
 
     async def call(
         self,
@@ -176,7 +185,9 @@ class Client:
         async with self._renewing:
             if self.api.api_client is rejected:
                 # The rejected client stays open until all users have left: some may still read a watch.
-                self.api.api_client = await self._api_client()
+                if self._opening.done():
+                    self._opening = asyncio.ensure_future(self._open())
+                await asyncio.shield(self._opening)
 
     async def _api_client(self) -> ApiClient:
         """Open a client with the credentials that the connection gives now."""

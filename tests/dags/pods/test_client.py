@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import json
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -148,3 +150,44 @@ async def test_all_users_of_an_unusable_connection_are_refused(clients: FakeHook
     outcomes = await asyncio.gather(*(use() for _ in range(3)), return_exceptions=True)
     assert all(isinstance(outcome, PodRefused) for outcome in outcomes)
     assert (clients.open, client_module.CLIENTS) == (0, {})
+
+
+async def use_with_rejected_credentials() -> None:
+    async def reject(_: Any) -> None:
+        raise ApiException(status=401)
+
+    async with client_module.connect("any") as client:
+        with suppress(ApiException):
+            await client.authorized(reject)
+
+
+@pytest.mark.parametrize("user", [use, use_with_rejected_credentials])
+@pytest.mark.parametrize("steps", range(0, 120, 3))
+async def test_a_cancelled_user_leaves_no_file_with_credentials_open(
+    monkeypatch: pytest.MonkeyPatch, steps: int, user: Callable[[], Coroutine[None, None, None]]
+) -> None:
+    kubeconfig = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+    }
+    extra = {"kube_config": json.dumps(kubeconfig)}
+    monkeypatch.setenv("AIRFLOW_CONN_ANY", json.dumps({"conn_type": "kubernetes", "extra": extra}))
+    opened: list[Any] = []
+
+    def open_file(*args: Any, **kwargs: Any) -> Any:
+        file = tempfile.NamedTemporaryFile(*args, **kwargs)  # noqa: SIM115 - closed by who asked for it
+        opened.append(file)
+        return file
+
+    monkeypatch.setattr("aiofiles.tempfile.syncNamedTemporaryFile", open_file)
+    task = asyncio.ensure_future(user())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task})
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert all(file.closed for file in opened)
