@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from airflow_pods.log_link import LINK_KEY, log_url
@@ -118,7 +118,6 @@ def begin(ti: TaskInstanceDTO, pod: Mapping[str, Any]) -> Begun:
     from airflow.models.dagrun import DagRun
     from airflow.models.xcom import XComModel
     from airflow.sdk.definitions._internal.templater import Templater
-    from airflow.sdk.definitions.param import process_params
     from airflow.utils.platform import getuser
     from airflow.utils.state import TaskInstanceState
     from fastapi import Response
@@ -140,7 +139,7 @@ def begin(ti: TaskInstanceDTO, pod: Mapping[str, Any]) -> Begun:
         if dag is None:
             raise NeedsWorker("its DAG is not in the database")
         task: Any = dag.get_task(ti.task_id)
-        params = process_params(cast("Any", dag), task, run.conf, suppress_exception=False)
+        params = _params(dag, task, run.conf)
         this_task = TemplateTi(ti, session)
         template_context: Any = {
             "dag": dag,
@@ -347,6 +346,19 @@ def _trigger(session: Session, run: NextRun, user: str | None) -> None:
         state=DagRunState.QUEUED,
         session=session,
     )
+
+
+def _params(dag: Any, task: Any, conf: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the parameters of a task in a run with this conf, which a worker gets by `process_params`.
+
+    That function cannot tell from a DAG of the database which parameters have no value, or what their schemas
+    say. Raises ParamValidationError for a parameter without a value, or with one that its schema refuses.
+    """
+    from airflow.configuration import conf as settings
+
+    given = conf if settings.getboolean("core", "dag_run_conf_overrides_params") else None
+    params: dict[str, Any] = dag.params.deep_merge(task.params).deep_merge(given).validate()
+    return params
 
 
 def _branch(dag: Any, task_id: str, follow: str) -> tuple[list[str], list[str]]:

@@ -16,7 +16,7 @@ from airflow.models.log import Log
 from airflow.models.taskinstance import TaskInstance, clear_task_instances
 from airflow.models.xcom import XComModel
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, TriggerRule, task_group
+from airflow.sdk import DAG, Param, TriggerRule, task_group
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
@@ -75,6 +75,20 @@ def dag_of_mapped_groups() -> DAG:
             pod >> [EmptyOperator(task_id="left"), EmptyOperator(task_id="right")]
 
         group.expand(number=[1, 2])
+    return dag
+
+
+def dag_with_parameters() -> DAG:
+    """Return a DAG with a parameter that has no default, and one that its pod has too."""
+    with DAG("parameters", schedule=None, params={"n": Param(type="integer"), "size": 1}) as dag:
+        PodOperator(
+            task_id="pod",
+            name="pod-{{ params.n }}",
+            namespace=NAMESPACE,
+            image="cpu:1",
+            arguments=["{{ params.size }}"],
+            params={"size": 2},
+        )
     return dag
 
 

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from airflow.exceptions import ParamValidationError
 from airflow.executors.workloads.task import TaskInstanceDTO
+from airflow.models.dagrun import DagRun
 from airflow.models.renderedtifields import RenderedTaskInstanceFields
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
@@ -53,6 +55,42 @@ def test_a_task_begins_and_ends_with_its_xcoms_its_branch_and_the_next_run(
     assert states(run) == {"pod": "success", "left": None, "right": "skipped", "join": None}
     assert f"after-{number}" in airflow.runs("after")
     assert airflow.audit_log(run)[-2:] == ["running", "success"]
+
+
+def queued_with(number: int, conf: dict[str, Any]) -> TaskInstanceDTO:
+    """Return the queued task of a run of DAG ``parameters``."""
+    store_dag(airflow.dag_with_parameters())
+    create_run("parameters", f"run-{number}", {"n": number, **conf})
+    return queued(f"run-{number}")
+
+
+@pytest.mark.parametrize(("conf", "size"), [({}, 2), ({"size": 3}, 3)])
+def test_parameters_have_the_value_of_the_run_else_of_the_task_else_of_the_dag(
+    number: int, conf: dict[str, Any], size: int
+) -> None:
+    task = begun(queued_with(number, conf))
+    assert task.params == {"n": number, "size": size}
+    assert (task.pod.name, task.pod.arguments) == (f"pod-{number}", [str(size)])
+
+
+def test_the_conf_of_a_run_changes_no_parameter_where_airflow_does_not_let_it(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = queued_with(number, {"size": 3})
+    monkeypatch.setenv("AIRFLOW__CORE__DAG_RUN_CONF_OVERRIDES_PARAMS", "False")
+    with pytest.raises(ParamValidationError, match="n: No value"):
+        begun(task)
+    assert row(f"run-{number}", dag_id="parameters").state == "queued"
+
+
+def test_a_value_that_the_schema_of_a_parameter_refuses_leaves_the_task_queued(number: int) -> None:
+    task = queued_with(number, {})
+    with create_session() as session:
+        run = session.scalars(select(DagRun).filter_by(dag_id="parameters", run_id=f"run-{number}")).one()
+        run.conf = {"n": "many"}
+    with pytest.raises(ParamValidationError, match="'many' is not of type 'integer'"):
+        begun(task)
+    assert row(f"run-{number}", dag_id="parameters").state == "queued"
 
 
 def with_argument(task: TaskInstanceDTO, template: str) -> dict[str, Any]:
