@@ -26,6 +26,7 @@ from airflow.utils.state import TaskInstanceState
 from airflow_pods.errors import PodFailed, PodRefused
 from airflow_pods.informer import Informer
 from airflow_pods.next_step import NextStep, call
+from airflow_pods.next_tries import NextTries
 from airflow_pods.printable import describe
 from airflow_pods.result import log_lines
 from airflow_pods.task_pods import delete_task_pods, task_result
@@ -76,6 +77,7 @@ class PodExecutor(BaseExecutor):
         self._ended: deque[tuple[TaskInstanceKey, TaskInstanceState | None, str]] = deque()
         self._has_ended = threading.Event()
         self._supported = True
+        self._next_tries = NextTries(f"{PodExecutor.__module__}.{PodExecutor.__qualname__}")
 
     # ----------------------------------------------------------------- called by the scheduler, in its thread
 
@@ -90,6 +92,7 @@ class PodExecutor(BaseExecutor):
         self._database = ThreadPoolExecutor(1, thread_name_prefix="pod-executor-database")
         if self._supported:
             self._database.submit(load)
+            self._follow_workers(self._next_tries.load)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="pod-executor", daemon=True)
         self._thread.start()
@@ -105,6 +108,7 @@ class PodExecutor(BaseExecutor):
 
     def sync(self) -> None:
         """Take the tasks that have ended; if some are in progress and none has ended, wait a moment."""
+        self._follow_workers(self._next_tries.take_back)
         if self.running:
             self._has_ended.wait(WAIT_SECONDS)
         self._has_ended.clear()
@@ -114,6 +118,13 @@ class PodExecutor(BaseExecutor):
                 self.running.discard(key)
             else:
                 self.change_state(key, state, reason)
+
+    def _follow_workers(self, look: Callable[[], None]) -> None:
+        """Look what has become of the tasks that workers have."""
+        try:
+            look()
+        except Exception:  # which would end the scheduler; without a look, workers keep these tasks
+            self.log.exception("PodExecutor could not look for the next tries of tasks that it handed over")
 
     def try_adopt_task_instances(self, tis: Sequence[TaskInstance]) -> Sequence[TaskInstance]:
         """Take over the tasks of a scheduler that has died; their pods are found by their names.
@@ -256,6 +267,8 @@ class PodExecutor(BaseExecutor):
         job.has_heartbeat = False
         job.write_log("info", f"A worker ends this task: {why}")
         await self._in_database(hand_over, job.ti, outcome)
+        if self._supported:
+            self._next_tries.add(job.ti.id, job.workload.key)
 
     async def _abandon(self, job: _Job) -> TaskInstanceState | None:
         """Leave the row to whoever has changed it, and delete the pod unless another process waits for it.

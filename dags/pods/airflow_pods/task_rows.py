@@ -28,6 +28,7 @@ from airflow_pods.trigger import Outcome
 if TYPE_CHECKING:
     from airflow.executors.workloads.task import TaskInstanceDTO
     from airflow.models.dagbag import DBDagBag
+    from airflow.models.taskinstancekey import TaskInstanceKey
     from sqlalchemy.orm import Session
 
 LOG = logging.getLogger(__name__)
@@ -84,8 +85,8 @@ def _xcom(
     # Whether that means all indexes, the default or an error is for a worker to say.
     if not isinstance(task_id, str) or not isinstance(map_indexes, int):
         raise NeedsWorker("its templates pull XComs of several tasks")
-    identity = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_indexes, "key": key}
-    row = session.scalars(select(XComModel).filter_by(**identity)).one_or_none()
+    wanted = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_indexes, "key": key}
+    row = session.scalars(select(XComModel).filter_by(**wanted)).one_or_none()
     if row is None:
         raise NeedsWorker(f"there is no XCom {key!r} of task {task_id}")
     return deserialize(row.value)
@@ -130,10 +131,10 @@ def begin(ti: TaskInstanceDTO, pod: Mapping[str, Any]) -> Begun:
         pid=os.getpid(),
         start_date=datetime.now(UTC),
     )
-    with _transaction() as session:
+    with transaction() as session:
         context = task_instances.ti_run(ti.id, payload, Response(), session, _dag_bag(), None, _token(ti.id))
         if context.xcom_keys_to_clear:
-            session.execute(delete(XComModel).where(*_identity(XComModel, ti)))
+            session.execute(delete(XComModel).where(*identity(XComModel, ti)))
         run = session.scalars(select(DagRun).filter_by(dag_id=ti.dag_id, run_id=ti.run_id)).one()
         dag = _dag_bag().get_dag_for_run(run, session=session)
         if dag is None:
@@ -152,9 +153,9 @@ def begin(ti: TaskInstanceDTO, pod: Mapping[str, Any]) -> Begun:
         rendered = PodTemplate(**pod).rendered(template_context, Templater().get_template_env())
         task_instances.ti_put_rtif(ti.id, _rendered_fields(rendered), session)
         if rendered.pod_log_url and not rendered.skip_to:
-            identity = ti.dag_id, ti.run_id, ti.task_id
+            task_path = ti.dag_id, ti.run_id, ti.task_id
             url = log_url(rendered.pod_log_url, rendered.manifest())
-            xcoms.set_xcom(*identity, LINK_KEY, session, url, ti.map_index)
+            xcoms.set_xcom(*task_path, LINK_KEY, session, url, ti.map_index)
     _call_listeners("on_task_instance_running", ti.id, TaskInstanceState.QUEUED)
     return Begun(rendered, params)
 
@@ -173,11 +174,11 @@ def end(ti: TaskInstanceDTO, outcome: Outcome, step: NextStep | None) -> None:
     from airflow.utils.state import TaskInstanceState, TerminalTIState
     from sqlalchemy import select, update
 
-    identity = ti.dag_id, ti.run_id, ti.task_id
-    with _transaction() as session:
+    task_path = ti.dag_id, ti.run_id, ti.task_id
+    with transaction() as session:
         _lock(session, ti.id)
         if "result" in outcome:
-            xcoms.set_xcom(*identity, "return_value", session, outcome["result"], ti.map_index)
+            xcoms.set_xcom(*task_path, "return_value", session, outcome["result"], ti.map_index)
         if step is not None:
             dag_run = session.scalars(select(DagRun).filter_by(dag_id=ti.dag_id, run_id=ti.run_id)).one()
             if step.trigger:
@@ -186,7 +187,7 @@ def end(ti: TaskInstanceDTO, outcome: Outcome, step: NextStep | None) -> None:
                 _dag_bag().get_dag_for_run(dag_run, session=session), ti.task_id, step.task_id
             )
             branch: Any = {"followed": followed}
-            xcoms.set_xcom(*identity, "skipmixin_key", session, branch, ti.map_index)
+            xcoms.set_xcom(*task_path, "skipmixin_key", session, branch, ti.map_index)
             skip = TISkippedDownstreamTasksStatePayload(tasks=[(one, ti.map_index) for one in skipped])
             task_instances.ti_skip_downstream(ti.id, skip, session)
         success = TISuccessStatePayload.model_validate(
@@ -197,7 +198,7 @@ def end(ti: TaskInstanceDTO, outcome: Outcome, step: NextStep | None) -> None:
         run = select(DagRun.id).filter_by(dag_id=ti.dag_id, run_id=ti.run_id)
         unlocked = run.with_for_update(skip_locked=True)
         first = update(DagRun).where(DagRun.id.in_(unlocked)).values(last_scheduling_decision=None)
-        session.execute(first, execution_options=_UNSYNCHRONIZED)
+        session.execute(first, execution_options=UNSYNCHRONIZED)
     _call_listeners("on_task_instance_success", ti.id, TaskInstanceState.RUNNING)
 
 
@@ -212,7 +213,7 @@ def hand_over(ti: TaskInstanceDTO, outcome: Outcome | None) -> None:
     from airflow.triggers.base import TriggerEvent
     from airflow.utils.state import TaskInstanceState
 
-    with _transaction() as session:
+    with transaction() as session:
         _lock(session, ti.id, also=TaskInstanceState.QUEUED)
         row = session.get_one(TaskInstance, ti.id)
         row.executor = None
@@ -229,9 +230,9 @@ def beat(ids: Collection[UUID]) -> set[UUID]:
     from sqlalchemy import update
 
     statement = update(TaskInstance).where(TaskInstance.id.in_(ids), *_runs_here())
-    with _transaction() as session:
+    with transaction() as session:
         beating = statement.values(last_heartbeat_at=datetime.now(UTC)).returning(TaskInstance.id)
-        return set(session.scalars(beating, execution_options=_UNSYNCHRONIZED))
+        return set(session.scalars(beating, execution_options=UNSYNCHRONIZED))
 
 
 def state_of(ti: TaskInstanceDTO) -> tuple[bool, str | None]:
@@ -239,9 +240,9 @@ def state_of(ti: TaskInstanceDTO) -> tuple[bool, str | None]:
     from airflow.models.taskinstance import TaskInstance
     from sqlalchemy import select
 
-    with _transaction() as session:
+    with transaction() as session:
         row = session.execute(
-            select(TaskInstance.id, TaskInstance.state).where(*_identity(TaskInstance, ti))
+            select(TaskInstance.id, TaskInstance.state).where(*identity(TaskInstance, ti))
         ).one_or_none()
     return (row.id == ti.id, row.state) if row else (False, None)
 
@@ -262,17 +263,18 @@ def _call_listeners(hook_name: str, ti_id: UUID, previous: str) -> None:
     if not hook.get_hookimpls():
         return
     try:
-        with _transaction() as session:
+        with transaction() as session:
             hook(previous_state=previous, task_instance=session.get_one(TaskInstance, ti_id))
     except Exception:
         LOG.exception("A plugin that listens to tasks has failed")
 
 
-_UNSYNCHRONIZED = {"synchronize_session": False}
+UNSYNCHRONIZED = {"synchronize_session": False}
+"""Execution options of an update whose rows no session has loaded."""
 
 
 @contextmanager
-def _transaction() -> Iterator[Session]:
+def transaction() -> Iterator[Session]:
     """Yield a session that is committed at the end of the block. The API's refusals become NotOurs."""
     from airflow.utils.session import create_session
     from fastapi import HTTPException
@@ -307,7 +309,8 @@ def _runs_here() -> tuple[Any, ...]:
     )
 
 
-def _identity(model: Any, ti: TaskInstanceDTO) -> tuple[Any, ...]:
+def identity(model: Any, ti: TaskInstanceDTO | TaskInstanceKey) -> tuple[Any, ...]:
+    """Return the conditions by which a task, whatever its try, is found in a table."""
     return (
         model.dag_id == ti.dag_id,
         model.run_id == ti.run_id,

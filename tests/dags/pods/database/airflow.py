@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.executors.base_executor import BaseExecutor
@@ -18,6 +18,7 @@ from airflow.models.xcom import XComModel
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Param, TriggerRule, task_group
 from airflow.utils.session import create_session
+from airflow.utils.state import TaskInstanceState
 from sqlalchemy import select
 
 from airflow_pods import NextRun, NextStep, PodOperator
@@ -184,6 +185,12 @@ class Scheduler:
             with create_session() as session:
                 self.runner._process_executor_events(executor=executor, session=session)
 
+    def worker_ends(self, run_id: str) -> None:
+        """Report that the worker which has a run's pod has ended."""
+        [key] = [key for key in self.workers.queued_tasks if key.run_id == run_id]
+        del self.workers.queued_tasks[key]
+        self.workers.change_state(key, TaskInstanceState.SUCCESS)
+
     def adopt(self) -> None:
         """Take over the tasks of schedulers that have died."""
         with create_session() as session:
@@ -238,6 +245,18 @@ def delete_run(ti: Any, session: Any) -> None:
 def adopted(ti: Any, _session: Any) -> None:
     """Let another process have begun the task."""
     ti.pid, ti.state = -1, "running"
+
+
+def begun_by_a_worker(ti: Any, _session: Any) -> None:
+    """Let a worker have begun the task."""
+    ti.hostname, ti.pid, ti.state = "worker", 1, "running"
+
+
+def failed_in_a_worker(ti: Any, session: Any) -> None:
+    """Let a worker have failed a try that is not the last."""
+    ti.prepare_db_for_next_try(session)
+    ti.clear_next_method_args()
+    ti.state, ti.end_date = "up_for_retry", datetime.now(UTC)
 
 
 def begun_again_elsewhere(ti: Any, session: Any) -> None:

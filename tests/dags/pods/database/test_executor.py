@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from airflow_pods import executor as executor_module
@@ -133,6 +134,72 @@ def test_a_task_that_was_handed_over_is_for_the_executor_again_once_it_is_cleare
     world.until(lambda: row(run).executor is None and row(run).state == "queued")
     airflow.change(run, airflow.clear)
     world.until(lambda: row(run).executor == POD_EXECUTOR and row(run).state == "running")
+    world.until(lambda: pod in world.pods())
+    world.report(pod, succeeded({"step": "left"}))
+    world.until(lambda: row(run).state == "success")
+
+
+def with_a_worker(world: World, number: int) -> str:
+    """Return a run whose pod a worker runs, to take a result that is for workers."""
+    run, pod = world.run(number), f"pod-{number}"
+    world.until(lambda: pod in world.pods())
+    world.report(pod, succeeded({"step": None}))
+    world.until(lambda: row(run).executor is None and row(run).state == "queued")
+    world.until(lambda: not world.executor.running)
+    airflow.change(run, airflow.begun_by_a_worker)
+    return run
+
+
+def runs_in_pod_executor(run: str, attempt: int) -> bool:
+    task = row(run)
+    return (task.state, task.executor, task.try_number) == ("running", POD_EXECUTOR, attempt)
+
+
+def test_a_task_that_is_cleared_while_a_worker_runs_it_starts_in_the_executor(
+    world: World, number: int
+) -> None:
+    run = with_a_worker(world, number)
+    airflow.change(run, airflow.clear)
+    for _ in range(3):
+        world.scheduler.step()
+    assert (row(run).state, row(run).executor) == ("restarting", None)
+    world.scheduler.worker_ends(run)
+    world.until(lambda: runs_in_pod_executor(run, 2))
+    assert (row(run).next_method, row(run).next_kwargs) == (None, None)
+    world.report(f"pod-{number}", succeeded({"step": "left"}))
+    world.until(lambda: row(run).state == "success")
+    assert xcoms(run)["return_value"] == {"step": "left"}
+
+
+@pytest.mark.parametrize("by_the_scheduler_before", [False, True])
+def test_the_next_try_of_a_task_that_fails_in_a_worker_is_for_the_executor(
+    world: World, number: int, by_the_scheduler_before: bool
+) -> None:
+    run = with_a_worker(world, number)
+    if by_the_scheduler_before:
+        world.restart()
+    airflow.change(run, airflow.failed_in_a_worker)
+    world.until(lambda: row(run).executor == POD_EXECUTOR)
+    assert row(run).state == "up_for_retry"
+
+
+def test_a_task_is_followed_until_a_worker_has_ended_it(world: World, number: int) -> None:
+    run = with_a_worker(world, number)
+    assert len(world.executor._next_tries._handed_over) == 1
+    airflow.change(run, airflow.marked("success"))
+    world.scheduler.step()
+    assert world.executor._next_tries._handed_over == {}
+    assert row(run).executor is None
+
+
+def test_a_scheduler_goes_on_although_it_cannot_look_for_next_tries(
+    world: World, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise OperationalError("SELECT", {}, Exception("the database is away"))
+
+    monkeypatch.setattr(world.executor._next_tries, "take_back", broken)
+    run, pod = world.run(number), f"pod-{number}"
     world.until(lambda: pod in world.pods())
     world.report(pod, succeeded({"step": "left"}))
     world.until(lambda: row(run).state == "success")

@@ -1,0 +1,87 @@
+"""The next tries of tasks that were handed over: they start in PodExecutor again, not in a worker.
+
+Airflow keeps the executor of a task from try to try, unless people clear a task that is not running.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from airflow_pods.task_rows import UNSYNCHRONIZED, identity, transaction
+
+if TYPE_CHECKING:
+    from airflow.models.taskinstancekey import TaskInstanceKey
+
+
+class NextTries:
+    """Follows the tasks that workers have.
+
+    ``executor`` is the name of the executor to which a task returns as soon as a worker has left it for
+    another try: because it failed, or because it was cleared while it ran. What is followed lasts as long as
+    this object: `load` finds what a scheduler before has handed over.
+    """
+
+    def __init__(self, executor: str) -> None:
+        self._executor = executor
+        self._handed_over: dict[UUID, TaskInstanceKey] = {}  # by the id of the try that a worker has
+
+    def add(self, ti_id: UUID, key: TaskInstanceKey) -> None:
+        """Follow a task; any thread may call this."""
+        self._handed_over[ti_id] = key
+
+    def load(self) -> None:
+        """Follow the tasks of PodOperator that workers have now."""
+        from airflow.models.taskinstance import TaskInstance as TI
+        from airflow.models.taskinstancekey import TaskInstanceKey
+        from airflow.utils.state import State
+        from sqlalchemy import select
+
+        columns = TI.id, TI.dag_id, TI.task_id, TI.run_id, TI.try_number, TI.map_index, TI.executor_config
+        states = [state for state in State.unfinished if state is not None]
+        with transaction() as session:
+            found = session.execute(select(*columns).where(TI.executor.is_(None), TI.state.in_(states)))
+            for ti_id, *key, config in found:
+                if config and config.keys() >= {"pod", "next_step"}:
+                    self.add(ti_id, TaskInstanceKey(*key))
+
+    def take_back(self) -> None:
+        """Have the tasks that workers have left for another try start in PodExecutor.
+
+        Call this after each of the scheduler's looks at what the executors report, which is when a task that
+        was cleared becomes ready for its next try, and before its next look at what is ready.
+        """
+        from airflow.models.taskinstance import TaskInstance as TI
+        from airflow.utils.state import State, TaskInstanceState
+        from sqlalchemy import select
+
+        if not self._handed_over:
+            return
+        followed = dict(self._handed_over)
+        with transaction() as session:
+            query = select(TI.id, TI.state).where(TI.id.in_(followed))
+            same_try = {row.id: row.state for row in session.execute(query)}
+        for ti_id, key in followed.items():
+            state = same_try.get(ti_id)
+            if state in (None, TaskInstanceState.UP_FOR_RETRY):  # None also for a row that has another id now
+                state = self._take_back(key)
+            elif state in State.finished:
+                state = None
+            if state is None:
+                self._handed_over.pop(ti_id, None)
+
+    def _take_back(self, key: TaskInstanceKey) -> str | None:
+        """Have the next try of a task start in PodExecutor; return its state if that is too early."""
+        from airflow.models.taskinstance import TaskInstance as TI
+        from airflow.utils.state import TaskInstanceState
+        from sqlalchemy import or_, select, update
+
+        task = identity(TI, key)
+        is_left = or_(TI.state.is_(None), TI.state == TaskInstanceState.UP_FOR_RETRY)
+        # A task that was cleared while it ran still has the outcome with which it was handed over.
+        changed = {"executor": self._executor, "next_method": None, "next_kwargs": None}
+        next_try = update(TI).where(*task, TI.executor.is_(None), is_left).values(changed)
+        with transaction() as session:
+            state: str | None = session.scalar(select(TI.state).where(*task))
+            session.execute(next_try, execution_options=UNSYNCHRONIZED)
+        return state if state == TaskInstanceState.RESTARTING else None
