@@ -17,6 +17,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import OperationalError
 
 from airflow_pods import NextRun, NextStep, PodRefused, task_rows
+from airflow_pods.log_link import LINK_KEY
 from airflow_pods.task_rows import Begun, NeedsWorker, NotOurs, beat, begin, end, hand_over, state_of
 from tests.dags.pods.database import airflow
 from tests.dags.pods.database.airflow import dag_of_pods, queued, row, states, xcoms
@@ -327,6 +328,16 @@ def test_rendered_fields_are_stored_and_secrets_in_them_masked(
         "count": None,
         "parallelism": 16,
     }
+
+
+@pytest.mark.parametrize("skip_to", ["", "left"])
+def test_a_task_that_has_begun_has_the_link_to_its_pod_s_log_if_it_has_a_pod(
+    run: str, number: int, task: TaskInstanceDTO, skip_to: str
+) -> None:
+    pod = (task.executor_config or {})["pod"]
+    begin(task, {**pod, "pod_log_url": "https://logs.example/{namespace}/{pod}", "skip_to": skip_to})
+    url = f"https://logs.example/{NAMESPACE}/pod-{number}"
+    assert xcoms(run) == ({} if skip_to else {LINK_KEY: url})
 
 
 def test_the_xcoms_of_an_earlier_try_are_gone(run: str, task: TaskInstanceDTO) -> None:
