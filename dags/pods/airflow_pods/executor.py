@@ -10,25 +10,24 @@ pod's outcome. So an unexpected case costs time and changes nothing else.
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow.executors.base_executor import BaseExecutor
 from airflow.utils.state import TaskInstanceState
 
+from airflow_pods import task_log
 from airflow_pods.errors import PodFailed, PodRefused
 from airflow_pods.informer import Informer
 from airflow_pods.next_step import NextStep, call
 from airflow_pods.next_tries import NextTries
 from airflow_pods.printable import describe
 from airflow_pods.result import log_lines
+from airflow_pods.task_log import TaskLog
 from airflow_pods.task_pods import delete_task_pods, task_result
 from airflow_pods.task_rows import (
     Begun,
@@ -51,7 +50,6 @@ if TYPE_CHECKING:
 
     from airflow_pods.trigger import Outcome
 
-LOG = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
 HEARTBEAT_SECONDS = 5
@@ -92,6 +90,7 @@ class PodExecutor(BaseExecutor):
         self._database = ThreadPoolExecutor(1, thread_name_prefix="pod-executor-database")
         if self._supported:
             self._database.submit(load)
+            self._database.submit(task_log.load)
             self._follow_workers(self._next_tries.load)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="pod-executor", daemon=True)
@@ -188,16 +187,16 @@ class PodExecutor(BaseExecutor):
                 job.has_heartbeat = False
                 await self._delete_pod(job)
                 state, reason = TaskInstanceState.FAILED, str(error)
-                job.write_log("error", reason)
+                job.log.error(reason)
         except Exception as error:
             # Nothing is lost: Airflow misses the heartbeats, and the next try finds the pod.
             self.log.exception("PodExecutor gives up task %s", job.workload.key)
-            job.write_log("error", f"PodExecutor gives this task up: {describe(error)}")
+            job.log.error(f"PodExecutor gives this task up: {describe(error)}")
         if self._jobs.get(job.workload.key) is job:
             del self._jobs[job.workload.key]
             self._ended.append((job.workload.key, state, reason))
             self._has_ended.set()
-        await self._upload_log(job)
+        await job.log.upload()
 
     async def _execute(self, job: _Job) -> None:
         """Run the task's pod and end the task, or hand it over."""
@@ -219,7 +218,7 @@ class PodExecutor(BaseExecutor):
         except (PodFailed, PodRefused) as error:
             await self._hand_over(job, "it has no result", error_outcome(error) if job.begun else None)
         except Exception as error:
-            await self._hand_over(job, describe(error))
+            await self._hand_over(job, _why(error))
 
     async def _run_pod(self, job: _Job, begun: Begun) -> None:
         """Run the pod; delete it when what became of it is in the database."""
@@ -227,7 +226,7 @@ class PodExecutor(BaseExecutor):
         informer = self._informer(pod.kubernetes_conn_id, pod.namespace)
         deadline = asyncio.timeout(seconds)
         try:
-            async with deadline, task_result(pod, job.write_info, informer, note_uid=job.note_uid) as result:
+            async with deadline, task_result(pod, job.log.info, informer, note_uid=job.note_uid) as result:
                 deadline.reschedule(None)
                 await self._finish(job, begun, {"result": result})
         except TimeoutError as error:
@@ -244,13 +243,13 @@ class PodExecutor(BaseExecutor):
         except NotOurs:
             raise
         except Exception as error:
-            await self._hand_over(job, describe(error), outcome)
+            await self._hand_over(job, _why(error), outcome)
             return
         if "result" in outcome:
             for line in log_lines(outcome["result"]):
-                job.write_log("info", line)
+                job.log.info(line)
         if step:
-            job.write_log("info", f"The next task is {step.task_id}")
+            job.log.info(f"The next task is {step.task_id}")
 
     def _next_step(self, job: _Job, begun: Begun, outcome: Outcome) -> NextStep | None:
         """Return the branch that the task takes; None if all its downstream tasks follow."""
@@ -265,7 +264,7 @@ class PodExecutor(BaseExecutor):
 
     async def _hand_over(self, job: _Job, why: str, outcome: Outcome | None = None) -> None:
         job.has_heartbeat = False
-        job.write_log("info", f"A worker ends this task: {why}")
+        job.log.info(f"A worker ends this task: {why}")
         await self._in_database(hand_over, job.ti, outcome)
         if self._supported:
             self._next_tries.add(job.ti.id, job.workload.key)
@@ -278,7 +277,7 @@ class PodExecutor(BaseExecutor):
         is_this_try, state = await self._in_database(state_of, job.ti)
         if is_this_try and state in ("queued", "running", "scheduled", "deferred"):
             return None
-        job.write_log("info", f"The task was changed from outside: it is {state or 'cleared'}")
+        job.log.info(f"The task was changed from outside: it is {state or 'cleared'}")
         # A later try, here or in another process, may have found the pod already, and waits for it.
         if state != "running" and not any(job.is_another_try_of(other) for other in self._jobs.values()):
             await self._delete_pod(job)
@@ -290,16 +289,6 @@ class PodExecutor(BaseExecutor):
     async def _delete_pod(self, job: _Job) -> None:
         if job.begun:
             await delete_task_pods(job.begun.pod, job.pod_uid)
-
-    async def _upload_log(self, job: _Job) -> None:
-        """Upload the task's log, as a worker does, if Airflow keeps logs in remote storage."""
-        from airflow.sdk.log import load_remote_log_handler
-
-        try:
-            if storage := load_remote_log_handler():
-                await asyncio.to_thread(storage.upload, job.workload.log_path or "", cast("Any", job.ti))
-        except Exception:
-            self.log.exception("PodExecutor could not upload the log of task %s", job.workload.key)
 
     async def _keep_beating(self) -> None:
         """Store heartbeats, and stop the tasks that no longer run here."""
@@ -368,6 +357,7 @@ class _Job:
     def __init__(self, workload: ExecuteTask) -> None:
         self.workload = workload
         self.ti = workload.ti
+        self.log = TaskLog(workload.log_path or "", workload.ti)
         self.config: dict[str, Any] = workload.ti.executor_config or {}
         self.begun: Begun | None = None
         self.pod_uid = ""  # until its pod has been created or found
@@ -383,26 +373,9 @@ class _Job:
         """Note the uid of the task's pod."""
         self.pod_uid = uid
 
-    def write_info(self, message: str) -> None:
-        """Add a line to the task's log."""
-        self.write_log("info", message)
 
-    def write_log(self, level: str, message: str) -> None:
-        """Add a line to the task's log, as a worker does."""
-        from airflow.sdk._shared.secrets_masker import redact
-        from airflow.sdk.log import init_log_file
-
-        line = {
-            "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
-            "level": level,
-            "event": redact(message),
-            "logger": __name__,
-        }
-        try:
-            with init_log_file(self.workload.log_path or "").open("a") as file:
-                file.write(json.dumps(line) + "\n")
-        except OSError as error:  # a full disk, for example: the task goes on without its log
-            LOG.warning("PodExecutor could not write to the log of %s: %s", self.workload.key, error)
+def _why(error: Exception) -> str:
+    return str(error) if isinstance(error, NeedsWorker) else describe(error)
 
 
 _FORK_LOCK = threading.Lock()
