@@ -100,8 +100,8 @@ fuzz: .venv/ready ## Run the property tests with random input: make fuzz [SECOND
 	@$(RUN) -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 .PHONY: faults
-faults: .venv/ready ## Break things while programs run, and check that nothing is lost (24 min): make faults [SEED=n]
-	.venv/bin/pytest -s -m faults tests/faults $(if $(SEED),--seed $(SEED))
+faults: .venv/ready ## Break things while programs run, and check that nothing is lost (28 min): make faults [SEED=n] [ITEMS=n]
+	.venv/bin/pytest -s -m faults tests/faults $(if $(SEED),--seed $(SEED)) $(if $(ITEMS),--items $(ITEMS))
 
 .PHONY: browser
 browser: .venv/ready ## Test the UI and the wall in a headless Chromium: make browser [FOLDER=dir]

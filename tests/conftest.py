@@ -51,6 +51,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--screenshots", help="folder for screenshots (default: a temporary one)")
     group.addoption("--seed", type=int, help="seed of the faults to inject (default: random, and printed)")
     group.addoption(
+        "--items", type=int, default=300_000, help="items of the run into which faults are injected"
+    )
+    group.addoption(
         "--host-for-pods", help="address of this machine at which that cluster's pods reach Redis"
     )
 

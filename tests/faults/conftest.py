@@ -26,6 +26,12 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture(scope="session")
+def items(pytestconfig: pytest.Config) -> int:
+    """The value of --items."""
+    return int(pytestconfig.getoption("--items"))
+
+
+@pytest.fixture(scope="session")
 def report(seed: int, pytestconfig: pytest.Config) -> Report:
     """The counts of the whole session, printed at its end."""
     report = Report(seed)

@@ -6,6 +6,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from typing import TypeVar
 
 import httpx
 import pytest
@@ -26,6 +27,7 @@ from tests.support.stack import Stack, reference
 PATIENCE_SECONDS = 900
 STANDSTILL_SECONDS = 120
 """How long a CPU may stand still, unless PostgreSQL, Redis or Airflow's API were away as well."""
+Answer = TypeVar("Answer")
 AWAY = (AirflowError, httpx.TransportError, redis.RedisError, KeyError, OSError)
 
 KINDS = {
@@ -98,9 +100,9 @@ def run_until_settled(chaos: Chaos, text: str) -> None:
     assert settled, f"start run {start} did not end within {PATIENCE_SECONDS} s; faults: {chaos.done}"
 
 
-def when_available(what: Callable[[], str]) -> str:
+def when_available(what: Callable[[], Answer]) -> Answer:
     """Retry an action until the component that performs it is available again."""
-    done: list[str] = []
+    done: list[Answer] = []
 
     def try_it() -> bool:
         with suppress(*AWAY):
