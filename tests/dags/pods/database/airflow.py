@@ -221,8 +221,13 @@ def row(run_id: str, task_id: str = "pod", dag_id: str = "pods") -> Any:
 
 
 def change(run_id: str, how: Callable[[Any, Any], None]) -> None:
-    """Change the row of a run's pod as people do."""
+    """Change the row of a run's pod as people do, while nobody else changes it.
+
+    Airflow's own clearing locks no row: a task that ends between its two steps is left restarting, until
+    Airflow misses its heartbeat after some minutes, whether a worker or `PodExecutor` has ended it.
+    """
     query = select(TaskInstance).filter_by(dag_id="pods", run_id=run_id, task_id="pod")
+    query = query.with_for_update(of=TaskInstance)
     with create_session() as session:
         how(session.scalars(query).one(), session)
 
