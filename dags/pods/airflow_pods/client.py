@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk.exceptions import AirflowException
 
-from airflow_pods.errors import PodFailed, PodRefused, is_temporary
+from airflow_pods.errors import PodFailed, PodRefused, is_temporary, retry_after
 
 if TYPE_CHECKING:
     from kubernetes_asyncio.client import ApiClient, CoreV1Api
@@ -128,14 +128,27 @@ class Client:
     ) -> Answer | None:
         """Make a request, repeated for RETRY_SECONDS while its failure may be temporary.
 
-        Each attempt may take ``seconds``, or ANSWER_SECONDS. Returns None if the API answers with one of the
-        ``none_if`` statuses. Raises ApiException for others.
+        The pause between two attempts is at least as long as the API asks for. Each attempt may take
+        ``seconds``, or ANSWER_SECONDS. Returns None if the API answers with one of the ``none_if`` statuses.
+        Raises ApiException for others.
         """
-        from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
+        from tenacity import (
+            AsyncRetrying,
+            RetryCallState,
+            retry_if_exception,
+            stop_after_delay,
+            wait_exponential_jitter,
+        )
+
+        pause = wait_exponential_jitter(multiplier=0.2, max=5)
+
+        def wait(state: RetryCallState) -> float:
+            error = state.outcome and state.outcome.exception()
+            return max(pause(state), retry_after(error) if error else 0)
 
         with_retries = AsyncRetrying(
             retry=retry_if_exception(is_temporary),
-            wait=wait_exponential_jitter(multiplier=0.2, max=5),
+            wait=wait,
             stop=stop_after_delay(RETRY_SECONDS),
             reraise=True,
         )

@@ -10,19 +10,17 @@ from contextlib import aclosing, contextmanager
 from typing import Any, Protocol
 
 from airflow_pods.client import Client, connect
-from airflow_pods.errors import PodFailed, is_temporary
+from airflow_pods.errors import PodFailed, is_temporary, retry_after
 from airflow_pods.manifest import SELECTOR
 from airflow_pods.pod import Pod
 from airflow_pods.pod_set import SET
 from airflow_pods.printable import describe
-from airflow_pods.requests import newest_version, read_pod, watch_pods
+from airflow_pods.requests import PAUSE_SECONDS, newest_version, read_pod, watch_pods
 
 LOG = logging.getLogger(__name__)
 
 SILENT_SECONDS = 60
 """A pod of which the watch has said nothing for so long is read, in case the watch has missed a change."""
-PAUSE_SECONDS = 0.2
-"""The pause before a watch that broke is opened again."""
 
 
 class SetListener(Protocol):
@@ -174,7 +172,7 @@ class Informer:
                 self._wake_all(_MissedChanges())
             elif not isinstance(error, PodFailed) and not is_temporary(error):
                 raise
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(max(PAUSE_SECONDS, retry_after(error)))
 
     def _events(self, client: Client) -> AsyncGenerator[tuple[str, Pod], None]:
         since: Any = {"resource_version": self._version} if self._version else {}

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from airflow_pods.client import Client
-from airflow_pods.errors import is_temporary
+from airflow_pods.errors import is_temporary, retry_after
 from airflow_pods.manifest import Manifest
 from airflow_pods.pod import Pod
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 WATCH_SECONDS = 60
 """How long one watch lasts before the next one begins."""
+PAUSE_SECONDS = 0.2
+"""The pause before a watch that broke is opened again, unless the API asks for a longer one."""
 PAGE = 500
 """How many pods one answer to a list holds."""
 DELETE_SECONDS = 90
@@ -157,7 +159,8 @@ async def watch_until(client: Client, pod: Pod, is_done: Callable[[Pod], bool]) 
         except Exception as error:
             if not is_temporary(error) and getattr(error, "status", None) != 410:
                 raise
-            await asyncio.sleep(0.2)  # a watch that breaks at once is not repeated at once
+            # A watch that breaks at once is not repeated at once.
+            await asyncio.sleep(max(PAUSE_SECONDS, retry_after(error)))
         # The watch has ended, broke, or its version is too old (410): read the pod, then watch from there.
         read = await read_pod(client, name, namespace)
         if read is None or read.metadata.uid != uid:
@@ -177,7 +180,6 @@ async def watch_pods(
     Not the library's `Watch`: that opens a client of its own, which reads all of the system's certificates,
     and that is half of what a pod costs in the triggerer.
     """
-    from kubernetes_asyncio.client import ApiException
 
     async def open_watch(api: CoreV1Api) -> Any:
         response: Any = await api.list_namespaced_pod(
@@ -188,9 +190,8 @@ async def watch_pods(
             _preload_content=False,
             **selection,
         )
-        if response.status == 401:
-            response.close()
-            raise ApiException(status=401, reason=response.reason)
+        if response.status >= 300:
+            await _json(response)
         return response
 
     response = await client.authorized(open_watch)
