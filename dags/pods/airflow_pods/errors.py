@@ -110,6 +110,13 @@ API_REFUSALS = (
     ApiRefusal(403, r"exceeded quota: .*=0(,|$)", False, "raise the quota: it has no room for even one pod"),
     ApiRefusal(
         403,
+        "exceeded quota: .*count/pods",
+        True,
+        "this quota counts finished pods too, and a set keeps its pods until its task succeeds: limit pods "
+        "instead of count/pods, raise the quota above the number of pods, or run fewer pods in one task",
+    ),
+    ApiRefusal(
+        403,
         "(exceeded|unknown for) quota: ",
         True,
         "wait for pods to end, raise the quota, or run fewer at once",

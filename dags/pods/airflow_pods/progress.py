@@ -26,6 +26,8 @@ class Progress:
     """Such as ``3,17-19``."""
     last_failure: str
     """Why the last pod failed; "" if none has."""
+    refusal: str
+    """Why the API has refused to create another pod; "" if it has created one since."""
 
 
 OnProgress = Callable[[Progress], object]

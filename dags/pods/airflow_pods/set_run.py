@@ -100,7 +100,7 @@ class SetRun:
         self._created = 0
         self._progress_at = self._now()
         self._refused_since: float | None = None  # creations, without any progress
-        self._first_failure = self._last_failure = ""
+        self._first_failure = self._last_failure = self._refusal = ""
 
     async def run(self) -> None:
         """Run the pods until each index has succeeded or failed.
@@ -353,6 +353,7 @@ class SetRun:
             return
         event = self._creating.pop(name)
         self._created += created is not None
+        self._refusal = ""
         self._pace.accepted(len(self._in_flight) + len(self._creating))
         self._progressed()
         if pod is None:  # deleted between the two requests
@@ -373,6 +374,9 @@ class SetRun:
         if not is_temporary(error):
             self._fail_with(error, manifest)
             return
+        self._refusal = str(
+            api_error(manifest, error) if isinstance(error, ApiException) else describe(error)
+        )
         now = self._now()
         if self._refused_since is None:
             self._refused_since = begun
@@ -481,4 +485,5 @@ class SetRun:
             remaining=ledger.remaining,
             failed_indices=ledger.failed_indices(),
             last_failure=self._last_failure,
+            refusal=self._refusal,
         )

@@ -79,5 +79,7 @@ def progress_lines(write: Callable[[str], object]) -> Callable[[Progress], None]
         failed = f", {progress.failed} failed ({progress.failed_indices})" if progress.failed else ""
         running = f", {progress.running} running" if progress.running else ""
         write(f"{progress.succeeded} of {progress.count} pods succeeded{failed}{running}")
+        if progress.refusal:
+            write(f"No further pod for now: {progress.refusal}")
 
     return report

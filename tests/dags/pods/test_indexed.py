@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -22,6 +24,7 @@ from airflow_pods import (
     progress,
     requests,
     set_run,
+    task_pods,
 )
 from airflow_pods import client as client_module
 from airflow_pods.indexed import delete_live, indexed_result
@@ -359,6 +362,58 @@ async def test_no_more_pods_are_in_flight_than_a_full_quota_has_room_for(
     assert (await run(IndexedPods(30, 10)))["succeeded"] == 30
     assert node.most_in_flight == 2
     assert endpoint.seen["POST"] <= 3 * 30  # with list, watch and deletion at most four requests per pod
+
+
+@pytest.mark.usefixtures("short_pauses")
+async def test_a_set_gets_through_a_small_quota_on_an_overloaded_server(
+    endpoint: Nodeless, node: Node
+) -> None:
+    refused: Counter[str] = Counter()
+
+    def overloaded_and_full(method: str) -> int | web.Response:
+        if sum(endpoint.seen.values()) % 3 == 0:
+            refused[method] += 1
+            return refusal(429, "too many requests", Retry_After="0")
+        if method == "POST" and sum(not is_ended(pod) for pod in endpoint.pods().values()) >= 3:
+            return refusal(403, "exceeded quota: q, requested: pods=1, used: pods=3, limited: pods=3")
+        return 0
+
+    endpoint.refuses = overloaded_and_full
+    assert (await run(IndexedPods(12, 8, reduce=add_index)))["total"] == once_each(12)
+    assert len(node.created) == 12
+    assert node.most_in_flight <= 3
+    assert refused["POST"]
+    assert endpoint.pods() == {}
+
+
+@pytest.mark.usefixtures("short_pauses")
+async def test_a_quota_that_counts_finished_pods_is_named_with_the_remedy_in_the_log_and_the_error(
+    endpoint: Nodeless, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def quota(method: str) -> int | web.Response:
+        if method != "POST" or len(endpoint.pods()) < 3:
+            return 0
+        counts = "requested: count/pods=1, used: count/pods=3, limited: count/pods=3"
+        return refusal(403, f'pods "x" is forbidden: exceeded quota: few, {counts}')
+
+    endpoint.refuses = quota
+    monkeypatch.setattr(client_module, "RETRY_SECONDS", 0.3)
+    monkeypatch.setattr(task_pods, "LINE_SECONDS", 0)
+    monkeypatch.setattr(progress, "PROGRESS_SECONDS", 0)
+    lines: list[str] = []
+    cause = r"exceeded quota: few, .*\(this quota counts finished pods too, .*instead of count/pods"
+    with pytest.raises(PodFailed, match=cause):
+        await run(IndexedPods(10, 5), on_progress=task_pods.progress_lines(lines.append))
+    assert len(endpoint.pods()) == 3
+    assert any(re.search(f"^No further pod for now: .*{cause}", line) for line in lines)
+    # With the remedy, the next try goes on with what is missing, and says nothing of a quota that has room.
+    endpoint.refuses = lambda _: 0
+    lines.clear()
+    assert (await run(IndexedPods(10, 5), on_progress=task_pods.progress_lines(lines.append)))[
+        "succeeded"
+    ] == 10
+    assert endpoint.seen["POST"] > 10
+    assert not any("quota" in line for line in lines)
 
 
 async def test_a_set_gives_up_when_the_api_refuses_each_pod_for_longer_than_a_single_pod_may_wait(

@@ -206,6 +206,12 @@ def test_a_failed_init_container_is_named() -> None:
             pods.PodFailed,
             "wait for",
         ),
+        (
+            403,
+            "exceeded quota: q, requested: count/pods=1, used: count/pods=10, limited: count/pods=10",
+            pods.PodFailed,
+            "instead of count/pods",
+        ),
         (403, "failed quota: q: must specify limits.cpu", pods.PodRefused, "rules"),
         (
             403,
