@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -380,6 +381,15 @@ def _why(error: Exception) -> str:
 
 _FORK_LOCK = threading.Lock()
 """Held during each database call: a worker that is forked meanwhile would inherit locks that stay held."""
+
+
+def _after_fork_in_child() -> None:
+    """Have a worker that is forked from the scheduler wait for no thread that only the scheduler has."""
+    _FORK_LOCK.release()
+    if sync := sys.modules.get("asgiref.sync"):  # by which a connection is read for a pod
+        sync.SyncToAsync.single_thread_executor = ThreadPoolExecutor(max_workers=1)
+
+
 os.register_at_fork(
-    before=_FORK_LOCK.acquire, after_in_parent=_FORK_LOCK.release, after_in_child=_FORK_LOCK.release
+    before=_FORK_LOCK.acquire, after_in_parent=_FORK_LOCK.release, after_in_child=_after_fork_in_child
 )
