@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow.executors.base_executor import BaseExecutor
@@ -28,11 +29,11 @@ from airflow_pods.next_step import NextStep, call
 from airflow_pods.next_tries import NextTries
 from airflow_pods.printable import describe
 from airflow_pods.result import log_lines
+from airflow_pods.task_context import NeedsWorker
 from airflow_pods.task_log import TaskLog
 from airflow_pods.task_pods import delete_task_pods, task_result
 from airflow_pods.task_rows import (
     Begun,
-    NeedsWorker,
     NotOurs,
     beat,
     begin,
@@ -73,7 +74,7 @@ class PodExecutor(BaseExecutor):
         self._jobs: dict[TaskInstanceKey, _Job] = {}
         self._informers: dict[tuple[str, str], Informer] = {}
         # From the thread of the pods to the scheduler's: keys of tasks that have ended here, and an event.
-        self._ended: deque[tuple[TaskInstanceKey, TaskInstanceState | None, str]] = deque()
+        self._ended: deque[tuple[TaskInstanceKey, TaskInstanceState | None]] = deque()
         self._has_ended = threading.Event()
         self._supported = True
         self._next_tries = NextTries(f"{PodExecutor.__module__}.{PodExecutor.__qualname__}")
@@ -113,11 +114,11 @@ class PodExecutor(BaseExecutor):
             self._has_ended.wait(WAIT_SECONDS)
         self._has_ended.clear()
         while self._ended:
-            key, state, reason = self._ended.popleft()
+            key, state = self._ended.popleft()
             if state is None:
                 self.running.discard(key)
             else:
-                self.change_state(key, state, reason)
+                self.change_state(key, state)
 
     def _follow_workers(self, look: Callable[[], None]) -> None:
         """Look what has become of the tasks that workers have."""
@@ -174,7 +175,7 @@ class PodExecutor(BaseExecutor):
 
     async def _run(self, job: _Job) -> None:
         """Run a task until it has ended or a worker has it; report that to the scheduler's thread."""
-        state, reason = None, ""
+        state = None
         try:
             try:
                 await self._execute(job)
@@ -184,18 +185,13 @@ class PodExecutor(BaseExecutor):
                 state = await self._abandon(job)
             except NotOurs:
                 state = await self._abandon(job)
-            except _TimedOut as error:
-                job.has_heartbeat = False
-                await self._delete_pod(job)
-                state, reason = TaskInstanceState.FAILED, str(error)
-                job.log.error(reason)
         except Exception as error:
             # Nothing is lost: Airflow misses the heartbeats, and the next try finds the pod.
             self.log.exception("PodExecutor gives up task %s", job.workload.key)
             job.log.error(f"PodExecutor gives this task up: {describe(error)}")
         if self._jobs.get(job.workload.key) is job:
             del self._jobs[job.workload.key]
-            self._ended.append((job.workload.key, state, reason))
+            self._ended.append((job.workload.key, state))
             self._has_ended.set()
         await job.log.upload()
 
@@ -214,7 +210,7 @@ class PodExecutor(BaseExecutor):
                 await self._finish(job, begun, {"skip_to": begun.pod.skip_to})
             else:
                 await self._run_pod(job, begun)
-        except (NotOurs, _TimedOut):
+        except NotOurs:
             raise
         except (PodFailed, PodRefused) as error:
             await self._hand_over(job, "it has no result", error_outcome(error) if job.begun else None)
@@ -233,14 +229,15 @@ class PodExecutor(BaseExecutor):
         except TimeoutError as error:
             if not deadline.expired():
                 raise
-            raise _TimedOut(f"the task did not end within its execution_timeout of {seconds:g} s") from error
+            await self._delete_pod(job)
+            raise PodFailed(f"the task did not end within its execution_timeout of {seconds:g} s") from error
 
     async def _finish(self, job: _Job, begun: Begun, outcome: Outcome) -> None:
         """End the task as a success, or hand it over with its outcome."""
         job.has_heartbeat = False
         try:
             step = self._next_step(job, begun, outcome)
-            await self._in_database(end, job.ti, outcome, step)
+            await self._in_database(partial(end, job.ti, outcome, step, is_mapped_over=begun.is_mapped_over))
         except NotOurs:
             raise
         except Exception as error:
@@ -346,10 +343,6 @@ class PodExecutor(BaseExecutor):
         await asyncio.gather(*(job.running for job in jobs), return_exceptions=True)
         for informer in self._informers.values():
             await informer.close()
-
-
-class _TimedOut(Exception):
-    """The task has run for longer than its ``execution_timeout``."""
 
 
 class _Job:

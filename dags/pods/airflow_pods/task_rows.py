@@ -22,13 +22,16 @@ from uuid import UUID
 
 from airflow_pods.log_link import LINK_KEY, log_url
 from airflow_pods.next_step import NextRun, NextStep
-from airflow_pods.templates import TEMPLATED, PodTemplate
+from airflow_pods.task_context import NeedsWorker, TemplateTi, params_of
+from airflow_pods.templates import KNOWN_WITHOUT_WORKER, TEMPLATED, PodTemplate
 from airflow_pods.trigger import Outcome
 
 if TYPE_CHECKING:
+    import jinja2
     from airflow.executors.workloads.task import TaskInstanceDTO
     from airflow.models.dagbag import DBDagBag
     from airflow.models.taskinstancekey import TaskInstanceKey
+    from airflow.sdk import Context
     from sqlalchemy.orm import Session
 
 LOG = logging.getLogger(__name__)
@@ -41,55 +44,14 @@ class NotOurs(Exception):
     """The task is no longer this process's: people or another process have changed its row."""
 
 
-class NeedsWorker(Exception):
-    """Only a worker can end the task."""
-
-
 @dataclass(frozen=True)
 class Begun:
     """A task that has begun: its pod, with rendered templates, and its run's parameters."""
 
     pod: PodTemplate
     params: Mapping[str, Any]
-
-
-class TemplateTi:
-    """What templates may ask of ``ti``. Raises NeedsWorker for what only a worker can answer."""
-
-    def __init__(self, ti: TaskInstanceDTO, session: Session) -> None:
-        def xcom_pull(
-            task_ids: str, dag_id: str = ti.dag_id, key: str = "return_value", **others: Any
-        ) -> Any:
-            return _xcom(session, dag_id, ti.run_id, task_ids, key, **others)
-
-        self.dag_id = ti.dag_id
-        self.run_id = ti.run_id
-        self.task_id = ti.task_id
-        self.map_index = ti.map_index
-        self.try_number = ti.try_number
-        # Not a method: a template must not reach the session by an attribute.
-        self.xcom_pull = xcom_pull
-
-    def __getattr__(self, name: str) -> Any:
-        raise NeedsWorker(f"its templates use ti.{name}")
-
-
-def _xcom(
-    session: Session, dag_id: str, run_id: str, task_id: str, key: str, *, map_indexes: int = -1
-) -> Any:
-    """Return an XCom of one task of a run; of a mapped task, that of the index."""
-    from airflow.models.xcom import XComModel
-    from airflow.sdk.serde import deserialize
-    from sqlalchemy import select
-
-    # Whether that means all indexes, the default or an error is for a worker to say.
-    if not isinstance(task_id, str) or not isinstance(map_indexes, int):
-        raise NeedsWorker("its templates pull XComs of several tasks")
-    wanted = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_indexes, "key": key}
-    row = session.scalars(select(XComModel).filter_by(**wanted)).one_or_none()
-    if row is None:
-        raise NeedsWorker(f"there is no XCom {key!r} of task {task_id}")
-    return deserialize(row.value)
+    is_mapped_over: bool
+    """Whether the result says how often another task is run."""
 
 
 def is_supported() -> bool:
@@ -140,7 +102,7 @@ def begin(ti: TaskInstanceDTO, pod: Mapping[str, Any]) -> Begun:
         if dag is None:
             raise NeedsWorker("its DAG is not in the database")
         task: Any = dag.get_task(ti.task_id)
-        params = _params(dag, task, run.conf)
+        params = params_of(dag, task, run.conf)
         this_task = TemplateTi(ti, session)
         template_context: Any = {
             "dag": dag,
@@ -150,17 +112,22 @@ def begin(ti: TaskInstanceDTO, pod: Mapping[str, Any]) -> Begun:
             "ti": this_task,
             "task_instance": this_task,
         }
-        rendered = PodTemplate(**pod).rendered(template_context, Templater().get_template_env())
+        environment = Templater().get_template_env()
+        rendered = PodTemplate(**pod).rendered(template_context, environment)
         task_instances.ti_put_rtif(ti.id, _rendered_fields(rendered), session)
+        if label := _map_index_label(task, template_context, environment):
+            task_instances.ti_patch_rendered_map_index(ti.id, label, session)
         if rendered.pod_log_url and not rendered.skip_to:
             task_path = ti.dag_id, ti.run_id, ti.task_id
             url = log_url(rendered.pod_log_url, rendered.manifest())
             xcoms.set_xcom(*task_path, LINK_KEY, session, url, ti.map_index)
     _call_listeners("on_task_instance_running", ti.id, TaskInstanceState.QUEUED)
-    return Begun(rendered, params)
+    return Begun(rendered, params, next(task.iter_mapped_dependants(), None) is not None)
 
 
-def end(ti: TaskInstanceDTO, outcome: Outcome, step: NextStep | None) -> None:
+def end(
+    ti: TaskInstanceDTO, outcome: Outcome, step: NextStep | None, *, is_mapped_over: bool = False
+) -> None:
     """End a running task as a success: its XComs, its branch and the next run, in one transaction.
 
     Raises NotOurs if the row has been changed, NeedsWorker if the next run exists or cannot be triggered.
@@ -174,11 +141,15 @@ def end(ti: TaskInstanceDTO, outcome: Outcome, step: NextStep | None) -> None:
     from airflow.utils.state import TaskInstanceState, TerminalTIState
     from sqlalchemy import select, update
 
+    if is_mapped_over and step is not None:
+        raise NeedsWorker("another task is mapped over its result, and it takes a branch")
     task_path = ti.dag_id, ti.run_id, ti.task_id
     with transaction() as session:
         _lock(session, ti.id)
         if "result" in outcome:
-            xcoms.set_xcom(*task_path, "return_value", session, outcome["result"], ti.map_index)
+            result = outcome["result"]
+            length = len(result) if is_mapped_over else None
+            xcoms.set_xcom(*task_path, "return_value", session, result, ti.map_index, mapped_length=length)
         if step is not None:
             dag_run = session.scalars(select(DagRun).filter_by(dag_id=ti.dag_id, run_id=ti.run_id)).one()
             if step.trigger:
@@ -351,19 +322,6 @@ def _trigger(session: Session, run: NextRun, user: str | None) -> None:
     )
 
 
-def _params(dag: Any, task: Any, conf: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the parameters of a task in a run with this conf, which a worker gets by `process_params`.
-
-    That function cannot tell from a DAG of the database which parameters have no value, or what their schemas
-    say. Raises ParamValidationError for a parameter without a value, or with one that its schema refuses.
-    """
-    from airflow.configuration import conf as settings
-
-    given = conf if settings.getboolean("core", "dag_run_conf_overrides_params") else None
-    params: dict[str, Any] = dag.params.deep_merge(task.params).deep_merge(given).validate()
-    return params
-
-
 def _branch(dag: Any, task_id: str, follow: str) -> tuple[list[str], list[str]]:
     """Return which tasks directly downstream are followed and which are skipped, as a worker chooses them."""
     if not dag.has_task(follow):
@@ -375,8 +333,21 @@ def _branch(dag: Any, task_id: str, follow: str) -> tuple[list[str], list[str]]:
 
 def _rendered_fields(pod: PodTemplate) -> dict[str, Any]:
     from airflow.sdk._shared.secrets_masker import redact
+    from airflow.serialization.helpers import serialize_template_field
 
-    return {field: redact(getattr(pod, field), field) for field in TEMPLATED}
+    return {field: redact(serialize_template_field(getattr(pod, field), field), field) for field in TEMPLATED}
+
+
+def _map_index_label(task: Any, context: Context, environment: jinja2.Environment) -> str:
+    """Return what the UI shows instead of the map index; "" if the task does not say."""
+    from jinja2.meta import find_undeclared_variables
+
+    template = task.map_index_template
+    if not template:
+        return ""
+    if not find_undeclared_variables(environment.parse(template)) <= KNOWN_WITHOUT_WORKER:
+        raise NeedsWorker("its map_index_template uses what only a worker knows")
+    return environment.from_string(template).render(context)
 
 
 @cache

@@ -41,7 +41,7 @@ TEMPLATED = (
 )
 """The fields of a `PodTemplate` that are rendered, which are template fields of `PodOperator` too."""
 KNOWN_WITHOUT_WORKER = {"params", "dag_run", "run_id", "ti", "task_instance"}
-"""The names that `PodExecutor` knows; of the task instance only what `task_rows.TemplateTi` has."""
+"""The names that `PodExecutor` knows; of the task instance only what `task_context.TemplateTi` has."""
 
 
 @dataclass(frozen=True)

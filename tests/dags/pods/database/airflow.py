@@ -93,6 +93,38 @@ def dag_with_parameters() -> DAG:
     return dag
 
 
+def dag_of_everything(dag_id: str, *, branches: bool = False, seconds: int = 300) -> DAG:
+    """Return a DAG whose pod has all that leaves something in Airflow's database.
+
+    The pod has two tries, which may take that long. Either it takes a branch, or a task is mapped over its
+    result.
+    """
+    with DAG(dag_id, schedule=None, params={"n": 1, "skip": ""}) as dag:
+        pod = PodOperator(
+            task_id="pod",
+            name="everything-{{ params.n }}",
+            namespace=NAMESPACE,
+            image="cpu:1",
+            arguments=["run", "{{ params.n }}"],
+            env_vars={"LONG": "long " * 1000, "A": "1"},
+            labels={"password": "{{ params.n }}"},
+            annotations={"z": "1", "a": "2"},
+            skip_to="{{ params.skip }}",
+            branch=branch if branches else None,
+            next_step=next_step if branches else None,
+            map_index_template="pod {{ params.n }}",
+            pod_log_url="https://logs.example/{namespace}/{pod}",
+            execution_timeout=timedelta(seconds=seconds),
+            retries=1,
+            retry_delay=timedelta(0),
+        )
+        if branches:
+            pod >> [EmptyOperator(task_id="left"), EmptyOperator(task_id="right")]
+        else:
+            EmptyOperator.partial(task_id="each").expand(doc=pod.output)
+    return dag
+
+
 def dag_with_a_time_limit() -> DAG:
     """Return a DAG whose pod must end within two seconds, and has two tries."""
     with DAG("limited", schedule=None, params={"n": 1}) as dag:

@@ -79,21 +79,16 @@ def test_a_task_that_is_marked_and_cleared_at_once_keeps_the_pod_for_its_next_tr
     assert xcoms(run)["return_value"] == {"step": "left"}
 
 
-def test_a_task_that_exceeds_its_execution_timeout_is_tried_again_and_then_fails(
+def test_a_task_that_exceeds_its_execution_timeout_loses_its_pod_and_is_for_a_worker_to_fail(
     world: World, number: int
 ) -> None:
     run, pod = f"run-{number}", f"limited-{number}"
     create_run("limited", run, {"n": number})
-    seen = set()
-    for attempt in (1, 2):
-        world.until(lambda attempt=attempt: row(run, dag_id="limited").try_number == attempt)  # type: ignore[misc]
-        world.until(lambda: pod in world.pods())
-        seen.add(world.pods()[pod]["metadata"]["uid"])
-        world.until(lambda: pod not in world.pods(), "the pod is deleted")
-    world.until(lambda: row(run, dag_id="limited").state == "failed")
-    assert row(run, dag_id="limited").try_number == 2
-    assert len(seen) == 2
-    world.until(lambda: not world.executor.running)
+    world.until(lambda: pod in world.pods())
+    world.until(lambda: row(run, dag_id="limited").executor is None)
+    assert pod not in world.pods()
+    event = row(run, dag_id="limited").next_kwargs["event"]
+    assert event == {"error": "the task did not end within its execution_timeout of 2 s", "refused": False}
 
 
 def test_a_later_pod_of_the_same_name_survives_a_task_that_people_have_ended(

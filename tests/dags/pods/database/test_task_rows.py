@@ -12,13 +12,15 @@ from airflow.models.dagrun import DagRun
 from airflow.models.renderedtifields import RenderedTaskInstanceFields
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
+from airflow.serialization.definitions.baseoperator import SerializedBaseOperator
 from airflow.utils.session import create_session
 from sqlalchemy import select, text
 from sqlalchemy.exc import OperationalError
 
 from airflow_pods import NextRun, NextStep, PodRefused, task_rows
 from airflow_pods.log_link import LINK_KEY
-from airflow_pods.task_rows import Begun, NeedsWorker, NotOurs, beat, begin, end, hand_over, state_of
+from airflow_pods.task_context import NeedsWorker
+from airflow_pods.task_rows import Begun, NotOurs, beat, begin, end, hand_over, state_of
 from tests.dags.pods.database import airflow
 from tests.dags.pods.database.airflow import dag_of_pods, queued, row, states, xcoms
 from tests.support.airflow_database import create_run, store_dag
@@ -280,6 +282,24 @@ def test_a_step_that_cannot_be_taken_is_for_a_worker(run: str, task: TaskInstanc
     with pytest.raises(NeedsWorker):
         end(task, {"result": RESULT}, step)
     assert (row(run).state, xcoms(run)) == ("running", {})
+
+
+def test_a_branch_of_a_task_that_another_is_mapped_over_is_for_a_worker(
+    run: str, task: TaskInstanceDTO
+) -> None:
+    begun(task)
+    with pytest.raises(NeedsWorker):
+        end(task, {"result": RESULT}, LEFT, is_mapped_over=True)
+    assert (row(run).state, xcoms(run)) == ("running", {})
+
+
+def test_a_label_that_only_a_worker_can_render_is_left_to_it(
+    run: str, task: TaskInstanceDTO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SerializedBaseOperator, "map_index_template", "{{ ds }}")
+    with pytest.raises(NeedsWorker, match="map_index_template"):
+        begun(task)
+    assert row(run).state == "queued"
 
 
 def test_a_worker_takes_the_outcome_that_is_handed_over(run: str, task: TaskInstanceDTO) -> None:
