@@ -15,6 +15,8 @@ from kubernetes.client.exceptions import ApiException
 from scripts.local.services.kubernetes import core_api
 from scripts.local.settings import Settings
 
+LABELS = {"app": "cluster-cpu", "command": "exec"}
+"""The labels of the pods that execute cycles."""
 Cycle = tuple[str, int, int]
 """Start run, CPU and cycle."""
 
@@ -29,7 +31,7 @@ class Watcher:
     def see(self, pod: Any) -> None:
         """Record what is new about a pod."""
         labels = pod.metadata.labels or {}
-        if labels.get("app") != "cluster-cpu" or labels.get("command") != "exec":
+        if not LABELS.items() <= labels.items():
             return
         cycle = labels["start"], int(labels["cpu"]), int(labels["cycle"])
         self.created.setdefault(cycle, time.time())
@@ -48,10 +50,13 @@ def watching(settings: Settings) -> Iterator[Watcher]:
     """Watch the stack's pods in a thread, until the block is left."""
     watcher, is_over = Watcher(), threading.Event()
     api = core_api(settings)
+    selector = ",".join(f"{name}={value}" for name, value in LABELS.items())  # a bare client's are no concern
 
     def watch_pods() -> None:
         while not is_over.is_set():
-            stream = watch.Watch().stream(api.list_namespaced_pod, settings.namespace, timeout_seconds=5)
+            stream = watch.Watch().stream(
+                api.list_namespaced_pod, settings.namespace, label_selector=selector, timeout_seconds=5
+            )
             with contextlib.suppress(ApiException, urllib3.exceptions.HTTPError), contextlib.closing(stream):
                 for event in stream:
                     watcher.see(event["object"])

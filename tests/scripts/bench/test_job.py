@@ -6,8 +6,9 @@ from scripts.bench.job import Measured, is_enough
 
 
 def test_a_pod_takes_from_an_end_to_that_of_the_pod_that_follows_in_its_place() -> None:
-    assert Measured([1.0, 2.0, 4.0, 8.0], 0.0).seconds_per_pod(1) == [1.0, 2.0, 4.0]
-    assert Measured([1.0, 2.0, 4.0, 8.0], 0.0).seconds_per_pod(2) == [3.0, 6.0]
+    job = Measured(created=0.0, ends=[1.0, 2.0, 4.0, 8.0], client_seconds=0.0)
+    assert job.seconds_per_pod(1) == [1.0, 2.0, 4.0]
+    assert job.seconds_per_pod(2) == [3.0, 6.0]
 
 
 def test_the_first_pods_are_not_measured() -> None:
