@@ -43,14 +43,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -60,20 +58,26 @@ from scripts.airflow_api import Api
 from scripts.bench import bare, job
 from scripts.bench.cpu_time import CpuMeter
 from scripts.bench.picture import draw
-from scripts.bench.runs import Run, pairs, phases, runs_of
-from scripts.bench.stacks import temporary_stack, wait_or_exit
+from scripts.bench.runs import Run, cancel, pairs, phases, runs_of
+from scripts.bench.stacks import (
+    add_cluster_options,
+    cluster_options,
+    dags,
+    leave_out,
+    print_left_out,
+    temporary_stack,
+    wait_or_exit,
+)
 from scripts.bench.turns import DESIGNS, Turn, line, summary, table
 from scripts.bench.watcher import Watcher, watching
 from scripts.command import run_command
 from scripts.local.passwords import passwords
 from scripts.local.services.airflow import ADMIN
-from scripts.local.settings import REPOSITORY, Settings
+from scripts.local.settings import Settings
 
 BESIDE_AIRFLOW = ("redis", "kubernetes", "pods")
 """The components that work for a client too; those of the local endpoint only if the stack has one."""
 DEFAULT_DESIGNS = ("bare", "ours", "article")
-ON_A_CLUSTER = ("job",)
-"""The designs that only a real cluster can run."""
 LENGTH = 5000
 """Instructions before the candidates: no CPU reaches those."""
 PATIENCE_SECONDS = 900.0
@@ -159,7 +163,7 @@ class Bench:
         )
         over, used = time.time(), meter.seconds()
         runs = [run for run in runs_of(self._settings, dag, start) if run.created <= over]
-        self._cancel(dag, start)
+        cancel(self._api, dag, start, PATIENCE_SECONDS)
         steps = [(run, following) for run, following in pairs(runs) if following.created > began]
         cpu = {name: seconds / len(steps) for name, seconds in used.items()}
         each = [following.created - run.created for run, following in steps]
@@ -183,15 +187,6 @@ class Bench:
         # A worker may have waited for some pods and the triggerer for others: those phases do not compare.
         comparable = [one for one in each if one.keys() == each[0].keys()]
         return {name: median(one[name] for one in comparable) for name in each[0]} if each else {}
-
-    def _cancel(self, dag: str, start: str) -> None:
-        """Have the CPUs stop at their next cycle, and wait until they have."""
-        self._api.trigger("cpu_cancel", {"start": start})
-        wait_or_exit(
-            lambda: self._api.count_runs(dag, state=["queued", "running"]) == 0,
-            PATIENCE_SECONDS,
-            "the CPUs do not stop",
-        )
 
 
 def program(cpus: int) -> str:
@@ -230,8 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     turns.append(bench.measure(design, cpus, seconds, cycles))
                     print(line(turns[-1]), file=sys.stderr, flush=True)
     print(table(turns))
-    if options.left_out:
-        print(f"left out: {', '.join(options.left_out)}; the local endpoint has no Jobs, give --kubeconfig")
+    print_left_out(options)
     if options.json:
         stack = "cluster" if options.kubeconfig else "local"
         report = {"summary": summary(stack, turns), "turns": [asdict(turn) for turn in turns]}
@@ -265,40 +259,15 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="write a picture (.svg, .png)")
-    parser.add_argument("--kubeconfig", type=Path, help="run the pods on this real cluster")
-    parser.add_argument("--context", help="the kubeconfig's context to use")
-    parser.add_argument("--image", help="the image, as that cluster knows it")
+    add_cluster_options(parser)
     parser.add_argument(
         "--sidecar", metavar="IMAGE", help="the sidecar's image in the article's design (alpine)"
-    )
-    parser.add_argument(
-        "--pods-reach-host-at", metavar="ADDRESS", help="this machine's address, as the pods see it"
     )
     options = parser.parse_args(arguments)
     if options.cycles < 1 or min(options.cpus) < 1 or options.seconds < 1:
         parser.error("--cycles, --cpus and --seconds are 1 or more")
-    options.left_out = [] if options.kubeconfig else [one for one in options.designs if one in ON_A_CLUSTER]
-    options.designs = [one for one in options.designs if one not in options.left_out]
-    if not options.designs:
-        parser.error("--designs: the local endpoint has no Jobs; give the kubeconfig of a cluster that has")
+    leave_out(parser, options)
     return options
-
-
-def cluster_options(options: argparse.Namespace) -> list[str]:
-    """Return the options about the cluster, as the stack's `up` takes them."""
-    names = ("kubeconfig", "context", "image", "pods_reach_host_at")
-    given = {name: getattr(options, name) for name in names}
-    return [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value]
-
-
-@contextlib.contextmanager
-def dags() -> Iterator[Path]:
-    """Yield a temporary folder that links to the project's DAGs and those of the other designs."""
-    with tempfile.TemporaryDirectory(prefix="cpu-bench-dags-") as temporary:
-        folder = Path(temporary).resolve()
-        for name, source in (("ours", REPOSITORY / "dags"), ("others", Path(__file__).parent / "designs")):
-            (folder / name).symlink_to(source)
-        yield folder
 
 
 if __name__ == "__main__":

@@ -6,6 +6,9 @@ run of ``cpu`` is first copied many times, with all that the database keeps of i
 audit log); each copy belongs to a start run of its own, a little further in the past. ANALYZE is left to
 PostgreSQL's autovacuum, as in a stack that has really run so many cycles; measuring begins after that.
 
+Measuring begins when the CPU has run some cycles, and ends when it has run as many more as asked for. Those
+that it runs until that is noticed count as well. Then the CPU is stopped.
+
 Seconds are from one cycle's DAG run to the next one's. CPU seconds are those of a component's processes, with
 all that they have started.
 """
@@ -22,6 +25,8 @@ from statistics import median
 
 from scripts.airflow_api import Api
 from scripts.bench.cpu_time import CpuMeter
+from scripts.bench.cycles import program
+from scripts.bench.runs import cancel
 from scripts.bench.stacks import temporary_stack, wait_or_exit
 from scripts.command import run_command
 from scripts.local.passwords import passwords
@@ -101,7 +106,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "interrupted",
     )
     parser.add_argument("--runs", type=int, default=50_000, help="finished runs to add (50000)")
-    parser.add_argument("--cycles", type=int, default=15, help="cycles to measure in each round (15)")
+    parser.add_argument(
+        "--cycles", type=int, default=60, help="cycles to measure in each round, at least (60)"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="how often to measure each stack (3)")
     options = parser.parse_args(arguments)
     if min(options.runs, options.cycles, options.rounds) < 1:
@@ -116,9 +123,7 @@ def measure(settings: Settings, cycles: int) -> Cost:
 
 
 def _measure(settings: Settings, api: Api, cycles: int) -> Cost:
-    lines = WARM_UP + cycles
-    run = api.trigger("cpu_start", {"program": "acc +1\n" * lines + f"jmp -{lines}\n", "parts": "part 1"})
-    run_id = run["dag_run_id"]
+    run_id = api.trigger("cpu_start", {"program": program(cpus=1), "parts": "part 1"})["dag_run_id"]
     wait_or_exit(
         lambda: api.is_success("cpu_start", run_id, "start_cpus"),
         PATIENCE_SECONDS,
@@ -135,14 +140,10 @@ def _measure(settings: Settings, api: Api, cycles: int) -> Cost:
     wait_or_exit(lambda: len(begun()) > WARM_UP, PATIENCE_SECONDS, "the first cycles do not begin")
     meter, pages_before = CpuMeter(settings), pages_accessed(settings)
     first = len(begun()) - 1
-    wait_or_exit(lambda: len(begun()) >= lines, PATIENCE_SECONDS, "the last cycle does not begin")
+    wait_or_exit(lambda: len(begun()) > first + cycles, PATIENCE_SECONDS, "the last cycle does not begin")
     used, pages_after = meter.seconds(), pages_accessed(settings)
     times = begun()[first:]
-    wait_or_exit(
-        lambda: api.count_runs("cpu", state=["queued", "running"]) == 0,
-        PATIENCE_SECONDS,
-        "the CPU does not stop",
-    )
+    cancel(api, "cpu", start, PATIENCE_SECONDS)
     seconds = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
     return Cost(seconds, {name: used[name] for name in COMPONENTS}, pages_after - pages_before)
 
@@ -245,8 +246,13 @@ def table(before: Cost, after: Cost) -> str:
         f"  of them {name}": (before.cpu_per_cycle(name), after.cpu_per_cycle(name)) for name in COMPONENTS
     }
     rows["pages of the database per cycle"] = (before.pages_per_cycle, after.pages_per_cycle)
-    lines = [f"{name:<34}{old:10.3f}{new:10.3f}{new / old:8.2f}" for name, (old, new) in rows.items()]
+    lines = [f"{name:<34}{old:10.3f}{new:10.3f}{ratio(old, new)}" for name, (old, new) in rows.items()]
     return "\n".join([heading, *lines])
+
+
+def ratio(old: float, new: float) -> str:
+    """Return the ratio as a column; empty if there is none: PodExecutor's cycles have no worker."""
+    return f"{new / old:8.2f}" if old else ""
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from scripts.airflow_api import Api
+from scripts.bench.stacks import wait_or_exit
 from scripts.bench.watcher import Cycle
 from scripts.local.services import postgres
 from scripts.local.settings import Settings
@@ -39,6 +41,17 @@ def runs_of(settings: Settings, dag: str, start: str) -> list[Run]:
         Run(cycle_of(run_id), *(float(time or "nan") for time in times))
         for run_id, *times in postgres.query(settings, QUERY, dag=dag, start=start)
     ]
+
+
+def cancel(api: Api, dag: str, start: str, patience: float) -> None:
+    """Have the CPUs of a start run stop at their next cycle, and wait until no run of the DAG is left.
+
+    Exits the program if that takes longer than ``patience`` seconds.
+    """
+    api.trigger("cpu_cancel", {"start": start})
+    wait_or_exit(
+        lambda: api.count_runs(dag, state=["queued", "running"]) == 0, patience, "the CPUs do not stop"
+    )
 
 
 def cycle_of(run_id: str) -> Cycle:

@@ -58,6 +58,13 @@ def test_the_table_has_the_medians_and_their_ratio() -> None:
     ]
 
 
+def test_a_component_that_has_used_nothing_has_no_ratio() -> None:
+    used = {"api-server": 0.3, "scheduler": 0.3, "worker": 0.0, "triggerer": 0.3, "postgres": 0.3}
+    lines = table(Cost([1.0], used, 500), Cost([1.0], used, 500)).splitlines()
+    (worker,) = (line.split() for line in lines if "worker" in line)
+    assert worker[-2:] == ["0.000", "0.000"]
+
+
 def test_zero_runs_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse(["--runs", "0"])
