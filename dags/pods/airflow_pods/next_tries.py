@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from airflow.models.taskinstancekey import TaskInstanceKey
 
 
+_LEFT = ("restarting", "up_for_retry")
+"""The states of a task that another try follows; a task that is about to be scheduled has none."""
+
+
 class NextTries:
     """Follows the tasks that workers have.
 
@@ -48,11 +52,11 @@ class NextTries:
     def take_back(self) -> None:
         """Have the tasks that workers have left for another try start in PodExecutor.
 
-        Call this after each of the scheduler's looks at what the executors report, which is when a task that
-        was cleared becomes ready for its next try, and before its next look at what is ready.
+        Call this in each of the scheduler's loops, after the other executors have reported which workers have
+        ended: a task that was cleared while it ran is scheduled again right after that.
         """
         from airflow.models.taskinstance import TaskInstance as TI
-        from airflow.utils.state import State, TaskInstanceState
+        from airflow.utils.state import State
         from sqlalchemy import select
 
         if not self._handed_over:
@@ -63,25 +67,20 @@ class NextTries:
             same_try = {row.id: row.state for row in session.execute(query)}
         for ti_id, key in followed.items():
             state = same_try.get(ti_id)
-            if state in (None, TaskInstanceState.UP_FOR_RETRY):  # None also for a row that has another id now
-                state = self._take_back(key)
-            elif state in State.finished:
-                state = None
-            if state is None:
-                self._handed_over.pop(ti_id, None)
+            if state in (None, *_LEFT):  # None also for a row that has another id now
+                self._take_back(key)
+            elif state not in State.finished:
+                continue
+            self._handed_over.pop(ti_id, None)
 
-    def _take_back(self, key: TaskInstanceKey) -> str | None:
-        """Have the next try of a task start in PodExecutor; return its state if that is too early."""
+    def _take_back(self, key: TaskInstanceKey) -> None:
+        """Have the next try of a task start in PodExecutor, unless it has begun already."""
         from airflow.models.taskinstance import TaskInstance as TI
-        from airflow.utils.state import TaskInstanceState
-        from sqlalchemy import or_, select, update
+        from sqlalchemy import or_, update
 
-        task = identity(TI, key)
-        is_left = or_(TI.state.is_(None), TI.state == TaskInstanceState.UP_FOR_RETRY)
+        is_left = or_(TI.state.is_(None), TI.state.in_(_LEFT))
         # A task that was cleared while it ran still has the outcome with which it was handed over.
         changed = {"executor": self._executor, "next_method": None, "next_kwargs": None}
-        next_try = update(TI).where(*task, TI.executor.is_(None), is_left).values(changed)
+        next_try = update(TI).where(*identity(TI, key), TI.executor.is_(None), is_left).values(changed)
         with transaction() as session:
-            state: str | None = session.scalar(select(TI.state).where(*task))
             session.execute(next_try, execution_options=UNSYNCHRONIZED)
-        return state if state == TaskInstanceState.RESTARTING else None

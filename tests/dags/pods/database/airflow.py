@@ -214,7 +214,8 @@ class Scheduler:
             self.runner._do_scheduling(session)
         for executor in (self.workers, self.pods):
             executor.heartbeat()
-            with create_session() as session:
+        with create_session() as session:
+            for executor in (self.workers, self.pods):
                 self.runner._process_executor_events(executor=executor, session=session)
 
     def worker_ends(self, run_id: str) -> None:

@@ -155,9 +155,6 @@ def test_a_task_that_is_cleared_while_a_worker_runs_it_starts_in_the_executor(
 ) -> None:
     run = with_a_worker(world, number)
     airflow.change(run, airflow.clear)
-    for _ in range(3):
-        world.scheduler.step()
-    assert (row(run).state, row(run).executor) == ("restarting", None)
     world.scheduler.worker_ends(run)
     world.until(lambda: runs_in_pod_executor(run, 2))
     assert (row(run).next_method, row(run).next_kwargs) == (None, None)
