@@ -42,6 +42,7 @@ from airflow_pods.task_rows import (
     is_supported,
     load,
     state_of,
+    store_progress,
 )
 from airflow_pods.trigger import error_outcome
 
@@ -50,12 +51,14 @@ if TYPE_CHECKING:
     from airflow.models.taskinstance import TaskInstance
     from airflow.models.taskinstancekey import TaskInstanceKey
 
+    from airflow_pods.progress import Progress
     from airflow_pods.trigger import Outcome
 
 Answer = TypeVar("Answer")
 
 HEARTBEAT_SECONDS = 5
-"""How often tasks in progress store a heartbeat, and how soon they notice that people have changed them."""
+"""How often tasks in progress store a heartbeat and how far their sets of pods are, and how soon they notice
+that people have changed them."""
 WAIT_SECONDS = 0.1
 """How long the scheduler waits for a task to end before it looks for others to begin."""
 DATABASE_SECONDS = 600
@@ -213,6 +216,7 @@ class PodExecutor(BaseExecutor):
         except NotOurs:
             raise
         except (PodFailed, PodRefused) as error:
+            await self._store_progress(job)
             await self._hand_over(job, "it has no result", error_outcome(error) if job.begun else None)
         except Exception as error:
             await self._hand_over(job, _why(error))
@@ -223,7 +227,14 @@ class PodExecutor(BaseExecutor):
         informer = self._informer(pod.kubernetes_conn_id, pod.namespace)
         deadline = asyncio.timeout(seconds)
         try:
-            async with deadline, task_result(pod, job.log.info, informer, note_uid=job.note_uid) as result:
+            running = task_result(
+                pod,
+                job.log.info,
+                informer,
+                note_uid=job.note_uid,
+                note_progress=job.note_progress,
+            )
+            async with deadline, running as result:
                 deadline.reschedule(None)
                 await self._finish(job, begun, {"result": result})
         except TimeoutError as error:
@@ -304,6 +315,20 @@ class PodExecutor(BaseExecutor):
                 if ti_id not in beating and job.has_heartbeat:
                     job.has_heartbeat, job.is_lost = False, True
                     job.running.cancel()
+                elif job.has_heartbeat:
+                    await self._store_progress(job)
+
+    async def _store_progress(self, job: _Job) -> None:
+        """Store the progress of the task's set of pods for people, unless it is stored already."""
+        progress, job.progress = job.progress, None
+        if progress is None:
+            return
+        try:
+            await self._in_database(store_progress, job.ti, progress)
+        except NotOurs:
+            pass  # the task has ended meanwhile, or others have changed it, which the next heartbeat notices
+        except Exception:
+            self.log.exception("PodExecutor could not store the progress of task %s", job.workload.key)
 
     def _informer(self, conn_id: str, namespace: str) -> Informer:
         key = conn_id, namespace
@@ -355,6 +380,7 @@ class _Job:
         self.config: dict[str, Any] = workload.ti.executor_config or {}
         self.begun: Begun | None = None
         self.pod_uid = ""  # until its pod has been created or found
+        self.progress: Progress | None = None  # of its set of pods, since it was last stored
         self.has_heartbeat = False
         self.is_lost = False
         self.running: asyncio.Task[None]
@@ -366,6 +392,10 @@ class _Job:
     def note_uid(self, uid: str) -> None:
         """Note the uid of the task's pod."""
         self.pod_uid = uid
+
+    def note_progress(self, progress: Progress) -> None:
+        """Note the progress of the task's set of pods."""
+        self.progress = progress
 
 
 def _why(error: Exception) -> str:

@@ -8,6 +8,8 @@ from dataclasses import astuple, dataclass
 
 PROGRESS_SECONDS = 1.0
 """The least time between two reports."""
+PROGRESS_KEY = "progress"
+"""The key of the XCom in which PodExecutor keeps the progress of a set while the task runs."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,16 @@ class Progress:
     """Why the last pod failed; "" if none has."""
     refusal: str
     """Why the API has refused to create another pod; "" if it has created one since."""
+
+    def to_json(self) -> dict[str, int | str]:
+        """Return what the XCom holds: the indices, without what a pod has said, which is for the log."""
+        return {
+            "count": self.count,
+            "running": self.running,
+            "succeeded": self.succeeded,
+            "failed": self.failed,
+            "failed_indices": self.failed_indices,
+        }
 
 
 OnProgress = Callable[[Progress], object]

@@ -113,6 +113,7 @@ class SetRun:
                 try:
                     await self._run()
                 except (PodFailed, PodRefused):
+                    self._report(at_once=True)
                     await self._delete_in_flight()
                     raise
         finally:

@@ -10,7 +10,7 @@ from airflow_pods.client import Client
 from airflow_pods.indexed import delete_live, indexed_result
 from airflow_pods.informer import Informer
 from airflow_pods.pod import Pod
-from airflow_pods.progress import Progress
+from airflow_pods.progress import OnProgress, Progress
 from airflow_pods.requests import watch_until
 from airflow_pods.result import Result
 from airflow_pods.runner import delete_by_name, pod_result
@@ -27,12 +27,14 @@ async def task_result(
     informer: Informer | None = None,
     reduce: Reduce | None = None,
     note_uid: Callable[[str], object] | None = None,
+    note_progress: OnProgress | None = None,
 ) -> AsyncIterator[Result]:
     """Run the pods, yield the result of the one or the summary of the set, and delete them.
 
     They are kept if the block raises an error, and where the task keeps its pods. Raises PodRefused or
     PodFailed. ``write`` takes lines for the task's log, ``note_uid`` the uid of the one pod once it is known;
-    ``reduce`` replaces the function that the template names.
+    ``note_progress`` the progress of a set, about once per second; ``reduce`` replaces the function that the
+    template names.
     """
     manifest = pod.manifest()
     if pod.count is None:
@@ -46,9 +48,14 @@ async def task_result(
         running = pod_result(pod.kubernetes_conn_id, manifest, noting, pod.keep)
     else:
         pods = pod.indexed(reduce)
-        running = indexed_result(
-            pod.kubernetes_conn_id, manifest, pods, informer, progress_lines(write), pod.keep
-        )
+        write_line = progress_lines(write)
+
+        def on_progress(progress: Progress) -> None:
+            write_line(progress)
+            if note_progress:
+                note_progress(progress)
+
+        running = indexed_result(pod.kubernetes_conn_id, manifest, pods, informer, on_progress, pod.keep)
     write(f"{pod.title()} in namespace {pod.namespace}")
     async with running as result:
         yield result

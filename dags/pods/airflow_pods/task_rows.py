@@ -22,6 +22,7 @@ from uuid import UUID
 
 from airflow_pods.log_link import LINK_KEY, log_url
 from airflow_pods.next_step import NextRun, NextStep
+from airflow_pods.progress import PROGRESS_KEY, Progress
 from airflow_pods.task_context import NeedsWorker, TemplateTi, params_of
 from airflow_pods.templates import KNOWN_WITHOUT_WORKER, TEMPLATED, PodTemplate
 from airflow_pods.trigger import Outcome
@@ -204,6 +205,19 @@ def beat(ids: Collection[UUID]) -> set[UUID]:
     with transaction() as session:
         beating = statement.values(last_heartbeat_at=datetime.now(UTC)).returning(TaskInstance.id)
         return set(session.scalars(beating, execution_options=UNSYNCHRONIZED))
+
+
+def store_progress(ti: TaskInstanceDTO, progress: Progress) -> None:
+    """Store the progress of a running task's set of pods as an XCom.
+
+    Raises NotOurs if the task no longer runs in this process.
+    """
+    from airflow.api_fastapi.execution_api.routes import xcoms
+
+    task = ti.dag_id, ti.run_id, ti.task_id
+    with transaction() as session:
+        _lock(session, ti.id)
+        xcoms.set_xcom(*task, PROGRESS_KEY, session, progress.to_json(), ti.map_index)
 
 
 def state_of(ti: TaskInstanceDTO) -> tuple[bool, str | None]:

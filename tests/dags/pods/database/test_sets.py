@@ -34,10 +34,14 @@ def tasks(run: str) -> dict[int, Any]:
         return {each.map_index: each for each in session.scalars(query)}
 
 
-def summary(run: str, map_index: int) -> dict[str, Any]:
+def xcoms(run: str, map_index: int) -> dict[str, Any]:
     query = select(XComModel).filter_by(run_id=run, task_id="shard.work", map_index=map_index)
     with create_session() as session:
-        found: dict[str, Any] = {each.key: each.value for each in session.scalars(query)}["return_value"]
+        return {each.key: each.value for each in session.scalars(query)}
+
+
+def summary(run: str, map_index: int) -> dict[str, Any]:
+    found: dict[str, Any] = xcoms(run, map_index)["return_value"]
     return found
 
 
@@ -61,6 +65,30 @@ def test_tasks_of_many_pods_end_with_their_summaries_and_delete_all_pods(
         found = summary(run, map_index)
         assert (found["count"], found["succeeded"], found["failed"], found["total"]) == (3, 3, "", 30)
     world.until(lambda: not world.pods() and not world.executor.running)
+
+
+def test_an_xcom_says_how_far_a_set_is_while_it_runs(world: World, run: str, number: int) -> None:
+    first, second, third = (f"set-{number}-0-{index}" for index in range(3))
+    end_pods(world, run, [first])
+    world.until(lambda: {second, third} <= world.pods().keys())
+    there = {"count": 3, "running": 2, "succeeded": 1, "failed": 0, "failed_indices": ""}
+    world.until(lambda: xcoms(run, 0).get("progress") == there)
+    assert "return_value" not in xcoms(run, 0)
+    end_pods(world, run, [second, third])
+    world.until(lambda: tasks(run)[0].state == "success")
+
+
+def test_the_xcom_of_a_set_that_has_failed_names_the_failed_indices(
+    world: World, run: str, number: int
+) -> None:
+    names = [f"set-{number}-0-{index}" for index in range(3)]
+    end_pods(world, run, [names[0]])
+    end_pods(world, run, [names[1], f"{names[1]}-1"], failing=names[1])
+    end_pods(world, run, [names[2]], failing=names[2])
+    end_pods(world, run, [f"{names[2]}-1"], failing=f"{names[2]}-1")
+    world.until(lambda: tasks(run)[0].executor is None)
+    found = xcoms(run, 0)["progress"]
+    assert (found["succeeded"], found["failed"], found["failed_indices"]) == (2, 1, "2")
 
 
 def test_the_next_scheduler_goes_on_with_what_the_pods_say(world: World, run: str, number: int) -> None:
