@@ -12,10 +12,8 @@ from airflow.sdk import DAG, Param, TaskGroup
 
 from airflow_pods import PodOperator
 from dags import settings
+from dags.item_shards import NAME_FORMAT, SHARDS, shard_task
 from dags.item_totals import add_up, complete_or_fail, next_step
-
-SHARDS = 8
-"""How many tasks share the pods. At most 12,500 finished pods are kept by Kubernetes for each."""
 
 DOC = f"""
 ### Solve many small programs, each exactly once
@@ -33,7 +31,7 @@ A task that is cleared creates only the pods that have not succeeded: `kubectl g
 run your own container over your own items: docs/pods.md, *Many pods in one task*.
 """
 
-RUN = "{{ dag_run.run_after.strftime('%Y%m%d-%H%M%S-%f') }}"
+RUN = f"{{{{ dag_run.run_after.strftime('{NAME_FORMAT}') }}}}"
 """The name of the items run."""
 PODS = "ti.xcom_pull('plan')['pods']"
 
@@ -58,7 +56,7 @@ def shard(number: int) -> PodOperator:
         "work",
         "--pod",
         f"{{{{ {first} }}}}",
-        task_id=f"shard-{number}",
+        task_id=shard_task(number),
         count=f"{{{{ {last} - {first} }}}}",
         parallelism=f"{{{{ [params.pods_in_flight // {SHARDS}, 1] | max }}}}",
         retries_per_pod=3,

@@ -86,6 +86,16 @@ class ItemsSnapshot:
         return (self.done + self.failed - begin.items) / seconds
 
     @property
+    def pods_per_second_since_plan(self) -> float:
+        """How many pods have committed per second since the plan."""
+        return self.committed / max(self.seconds, 1e-6)
+
+    @property
+    def items_per_second_since_plan(self) -> float:
+        """How many items were solved or failed per second since the plan."""
+        return (self.done + self.failed) / max(self.seconds, 1e-6)
+
+    @property
     def seconds_left(self) -> float | None:
         """Seconds until the last pod commits, if all goes on as in the last minute; None if none did then."""
         left = self.facts.plan.pods - self.committed

@@ -14,8 +14,10 @@ from rich.console import Console
 
 from cpu.errors import PermanentError, TemporaryError
 from cpu.redis_client import with_retries
+from dags.item_shards import items_run
 from scripts.airflow_api import AirflowError, Api
 from scripts.items_snapshot import ItemsSnapshot, take_items_snapshot
+from scripts.local.demo import wall_url
 from scripts.local.demo_run import DemoError, raise_failed
 from scripts.local.services.airflow import ADMIN
 from scripts.local.services.redis import url_for_pods
@@ -59,9 +61,9 @@ def solve(stack: Stack, conf: dict[str, int]) -> Report | None:
     redis_url = url_for_pods(settings, stack.passwords)
     with Api(settings.api_url, ADMIN, stack.passwords.admin) as api:
         run = api.trigger("items", conf)
-        print(f"Watch it: {settings.ui_url}/dags/items/runs/{run['dag_run_id']}", file=sys.stderr)
+        print(f"Watch it: {wall_url(settings.ui_url, run['dag_run_id'])}", file=sys.stderr)
         try:
-            watch(api, run["dag_run_id"], lambda: _read_redis(items_run(run), redis_url))
+            watch(api, run["dag_run_id"], lambda: _read_redis(name_of(run), redis_url))
             return Report(api.xcom("items", run["dag_run_id"], "report"))
         except DemoError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -110,9 +112,9 @@ def describe(view: ItemsSnapshot | None) -> str:
     )
 
 
-def items_run(run: dict[str, Any]) -> str:
-    """Return the name of the items run of a run of DAG ``items``, as dags/items.py makes it."""
-    return f"{datetime.fromisoformat(run['run_after']):%Y%m%d-%H%M%S-%f}"
+def name_of(run: dict[str, Any]) -> str:
+    """Return the name of the items run of a run of DAG ``items``, as Airflow's API describes that."""
+    return items_run(datetime.fromisoformat(run["run_after"]))
 
 
 def _read_redis(run: str, url: str) -> ItemsSnapshot | None:

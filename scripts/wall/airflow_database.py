@@ -1,4 +1,4 @@
-"""Queries to Airflow's database: the DAG runs of a start run, and the results that their pods left."""
+"""Queries to Airflow's database: the DAG runs of start runs and items runs, and their pods' results."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from sqlalchemy import func, select
 
+from airflow_pods.progress import PROGRESS_KEY
+from dags.item_shards import SHARDS, items_run, run_after_of, shard_task
 from dags.names import POD_COMMANDS, cycle_of_run, pod_name, runs_of_cpu
-from scripts.wall.models import DagRunItem, RegistersAfterCycle, StartRunItem
+from scripts.wall.items import ItemsDagRun
+from scripts.wall.models import DagRunItem, ItemsRunItem, RegistersAfterCycle, StartRunItem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 MAX_START_RUNS = 50
+MAX_ITEMS_RUNS = 20
 MAX_HISTORY = 1000  # cycles, or pods if they execute several
 MAX_DAG_RUNS = 50
 WAITING_FOR_POD = ("running", "deferred")
@@ -38,6 +42,55 @@ def newest_start_runs(session: Session) -> list[StartRunItem]:
         for value, run_id, state, run_after in session.execute(query)
         if isinstance(start := pod_result(value).get("start"), str)
     ]
+
+
+def newest_items_runs(session: Session) -> list[ItemsRunItem]:
+    """Return the newest runs of DAG `items`, the newest first, whether their items are planned or not."""
+    query = (
+        select(DagRun.run_id, DagRun.state, DagRun.run_after)
+        .where(DagRun.dag_id == "items")
+        .order_by(DagRun.id.desc())
+        .limit(MAX_ITEMS_RUNS)
+    )
+    return [
+        ItemsRunItem(
+            items=items_run(run_after), run_id=run_id, state=str(state), triggered=run_after.timestamp()
+        )
+        for run_id, state, run_after in session.execute(query)
+    ]
+
+
+def items_dag_run(session: Session, name: str) -> ItemsDagRun | None:
+    """Return the run of DAG `items` that belongs to an items run, by a few rows; None if there is none."""
+    run_after = run_after_of(name)
+    if run_after is None:
+        return None
+    dag_run = session.execute(
+        select(DagRun.run_id, DagRun.state)
+        .where(DagRun.dag_id == "items", DagRun.run_after == run_after)
+        .order_by(DagRun.id.desc())
+        .limit(1)
+    ).one_or_none()
+    if dag_run is None:
+        return None
+    shards = [shard_task(number) for number in range(SHARDS)]
+    states = select(TaskInstance.task_id, TaskInstance.state).where(
+        TaskInstance.dag_id == "items",
+        TaskInstance.run_id == dag_run.run_id,
+        TaskInstance.task_id.in_(shards),
+    )
+    xcoms = select(XComModel.task_id, XComModel.key, XComModel.value).where(
+        XComModel.dag_id == "items",
+        XComModel.run_id == dag_run.run_id,
+        XComModel.task_id.in_(["plan", *shards, "report"]),
+        XComModel.key.in_(["return_value", PROGRESS_KEY]),
+    )
+    return ItemsDagRun(
+        run_id=dag_run.run_id,
+        state=str(dag_run.state),
+        states={row.task_id: row.state for row in session.execute(states)},
+        xcoms={(task, key): pod_result(value) for task, key, value in session.execute(xcoms)},
+    )
 
 
 def count_pods(session: Session, start: str) -> int:

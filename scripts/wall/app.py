@@ -1,9 +1,12 @@
 """The wall's page and its API, for everybody who may see the runs of DAG ``cpu`` in Airflow.
 
-Who may edit these runs may also kill a pod, if this Airflow allows it. Airflow keeps other pages from forging
-such requests: its cookie is ``SameSite=Lax``, so that browsers leave it out of a POST from another site. From
-another origin of the same site, such as another port of this machine, browsers send the JSON that the request
-must have only if Airflow allows that origin, which it does not unless it is configured to.
+Items runs are for those who may see the runs of DAG ``items`` too.
+
+Who may edit the runs of ``cpu`` may also kill a pod, if this Airflow allows it. Airflow keeps other pages
+from forging such requests: its cookie is ``SameSite=Lax``, so that browsers leave it out of a POST from
+another site. From another origin of the same site, such as another port of this machine, browsers send the
+JSON that the request must have only if Airflow allows that origin, which it does not unless it is configured
+to.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from sqlalchemy import exc
 
 from cpu.errors import CpuError, LostError
 from cpu.redis_client import with_retries
+from scripts.items_snapshot import ItemsSnapshot, take_items_snapshot
 from scripts.redis_connection import CONNECTION, UnusableConnectionError, redis_url
 from scripts.report.picture import NO_MATPLOTLIB, render
 from scripts.snapshot import (
@@ -39,7 +43,17 @@ from scripts.snapshot import (
 )
 from scripts.wall import airflow_database, shooting
 from scripts.wall.changes import Moment, Moments
-from scripts.wall.models import CpuDetails, KilledPod, Rights, Shot, StartRunItem, Wall
+from scripts.wall.items import items_wall, since_mark
+from scripts.wall.models import (
+    CpuDetails,
+    ItemsRunItem,
+    ItemsWall,
+    KilledPod,
+    Rights,
+    Shot,
+    StartRunItem,
+    Wall,
+)
 from scripts.wall.shared_results import SharedResults
 
 if TYPE_CHECKING:
@@ -62,11 +76,15 @@ PICTURES = SharedResults(threads=1, wait_seconds=20, fresh_seconds=2, stale_seco
 """Drawing needs only the processor, and takes seconds."""
 MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
 START_RUNS = TypeAdapter(list[StartRunItem])
+ITEMS_RUNS = TypeAdapter(list[ItemsRunItem])
 HOT_LINES = TypeAdapter(list[HotLine])
 
 T = TypeVar("T")
 StartId = Annotated[
     str, PathParameter(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$", description="A start run")
+]
+ItemsName = Annotated[
+    str, PathParameter(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$", description="An items run")
 ]
 CpuNumber = Annotated[
     int, PathParameter(ge=0, le=10_000, description="0, or the number of the instruction that it swaps")
@@ -74,7 +92,11 @@ CpuNumber = Annotated[
 Version = Annotated[
     str, Query(max_length=40, description="The version of an earlier answer: only CPUs that changed since")
 ]
+KnownMarks = Annotated[
+    int, Query(ge=0, le=1000, description="How many marks of the progress the page has: only later ones")
+]
 MAY_SEE = requires_access_dag("GET", DagAccessEntity.RUN, "cpu")
+MAY_SEE_ITEMS = requires_access_dag("GET", DagAccessEntity.RUN, "items")
 MAY_EDIT = requires_access_dag("PUT", DagAccessEntity.RUN, "cpu")
 MAY_CANCEL = requires_access_dag("POST", DagAccessEntity.RUN, "cpu_cancel")
 LOG_SHOT = action_logging("shoot_pod")
@@ -158,6 +180,23 @@ async def picture(start: StartId, kind: Literal["svg", "png"]) -> Response:
     return Response(content, media_type=MEDIA_TYPES[kind], headers=headers)
 
 
+@router.get("/items", response_model=list[ItemsRunItem], dependencies=[Depends(MAY_SEE_ITEMS)])
+async def items_runs() -> Response:
+    """The newest items runs."""
+
+    def read() -> bytes:
+        return ITEMS_RUNS.dump_json(ask_database(airflow_database.newest_items_runs))
+
+    return json_response(await get_shared(RESULTS, "items", read))
+
+
+@router.get("/items/{name}", response_model=ItemsWall, dependencies=[Depends(MAY_SEE_ITEMS)])
+async def items(name: ItemsName, marks: KnownMarks = 0) -> Response:
+    """The progress of an items run, and at its end the report's figures."""
+    found: ItemsWall = await get_shared(RESULTS, f"items/{name}", lambda: read_items(name))
+    return json_response(since_mark(found, marks).model_dump_json().encode())
+
+
 @router.get("/rights")
 def rights(request: Request, user: GetUserDep) -> Rights:
     """What the user may do on the wall."""
@@ -221,6 +260,24 @@ def read_wall(start: str) -> Wall:
         pods_created=snapshot.pods,
         cpus=snapshot.cpus,
     )
+
+
+def read_items(name: str) -> ItemsWall:
+    """Return an items run at this moment. Raises HTTPException 404 if neither Airflow nor Redis has it."""
+    dag_run = ask_database(lambda session: airflow_database.items_dag_run(session, name))
+
+    def from_redis(client: Client) -> tuple[ItemsSnapshot | None, str]:
+        try:
+            return take_items_snapshot(client, name), ""
+        except LostError as error:
+            return None, str(error)
+        except NotKeptError:
+            if dag_run is None:
+                raise
+            return None, ""
+
+    snapshot, lost = ask_redis(from_redis)
+    return items_wall(name, dag_run, snapshot, lost)
 
 
 def read_cpu(start: str, number: int) -> CpuDetails:

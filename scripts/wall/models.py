@@ -77,6 +77,87 @@ class CpuDetails(BaseModel):
     runs: list[DagRunItem]
 
 
+class ItemsRunItem(BaseModel):
+    """An items run: its name; its run of DAG `items`, the state of that run, and when it was triggered (Unix
+    time).
+    """
+
+    items: str
+    run_id: str
+    state: str
+    triggered: float
+
+
+class ItemsProgress(BaseModel):
+    """What Redis has of an items run. Times are Unix time, by Redis' clock; rates are per second.
+
+    `ended`: when the last pod counted its share; `failed`: items that a pod could not solve; `committed`:
+    pods whose shares are counted, of `pods`. `items_rate` and `pods_rate`: in the last minute;
+    `…_since_plan`: of the whole run. `seconds_left`: an estimate; null if no pod counted its share in the
+    last minute. `marks`: (pods, items, time) at up to 201 moments, without those before `first_mark`.
+    """
+
+    planned: float
+    now: float
+    ended: float | None
+    total: int
+    done: int
+    failed: int
+    pods: int
+    committed: int
+    items_rate: float
+    pods_rate: float
+    items_rate_since_plan: float
+    pods_rate_since_plan: float
+    seconds_left: float | None
+    first_mark: int
+    marks: list[tuple[int, int, float]]
+
+
+class ItemsPods(BaseModel):
+    """The pods of an items run as its tasks in Airflow report them, up to five seconds late.
+
+    `running`: created and not finished. `failed`: indices of which all pods have failed. `failed_pods`: their
+    numbers in the items run, as `3` or `17-19`, at most 50 of them; `failed_more`: how many are not named.
+    """
+
+    running: int
+    failed: int
+    failed_pods: list[str]
+    failed_more: int
+
+
+class ItemsReport(BaseModel):
+    """What task `report` has found: the result of the image's command of that name."""
+
+    status: str
+    total: int
+    done: int
+    lost: int
+    doubled: int
+    failed: int
+    pods: int
+    seconds: float
+    items_per_second: float
+    pods_per_second: float
+
+
+class ItemsWall(BaseModel):
+    """An items run at one moment; its size does not depend on how many items and pods there are.
+
+    `run_id`, `state`: its run of DAG `items`; null if Airflow has none, as for commands by hand. `note`: why
+    `progress` is null, as a sentence. `pods`: null if no task reports any.
+    """
+
+    items: str
+    run_id: str | None
+    state: str | None
+    note: str
+    progress: ItemsProgress | None
+    pods: ItemsPods | None
+    report: ItemsReport | None
+
+
 class Rights(BaseModel):
     """What the user may do on the wall: `cancel` start runs, `shoot` pods."""
 

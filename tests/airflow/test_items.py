@@ -6,8 +6,8 @@ import threading
 from typing import Any
 
 from airflow_pods.operator import POD_EXECUTOR
-from dags.items import SHARDS
-from scripts.local.items import items_run
+from dags.item_shards import SHARDS
+from scripts.local.items import name_of
 from scripts.local.services import kubernetes
 from scripts.waiting import wait_until
 from tests.support.stack import PATIENCE_SECONDS, Stack
@@ -32,7 +32,7 @@ def kill_pods(stack: Stack, run: str, is_over: threading.Event) -> int:
 def test_every_item_counts_once_although_pods_are_killed(stack: Stack) -> None:
     run = stack.api.trigger("items", {"total": 3000, "per_pod": 50})
     is_over, killed = threading.Event(), list[int]()
-    killer = threading.Thread(target=lambda: killed.append(kill_pods(stack, items_run(run), is_over)))
+    killer = threading.Thread(target=lambda: killed.append(kill_pods(stack, name_of(run), is_over)))
     killer.start()
     try:
         assert wait_until(
@@ -57,5 +57,5 @@ def test_every_item_counts_once_although_pods_are_killed(stack: Stack) -> None:
     summaries = [stack.api.xcom("items", run["dag_run_id"], f"shard-{n}") for n in range(SHARDS)]
     assert sum(one["total"]["done"] for one in summaries) == 3000
     core, namespace = kubernetes.core_api(stack.settings), stack.settings.namespace
-    selector = f"items={items_run(run)}"
+    selector = f"items={name_of(run)}"
     assert wait_until(lambda: not core.list_namespaced_pod(namespace, label_selector=selector).items, 30)

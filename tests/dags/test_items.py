@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,8 +11,9 @@ import pytest
 from airflow_pods import NextStep, PodOperator, PodRefused
 from airflow_pods.templates import PodTemplate
 from dags import item_totals, items
+from dags.item_shards import SHARDS, first_pod, items_run, run_after_of
 from dags.item_totals import add_up
-from scripts.local.items import items_run
+from scripts.local.items import name_of
 
 RUN_AFTER = datetime(2026, 11, 26, 7, 8, 9, 12, tzinfo=UTC)
 
@@ -34,9 +35,10 @@ def rendered(task_id: str, pods: int, **params: int) -> PodTemplate:
 @pytest.mark.parametrize("pods", [1, 7, 8, 10, 9_999, 10_000])
 def test_the_shards_share_out_all_pods_without_gaps(pods: int) -> None:
     numbers: list[int] = []
-    for number in range(items.SHARDS):
+    for number in range(SHARDS):
         shard = rendered(f"shard-{number}", pods)
         first = int(shard.arguments[-1])
+        assert first == first_pod(pods, number)
         numbers += range(first, first + shard.indexed().count)
     assert numbers == list(range(pods))
 
@@ -49,13 +51,23 @@ def test_the_shards_share_the_pods_in_flight(in_flight: int, each: int) -> None:
 
 def test_all_pods_of_a_run_have_its_name() -> None:
     run = "20261126-070809-000012"
-    assert items_run({"run_after": RUN_AFTER.isoformat()}) == run
+    assert name_of({"run_after": RUN_AFTER.isoformat()}) == items_run(RUN_AFTER) == run
     for task in items.dag.tasks:
         if isinstance(task, PodOperator):
             pod = rendered(task.task_id, 10_000)
             assert pod.arguments[1:3] == ["--items", run]
             assert pod.labels["items"] == run
             assert len(f"{pod.name}-9999-3") <= 63
+
+
+def test_the_name_of_a_run_says_when_its_dag_run_was_to_begin() -> None:
+    assert run_after_of(items_run(RUN_AFTER)) == RUN_AFTER
+    assert items_run(RUN_AFTER.astimezone(timezone(timedelta(hours=9)))) == items_run(RUN_AFTER)
+
+
+@pytest.mark.parametrize("name", ["", "try-1", "20261126-070809-12", "99991399-070809-000012"])
+def test_a_name_that_no_dag_run_gives_says_no_time(name: str) -> None:
+    assert run_after_of(name) is None
 
 
 def test_the_form_is_what_the_plan_gets() -> None:

@@ -75,6 +75,8 @@ def test_a_run_has_ended_with_the_last_commit(run: ItemsCommands) -> None:
     assert found.seconds == found.ended - found.planned
     assert found.pods_per_second == pytest.approx(10 / found.seconds)
     assert found.items_per_second == pytest.approx(50 / found.seconds)
+    assert found.items_per_second_since_plan == found.items_per_second
+    assert found.pods_per_second_since_plan == found.pods_per_second
 
 
 def test_rates_and_the_time_left_are_those_of_the_last_minute(run: ItemsCommands) -> None:
@@ -82,6 +84,8 @@ def test_rates_and_the_time_left_are_those_of_the_last_minute(run: ItemsCommands
     found = at(empty, 4, 110, (1, 20), (2, 50), (3, 60), (4, 100))
     assert found.pods_per_second == pytest.approx(2 / 60)
     assert found.items_per_second == pytest.approx(10 / 60)
+    assert found.pods_per_second_since_plan == pytest.approx(4 / 110)
+    assert found.items_per_second_since_plan == pytest.approx(20 / 110)
     assert found.seconds_left == pytest.approx(6 * 30)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
+from typing import Any
 
 PROGRESS_SECONDS = 1.0
 """The least time between two reports."""
@@ -31,7 +32,7 @@ class Progress:
     refusal: str
     """Why the API has refused to create another pod; "" if it has created one since."""
 
-    def to_json(self) -> dict[str, int | str]:
+    def to_json(self) -> dict[str, Any]:
         """Return what the XCom holds: the indices, without what a pod has said, which is for the log."""
         return {
             "count": self.count,

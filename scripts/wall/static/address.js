@@ -2,10 +2,10 @@
 
 import { AIRFLOW } from "./page.js";
 
-const DEFAULTS = { start: "", cpu: "", tab: "cpus", sort: "number", tiles: "large", lines: "program", hide: "", find: "" };
+const DEFAULTS = { start: "", items: "", cpu: "", tab: "cpus", sort: "number", tiles: "large", lines: "program", hide: "", find: "" };
 const params = new URLSearchParams(location.search);
 
-// start: the start run; cpu: the number of the CPU whose dialog is open, or ""; hide: states, separated by commas.
+// start: the start run; items: the items run, which is shown instead of a start run; cpu: the number of the CPU whose dialog is open, or ""; hide: states, separated by commas.
 export const shown = Object.fromEntries(Object.entries(DEFAULTS).map(([name, value]) => [name, params.get(name) ?? value]));
 
 // Changes what the page shows, and its address.

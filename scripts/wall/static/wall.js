@@ -3,6 +3,7 @@
 import { refreshActions } from "./actions.js";
 import { linkToCpu, show, shown } from "./address.js";
 import { showCpu } from "./cpu.js";
+import { refreshItems } from "./items.js";
 import { AIRFLOW, byId, duration, element, fetchJson, link, messageOf, number, setText, tenths } from "./page.js";
 import { refreshProgram } from "./program.js";
 import { showStrip } from "./strip.js";
@@ -11,41 +12,63 @@ import { allCpus, focusTile, showTiles } from "./tiles.js";
 const SECOND = 1000; // milliseconds
 const RATE_SECONDS = 10;
 const ARTICLE_HZ = 0.1;
+const ITEMS = "items:"; // before the name of an items run in the list of runs
 
 let runId = new URLSearchParams(location.search).get("run"); // a DAG run whose start run is not known yet
 let samples = []; // [time, cycles of all CPUs] of the last seconds
 let latest = null; // the last answer of the API
+let isOver = false; // whether nothing changes any more
 let polls = 0;
 
-// ------------------------------------------------------------------ the choice of a start run
+// ------------------------------------------------------------------ the choice of a run
 
-async function loadStarts() {
-  const starts = await fetchJson("starts");
-  const options = starts.map((one) => {
-    const when = new Date(one.triggered * SECOND).toLocaleString();
-    return element("option", { value: one.start }, `${one.start} (${when})`);
-  });
-  if (runId !== null) selectByRunId(starts);
-  if (runId === null && !shown.start) shown.start = starts[0]?.start ?? "";
-  const start = shown.start;
-  if (start && !starts.some((one) => one.start === start)) options.push(element("option", { value: start }, start));
-  byId("start").replaceChildren(...options);
-  byId("start").value = start;
-  byId("copy-start").dataset.copy = start;
-  byId("no-start-runs").hidden = start !== "" || runId !== null;
-  byId("not-stored").hidden = runId === null;
-  for (const one of document.querySelectorAll(".of-start")) one.hidden = start === "";
-  const selected = starts.find((one) => one.start === start);
-  const links = selected ? [link(`${AIRFLOW}/dags/cpu_start/runs/${encodeURIComponent(selected.run_id)}`, "DAG run of cpu_start")] : [];
-  byId("dag-run").replaceChildren(...links);
+async function loadRuns() {
+  // Who may not see the runs of DAG items sees start runs only.
+  const [starts, itemsRuns] = await Promise.all([fetchJson("starts"), fetchJson("items").catch(() => [])]);
+  if (runId !== null) selectByRunId(starts, itemsRuns);
+  if (runId === null && !shown.start && !shown.items) {
+    shown.start = starts[0]?.start ?? "";
+    if (!shown.start) shown.items = itemsRuns[0]?.items ?? "";
+  }
+  const groups = [
+    createGroup("Start runs", "", shown.items ? "" : shown.start, starts.map((one) => [one.start, one.triggered])),
+    createGroup("Items runs", ITEMS, shown.items, itemsRuns.map((one) => [one.items, one.triggered])),
+  ];
+  byId("start").replaceChildren(...groups.filter((group) => group.childElementCount));
+  byId("start").value = shown.items ? ITEMS + shown.items : shown.start;
+  showKind();
+  const selected = !shown.items && starts.find((one) => one.start === shown.start);
+  if (!shown.items) byId("dag-run").replaceChildren(...(selected ? [link(`${AIRFLOW}/dags/cpu_start/runs/${encodeURIComponent(selected.run_id)}`, "DAG run of cpu_start")] : []));
 }
 
-// Selects the start run, and perhaps the CPU, of the DAG run that the page was opened for.
-function selectByRunId(starts) {
+// An option for each of these runs, and for the one that is shown if it is none of them.
+function createGroup(label, prefix, current, runs) {
+  const options = runs.map(([name, triggered]) => element("option", { value: prefix + name }, `${name} (${new Date(triggered * SECOND).toLocaleString()})`));
+  if (current && !runs.some(([name]) => name === current)) options.push(element("option", { value: prefix + current }, current));
+  return element("optgroup", { label }, ...options);
+}
+
+// Shows what belongs to the kind of run: CPUs or items.
+function showKind() {
+  const [start, items] = [shown.items ? "" : shown.start, shown.items];
+  byId("copy-start").dataset.copy = start || items;
+  byId("copy-start").hidden = !start && !items;
+  byId("items-run").hidden = !items;
+  byId("start-run").hidden = Boolean(items);
+  for (const one of document.querySelectorAll(".of-cpus")) one.hidden = Boolean(items);
+  for (const one of document.querySelectorAll(".of-start")) one.hidden = !start;
+  if (items) byId("open-cancel").hidden = true;
+  byId("no-start-runs").hidden = Boolean(start || items) || runId !== null;
+  byId("not-stored").hidden = runId === null;
+}
+
+// Selects the run, and perhaps the CPU, of the DAG run that the page was opened for.
+function selectByRunId(starts, itemsRuns) {
   const cycle = runId.match(/^([a-z0-9-]+)\.cpu-(\d+)\./);
   shown.start = cycle ? cycle[1] : starts.find((one) => one.run_id === runId)?.start ?? "";
   if (cycle) shown.cpu = cycle[2];
-  if (shown.start) runId = null;
+  if (!shown.start) shown.items = itemsRuns.find((one) => one.run_id === runId)?.items ?? "";
+  if (shown.start || shown.items) runId = null;
 }
 
 // ------------------------------------------------------------------ all CPUs
@@ -122,8 +145,9 @@ function selectTab(tab) {
 
 async function refresh() {
   try {
-    if (!shown.start) await loadStarts();
-    if (shown.start) await refreshStart(shown.start, shown.cpu);
+    if (!shown.start && !shown.items) await loadRuns();
+    if (shown.items) isOver = await refreshItems(shown.items);
+    else if (shown.start) await refreshStart(shown.start, shown.cpu);
     setText(byId("error"), "");
   } catch (error) {
     setText(byId("error"), messageOf(error));
@@ -136,6 +160,7 @@ async function refreshStart(start, shownCpu) {
   const [wall, cpu] = await Promise.all([fetchJson(path + since), shownCpu === "" ? null : fetchJson(`${path}/cpus/${shownCpu}`)]);
   // People may have chosen another start run or CPU in the meantime.
   if (shown.start !== start) return;
+  isOver = wall.ended !== null;
   showWall(wall);
   if (cpu && shown.cpu === shownCpu) showCpu(start, cpu);
   await refreshActions(wall);
@@ -148,19 +173,21 @@ async function refreshForever() {
     polls += 1;
     document.documentElement.dataset.polls = polls; // for tests and for the curious
   }
-  setTimeout(refreshForever, latest?.ended ? 5 * SECOND : SECOND);
+  setTimeout(refreshForever, isOver ? 5 * SECOND : SECOND);
 }
 
 // ------------------------------------------------------------------ what people do
 
 byId("start").addEventListener("change", async () => {
-  show({ start: byId("start").value, cpu: "" });
+  const chosen = byId("start").value;
+  const items = chosen.startsWith(ITEMS) ? chosen.slice(ITEMS.length) : "";
+  show({ start: items ? "" : chosen, items, cpu: "" });
   samples = [];
   latest = null;
-  await loadStarts();
+  await loadRuns();
   await refresh();
 });
-byId("start").addEventListener("focus", () => loadStarts().catch(() => {}));
+byId("start").addEventListener("focus", () => loadRuns().catch(() => {}));
 byId("tiles").addEventListener("click", (event) => {
   const tile = event.target.closest(".tile");
   if (!tile || event.ctrlKey || event.metaKey || event.shiftKey) return; // opens another tab or window
@@ -203,7 +230,7 @@ document.addEventListener("visibilitychange", () => document.hidden || refresh()
 
 showTab();
 try {
-  await loadStarts();
+  await loadRuns();
 } catch (error) {
   setText(byId("error"), messageOf(error));
 }
