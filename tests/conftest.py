@@ -31,6 +31,7 @@ FOLDERS = {
     "load": ("load", 1800),
     "scripts/bench/whole": ("airflow", 900),
     "scripts/local/whole": ("airflow", 900),
+    "scripts/wall/database": ("airflow", 300),
 }
 """Folder → mark of its tests, and each test's time limit in seconds (None: the limit in pyproject.toml)."""
 

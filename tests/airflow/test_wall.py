@@ -164,6 +164,8 @@ def test_a_request_for_something_that_does_not_exist_is_refused_with_the_reason(
 def test_openapi_description_has_every_path(wall_api: httpx.Client) -> None:
     paths = wall_api.get("openapi.json").raise_for_status().json()["paths"]
     assert sorted(paths) == [
+        "/api/items",
+        "/api/items/{name}",
         "/api/rights",
         "/api/starts",
         "/api/starts/{start}",

@@ -16,7 +16,8 @@ from fastapi import FastAPI
 
 from scripts.local.ports import free_ports
 from scripts.waiting import wait_until
-from scripts.wall.models import StartRunItem
+from scripts.wall.items import ItemsDagRun
+from scripts.wall.models import ItemsRunItem, StartRunItem
 from tests.support import redis_server
 
 with warnings.catch_warnings(action="ignore"):  # Airflow imports what Starlette deprecates
@@ -31,6 +32,7 @@ class Answers:
     """What Airflow's database would answer."""
 
     starts: list[str] = field(default_factory=list)
+    items: dict[str, ItemsDagRun] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ def wall_server(redis: redis_server.Server) -> Iterator[WallServer]:
         patch.setenv("AIRFLOW_CONN_REDIS_CPU", redis.url)
         patch.setenv(shooting.SETTING, "true")
         patch.setitem(walls.app.dependency_overrides, walls.MAY_SEE, _allow)
+        patch.setitem(walls.app.dependency_overrides, walls.MAY_SEE_ITEMS, _allow)
         patch.setitem(walls.app.dependency_overrides, security.get_user, _allow)
         patch.setitem(walls.app.dependency_overrides, walls.MAY_EDIT, _allow)
         patch.setitem(walls.app.dependency_overrides, walls.LOG_SHOT, _allow)
@@ -83,7 +86,15 @@ def _queries(answers: Answers) -> dict[str, Any]:
             for start in answers.starts
         ]
 
+    def newest_items_runs(_: object) -> list[ItemsRunItem]:
+        return [
+            ItemsRunItem(items=name, run_id=run.run_id, state=run.state, triggered=time.time())
+            for name, run in answers.items.items()
+        ]
+
     return {
+        "newest_items_runs": newest_items_runs,
+        "items_dag_run": lambda _, name: answers.items.get(name),
         "newest_start_runs": newest_start_runs,
         "count_pods": lambda *_: 3,
         "history": lambda *_: [],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -36,16 +37,18 @@ REPORT = {
 
 
 def dag_run(state: str = "running", **results: dict[str, Any]) -> ItemsDagRun:
-    """Return a run of DAG items whose tasks have these results; of a shard that runs, its progress."""
-    plan = {"plan": {"pods": PODS, **results.pop("plan", {})}}
-    named = {name.replace("_", "-"): value for name, value in results.items()}
-    running = [name for name, value in named.items() if "running" in value]
-    xcoms = {
-        (name, "progress" if name in running else "return_value"): value for name, value in named.items()
-    }
-    return ItemsDagRun(
-        "manual", state, dict.fromkeys(running, "running"), {("plan", "return_value"): plan["plan"], **xcoms}
-    )
+    """Return a run of DAG items that is planned and whose tasks have these results."""
+    return said(state, {(name.replace("_", "-"), "return_value"): value for name, value in results.items()})
+
+
+def running(shards: dict[int, dict[str, Any]]) -> ItemsDagRun:
+    """Return a run of DAG items of which these shards run, with these XComs."""
+    return said("running", {(f"shard-{number}", "progress"): value for number, value in shards.items()})
+
+
+def said(state: str, xcoms: dict[tuple[str, str], dict[str, Any]]) -> ItemsDagRun:
+    states = {task: "running" for task, key in xcoms if key == "progress"}
+    return ItemsDagRun("manual", state, states, {("plan", "return_value"): {"pods": PODS}, **xcoms})
 
 
 def progress(running: int, failed: list[int]) -> dict[str, Any]:
@@ -80,8 +83,9 @@ def test_a_text_that_is_no_list_of_indices_names_none(text: str) -> None:
 
 
 def test_running_pods_of_all_shards_are_added_and_failed_ones_have_their_number_in_the_run() -> None:
-    run = dag_run(shard_0=progress(4, []), shard_3=progress(3, [0, 7, 8]), shard_5={"failed": "2"})
-    pods = items_wall(NAME, run, None).pods
+    run = running({0: progress(4, []), 3: progress(3, [0, 7, 8])})
+    ended = {**run.xcoms, ("shard-5", "return_value"): {"failed": "2"}}
+    pods = items_wall(NAME, replace(run, xcoms=ended), None).pods
     assert pods is not None
     third, fifth = first_pod(PODS, 3), first_pod(PODS, 5)
     assert (pods.running, pods.failed, pods.failed_more) == (7, 4, 0)
@@ -89,8 +93,7 @@ def test_running_pods_of_all_shards_are_added_and_failed_ones_have_their_number_
 
 
 def test_a_shard_that_has_ended_has_no_running_pods_although_its_last_progress_had() -> None:
-    run = dag_run(shard_0=progress(4, [5]))
-    ended = ItemsDagRun(run.run_id, "failed", {"shard-0": "failed"}, run.xcoms)
+    ended = replace(running({0: progress(4, [5])}), states={"shard-0": "failed"})
     pods = items_wall(NAME, ended, None).pods
     assert pods is not None
     assert (pods.running, pods.failed_pods) == (0, ["5"])
@@ -102,7 +105,7 @@ def test_pods_are_unknown_if_no_task_says_anything() -> None:
 
 def test_the_list_of_failed_pods_is_bounded_and_the_rest_is_counted() -> None:
     failed = list(range(0, 1250, 2))
-    run = dag_run(**{f"shard_{number}": progress(1, failed) for number in range(8)})
+    run = running({number: progress(1, failed) for number in range(8)})
     wall = items_wall(NAME, run, None)
     pods = wall.pods
     assert pods is not None
@@ -194,7 +197,7 @@ async def ask(visitor: httpx.AsyncClient, query: str = "") -> ItemsWall:
 async def test_a_run_in_progress_shows_what_redis_has_counted(
     visitor: httpx.AsyncClient, airflow: Airflow, commands: ItemsCommands
 ) -> None:
-    airflow.dag_run = dag_run(shard_0=progress(2, []))
+    airflow.dag_run = running({0: progress(2, [])})
     for pod in range(3):
         commands.work(pod)
     wall = await ask(visitor)
@@ -278,7 +281,7 @@ async def test_an_answer_has_the_same_size_for_a_million_items(
     client.hset(keys.facts, mapping={"committed": 9_000, "done": 900_000, "marks": 201})
     client.setrange(keys.pods, 0, b"\xff" * 1125)
     client.rpush(keys.progress, *(f"{45 * n}:{4500 * n}:{1e9 + n:.6f}" for n in range(201)))
-    airflow.dag_run = dag_run(**{f"shard_{n}": progress(4, list(range(0, 1250, 2))) for n in range(8)})
+    airflow.dag_run = running({number: progress(4, list(range(0, 1250, 2))) for number in range(8)})
     whole = await visitor.get(f"items/{NAME}")
     assert json.loads(whole.content)["progress"]["committed"] == 9_000
     assert len(whole.content) < 10_000
