@@ -33,7 +33,9 @@ export function element(name, attributes = {}, ...children) {
 }
 
 export function setText(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+  const [only, ...others] = node.childNodes;
+  if (others.length || only?.nodeType !== Node.TEXT_NODE) node.textContent = text;
+  else if (only.data !== text) only.data = text; // a new text node would cost the browser a new layout object
 }
 
 // An SVG path as an element: of that class, and perhaps with a title, which browsers show on hovering.

@@ -5,11 +5,17 @@ import { BY_INTEREST, STATES } from "./tiles.js";
 
 const COLUMNS = 240;
 const HEIGHT = 100;
+const STEPS = 60; // a strip that only grows is drawn anew when it has grown by one of so many parts
+let drawn = { text: "", end: 0 };
 
-// Draws the strip anew. A CPU's times of load and stop say all of its past, so that no past need be kept.
+// Draws the strip, unless it would look the same. A CPU's times of load and stop say all of its past, so that no past need be kept.
 export function showStrip(wall, cpus) {
   const end = wall.ended ?? wall.now;
   const seconds = Math.max(end - wall.stored, 0.001);
+  const text = JSON.stringify([wall.start, wall.ended, wall.part1, wall.part2, cpus.map((cpu) => [cpu.state, cpu.loaded, cpu.stopped])]);
+  setText(byId("strip-end"), duration(seconds));
+  if (text === drawn.text && end - drawn.end < seconds / STEPS) return;
+  drawn = { text, end };
   const columnOf = (time) => Math.min(Math.max(Math.floor(((time - wall.stored) / seconds) * COLUMNS), 0), COLUMNS);
   const counts = countByColumn(cpus, columnOf);
   let top = new Array(COLUMNS).fill(0);
@@ -24,7 +30,6 @@ export function showStrip(wall, cpus) {
     if (stopped) paths.push(svgPath("answer-mark", `M${columnOf(stopped)} 0V${HEIGHT}`, `${part}: ${answer.text}, after ${duration(stopped - wall.stored)}`));
   }
   byId("strip").replaceChildren(...paths);
-  setText(byId("strip-end"), duration(seconds));
   const now = BY_INTEREST.map((state) => [state, counts[state][COLUMNS - 1]]).filter(([, count]) => count);
   byId("strip").setAttribute("aria-label", `CPUs by state over ${duration(seconds)}; now ${now.map(([state, count]) => `${number.format(count)} ${STATES[state].label}`).join(", ")}`);
 }
