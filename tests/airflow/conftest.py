@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
+from scripts.local.passwords import passwords
+from scripts.local.services.airflow import ADMIN
+from scripts.waiting import wait_until
 from tests.support.slack.server import SlackServer
 from tests.support.stack import Stack, cluster_options, running_stack
 
@@ -39,3 +43,30 @@ def wide_stack(
     deferrable = {"AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "true"}
     with running_stack(state, slack, options, POD_EXECUTOR="false", **deferrable) as running:
         yield running
+
+
+class RetryingTransport(httpx.HTTPTransport):
+    """Retries on 503, as the wall's page does: a busy machine may take too long for an answer."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        responses: list[httpx.Response] = []
+
+        def is_available() -> bool:
+            responses.append(super(RetryingTransport, self).handle_request(request))
+            return responses[-1].status_code != httpx.codes.SERVICE_UNAVAILABLE
+
+        wait_until(is_available, 30)
+        return responses[-1]
+
+
+@pytest.fixture(scope="module")
+def wall_api(stack: Stack) -> Iterator[httpx.Client]:
+    """A client of the wall that has logged in."""
+    with httpx.Client(
+        base_url=stack.settings.api_url, transport=RetryingTransport(), trust_env=False, timeout=30
+    ) as client:
+        secret = passwords(stack.settings.state).admin
+        answer = client.post("/auth/token", json={"username": ADMIN, "password": secret})
+        client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        client.base_url = httpx.URL(f"{stack.settings.api_url}/cpu-wall/")
+        yield client

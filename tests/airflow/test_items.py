@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import httpx
+
 from airflow_pods.operator import POD_EXECUTOR
 from dags.item_shards import SHARDS
 from scripts.local.items import name_of
@@ -29,7 +31,7 @@ def kill_pods(stack: Stack, run: str, is_over: threading.Event) -> int:
     return killed
 
 
-def test_every_item_counts_once_although_pods_are_killed(stack: Stack) -> None:
+def test_every_item_counts_once_although_pods_are_killed(stack: Stack, wall_api: httpx.Client) -> None:
     run = stack.api.trigger("items", {"total": 3000, "per_pod": 50})
     is_over, killed = threading.Event(), list[int]()
     killer = threading.Thread(target=lambda: killed.append(kill_pods(stack, name_of(run), is_over)))
@@ -44,6 +46,12 @@ def test_every_item_counts_once_although_pods_are_killed(stack: Stack) -> None:
     assert killed[0] > 0
     assert stack.api.run("items", run["dag_run_id"])["state"] == "success"
     report = stack.api.xcom("items", run["dag_run_id"], "report")
+    shown = wall_api.get(f"api/items/{name_of(run)}").raise_for_status().json()
+    assert (shown["run_id"], shown["state"], shown["note"]) == (run["dag_run_id"], "success", "")
+    assert (shown["progress"]["done"], shown["progress"]["total"]) == (3000, 3000)
+    assert (shown["progress"]["committed"], shown["pods"]["running"], shown["pods"]["failed"]) == (60, 0, 0)
+    assert {**report, **shown["report"]} == report
+    assert name_of(run) in [one["items"] for one in wall_api.get("api/items").raise_for_status().json()]
     assert {name: report[name] for name in ("total", "done", "lost", "doubled", "failed")} == {
         "total": 3000,
         "done": 3000,
