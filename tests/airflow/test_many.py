@@ -42,6 +42,8 @@ def test_the_tasks_of_forty_cpus_need_no_worker(stack: Stack) -> None:
     # A task that is handed over to a worker loses its executor.
     assert {(state, executor) for _, state, executor in ended} == {("success", POD_EXECUTOR)}
     assert {task_id for task_id, _, _ in ended} == {"execute", "load", "read"}
+    [collect] = stack.api.tasks("cpu_answers", f"{start}.answers")
+    assert (collect["state"], collect["executor"]) == ("success", POD_EXECUTOR)
 
 
 def test_without_pod_executor_the_pods_of_forty_concurrent_cpus_are_waited_for_in_the_triggerer(
