@@ -14,23 +14,23 @@ export const STATES = {
   gone: { label: "? gone", meaning: "Stopped, but Redis no longer has its registers: they have expired or were lost." },
 };
 export const BY_INTEREST = ["end", "running", "waiting", "fault", "loop", "stopped", "invalid", "gone"];
-const LIT_MILLISECONDS = 500;
 
 const tiles = new Map(); // CPU number → its elements, the CPU as last shown, and a notice if there is one
 let madeFor = ""; // the start run of the tiles
 let shotsOffered = false; // whether the user may kill pods
-let lit = []; // the tiles that have just executed
+let moved = []; // the tiles whose CPUs have executed since the last poll
+let lit = new Set(); // the tiles that are lit
 
 // Shows CPUs that have changed. `complete`: these are all CPUs of the start run.
 export function showTiles(start, cpus, complete) {
   const isNew = complete && (start !== madeFor || cpus.length !== tiles.size);
   if (isNew) createTiles(start, cpus);
-  const moved = cpus.filter((cpu) => updateTile(tiles.get(cpu.cpu), cpu));
+  moved = [];
+  const changed = cpus.filter((cpu) => updateTile(tiles.get(cpu.cpu), cpu));
   if (isNew) sortTiles();
-  else if (shown.sort === "state") moved.forEach((cpu) => moveTile(tiles.get(cpu.cpu)));
+  else if (shown.sort === "state") changed.forEach((cpu) => moveTile(tiles.get(cpu.cpu)));
   if (!isNew) lightUp();
-  lit = [];
-  if (isNew || moved.length) countStates();
+  if (isNew || changed.length) countStates();
   if (isNew) filterTiles();
   else showHowMany();
 }
@@ -87,6 +87,7 @@ export function fullName(cpu) {
 function createTiles(start, cpus) {
   madeFor = start;
   tiles.clear();
+  lit.clear();
   for (const cpu of cpus) {
     const name = element("b", {}, element("i", {}, "CPU "), String(cpu.cpu));
     const swap = element("span", {}, cpu.cpu ? shortSwap(cpu.swap) : "as written");
@@ -113,7 +114,7 @@ function updateTile(tile, cpu) {
   tile.cpu = cpu;
   setText(tile.registers, `acc ${cpu.acc}  pc ${cpu.pc}`);
   setText(tile.cycles, `${number.format(cpu.cycle)} ${cpu.cycle === 1 ? "cycle" : "cycles"}`);
-  if (before && cpu.cycle > before.cycle) lit.push(tile);
+  if (before && cpu.cycle > before.cycle) moved.push(tile);
   if (before?.state === cpu.state) return false;
   setText(tile.state, STATES[cpu.state].label);
   tile.link.className = `tile ${cpu.state}`;
@@ -123,12 +124,14 @@ function updateTile(tile, cpu) {
   return true;
 }
 
-// Lights up the tiles of the CPUs that have just executed. Without an animation, which would cost the browser a
-// frame sixty times a second.
+// Lights up the tiles of the CPUs that have just executed, until the next poll: then the browser paints tiles anyway.
+// A timer would cost it another frame, and an animation sixty per second. A tile is not lit twice in a row, so that one
+// whose CPU executes all the time can be seen to.
 function lightUp() {
-  const these = lit;
-  for (const { link } of these) link.classList.add("lit");
-  setTimeout(() => these.forEach(({ link }) => link.classList.remove("lit")), LIT_MILLISECONDS);
+  const before = lit;
+  lit = new Set(moved.filter((tile) => !before.has(tile)));
+  for (const { link } of before) link.classList.remove("lit");
+  for (const { link } of lit) link.classList.add("lit");
 }
 
 // ------------------------------------------------------------------ order
