@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 
+from scripts.pictures import browser
 from tests.browser.ui import Ui
 from tests.support.slack.server import SlackServer
 from tests.support.stack import Stack, running_stack
-
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="session")
@@ -26,28 +23,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    found = [shutil.which(name) for name in CHROMIUM]
-    binary, driver = next(filter(None, found), None), shutil.which("chromedriver")
-    assert binary, "these tests need Chromium: apt-get install chromium chromium-driver"
-    assert driver, "these tests need ChromeDriver: apt-get install chromium-driver"
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",  # in CI it is root's, in a container
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--no-first-run",
-        "--force-prefers-reduced-motion",
-        "--window-size=1400,1000",
-        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):
-        options.add_argument(argument)
-    window = webdriver.Chrome(options=options, service=Service(driver))
-    yield window
-    window.quit()
+    profile = tmp_path_factory.mktemp("chromium")
+    still = ["--force-prefers-reduced-motion"]
+    with browser.chromium(profile, width=1400, height=1000, arguments=still) as window:
+        yield window
 
 
 @pytest.fixture(scope="session")
