@@ -47,8 +47,10 @@ POD: dict[str, Any] = {
     "image": os.environ.get("CPU_IMAGE", "cpu:dev"),
     "env_vars": {"RESULT_FILE": "/dev/termination-log", "CPU_TTL": str(TTL_SECONDS)},
     "secret_env_vars": {"REDIS_URL": (os.environ.get("CPU_SECRET", "cpu-redis"), "url")},
+    "random_name_suffix": False,
+    "do_xcom_push": True,
 }
-"""Arguments of every PodOperator."""
+"""Arguments of every PodOperator. All pods leave a result, and a pod's name says what it does, in any run."""
 RETRY_ARGS: dict[str, Any] = {
     "retries": 5,
     "retry_delay": 3,

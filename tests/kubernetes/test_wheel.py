@@ -25,7 +25,8 @@ from airflow_pods.example_dags.count_words import dag
 task = dag.get_task("count").prepare_for_execution()
 params = {**dag.params.dump(), **json.loads(os.environ["PARAMS"])}
 run = SimpleNamespace(run_after=datetime.now(UTC))
-context = {"dag": dag, "dag_run": run, "params": params, "ti": None}
+ti = SimpleNamespace(dag_id=dag.dag_id, run_id="run", task_id="count", map_index=-1)
+context = {"dag": dag, "dag_run": run, "params": params, "ti": ti}
 task.render_template_fields(context)
 print("RESULT", json.dumps(task.execute(context)))
 """

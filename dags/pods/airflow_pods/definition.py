@@ -84,6 +84,20 @@ def plain(value: Any, path: str) -> Any:
     return {key: plain(one, f"{path}.{key}") for key, one in value.items()}
 
 
+def literal(value: Any) -> Any:
+    """Return plain data whose texts, rendered as Jinja templates, are those of the value."""
+    if isinstance(value, str):
+        if not any(opening in value for opening in ("{{", "{%", "{#")):
+            return value
+        text = value.encode("unicode-escape").decode().replace("'", "\\'").replace("{", "\\x7b")
+        return f"{{{{ '{text}' }}}}"
+    if isinstance(value, list):
+        return [literal(one) for one in value]
+    if isinstance(value, dict):
+        return {key: literal(one) for key, one in value.items()}
+    return value
+
+
 def _read_file(path: Path) -> Any:
     import yaml
 

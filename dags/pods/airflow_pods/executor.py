@@ -248,7 +248,8 @@ class PodExecutor(BaseExecutor):
         job.has_heartbeat = False
         try:
             step = self._next_step(job, begun, outcome)
-            await self._in_database(partial(end, job.ti, outcome, step, is_mapped_over=begun.is_mapped_over))
+            pushed = outcome if begun.pod.do_xcom_push or "skip_to" in outcome else {"result": None}
+            await self._in_database(partial(end, job.ti, pushed, step, is_mapped_over=begun.is_mapped_over))
         except NotOurs:
             raise
         except Exception as error:

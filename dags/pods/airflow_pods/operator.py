@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,9 @@ from airflow_pods.manifest import Manifest
 from airflow_pods.next_step import NextStep, name_of
 from airflow_pods.parameters import ShapedPod
 from airflow_pods.printable import describe, quoted
-from airflow_pods.result import Result, log_lines
+from airflow_pods.result import IGNORED, NEEDED, OPTIONAL, Result, log_lines
 from airflow_pods.task_pods import delete_task_pods
-from airflow_pods.templates import TEMPLATED, PodTemplate, Reduce
+from airflow_pods.templates import RENDERED, TEMPLATED, PodTemplate, Reduce, name_of_task
 from airflow_pods.trigger import Outcome, PodTrigger, outcome_of
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ OVERRIDABLE = (
     "post_execute",
     "resume",
     "render_template_fields",
+    "_do_render_template_fields",
     "manifest",
     "template",
 )
@@ -54,8 +55,9 @@ class PodOperator(ShapedPod, BranchMixIn):
     It has the parameters of `ShapedPod` too, for volumes and all else that a pod can have. Parameters that
     the stock ``KubernetesPodOperator`` has too have the same name and meaning.
 
-    :param name: the pod's name, a DNS label; must be the same in every try, and different in every run
-        (templated)
+    :param name: the pod's name, a DNS label; by default the task's id (templated)
+    :param random_name_suffix: add a suffix to the name that is the same in every try of a task, and different
+        in every other task and run. Without it the name itself must be so
     :param namespace: the namespace of the pod (templated)
     :param image: the image of the main container (templated)
     :param cmds: the main container's entrypoint, instead of the image's (templated)
@@ -75,6 +77,8 @@ class PodOperator(ShapedPod, BranchMixIn):
     :param on_refusal: called if the task would fail for good; returns the id of the downstream task to follow
         instead, or "" to fail
     :param skip_on_exit_code: the exit codes of the main container with which the task is skipped
+    :param do_xcom_push: True if the container must leave a result, False if it leaves none that counts; by
+        default, a result is taken if there is one. `branch`, `next_step` and `reduce` need one
     :param on_finish_action: which pods are deleted when they have finished: ``delete_succeeded_pod``,
         ``delete_pod`` (also those that failed) or ``keep_pod`` (none)
     :param pod_log_url: the URL of the pod's log, for a link in the UI, with ``{namespace}`` and ``{pod}``; by
@@ -91,7 +95,7 @@ class PodOperator(ShapedPod, BranchMixIn):
     :param strict_conf: refuse a run whose conf has a key that is not a parameter of its DAG
     :param deferrable: where PodExecutor does not run the task: wait in the triggerer. A worker renders the
         templates before, and takes the result. Otherwise the worker waits
-    :param kubernetes_conn_id: the Airflow connection to the cluster
+    :param kubernetes_conn_id: the Airflow connection to the cluster (templated)
     """
 
     # Tells the scheduler to look for the branch that a task has taken in its XCom.
@@ -101,7 +105,8 @@ class PodOperator(ShapedPod, BranchMixIn):
     def __init__(
         self,
         *,
-        name: str,
+        name: str | None = None,
+        random_name_suffix: bool = True,
         namespace: str | None = None,
         image: str | None = None,
         cmds: Sequence[str] | None = None,
@@ -115,6 +120,7 @@ class PodOperator(ShapedPod, BranchMixIn):
         skip_to: str = "",
         on_refusal: Callable[[], str] | None = None,
         skip_on_exit_code: int | Collection[int] | None = None,
+        do_xcom_push: bool | None = None,
         on_finish_action: str = "delete_succeeded_pod",
         pod_log_url: str | None = None,
         count: int | str | XComArg | Callable[..., int] | None = None,
@@ -127,8 +133,9 @@ class PodOperator(ShapedPod, BranchMixIn):
         kubernetes_conn_id: str = "kubernetes_default",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.name = name
+        super().__init__(do_xcom_push=do_xcom_push is not False, **kwargs)
+        self.name = name or name_of_task(self.task_id)
+        self.random_name_suffix = random_name_suffix
         self.namespace = namespace or (self.pod or {}).get("metadata", {}).get("namespace") or ""
         self.image = image or ""
         self.cmds = cmds or []
@@ -143,6 +150,10 @@ class PodOperator(ShapedPod, BranchMixIn):
         self.on_refusal = on_refusal
         codes = [skip_on_exit_code] if isinstance(skip_on_exit_code, int) else skip_on_exit_code
         self.skip_on_exit_code = frozenset(codes or ())
+        if branch or next_step or reduce or do_xcom_push:
+            self.wanted_result = NEEDED
+        else:
+            self.wanted_result = OPTIONAL if do_xcom_push is None else IGNORED
         self.on_finish_action = on_finish_action
         self.pod_log_url = (
             conf.get("airflow_pods", "pod_log_url", fallback="") if pod_log_url is None else pod_log_url
@@ -155,6 +166,7 @@ class PodOperator(ShapedPod, BranchMixIn):
         self.strict_conf = strict_conf
         self.deferrable = deferrable
         self.kubernetes_conn_id = kubernetes_conn_id
+        self.template_fields = self.template().shown_fields()
         self._check()
         self.operator_extra_links = [PodLogLink()] if self.pod_log_url else []
         if self._suits_pod_executor():
@@ -167,6 +179,11 @@ class PodOperator(ShapedPod, BranchMixIn):
 
     def _check(self) -> None:
         """Raise ValueError, which names the parameter, for what no pod can be made of."""
+        if not (self.random_name_suffix or "{" in self.name):
+            raise ValueError(
+                f"name: {self.name!r} is the same in every run, so a run would take the pod of another one "
+                "(put something of the run into it, or leave random_name_suffix as it is)"
+            )
         if not self.namespace:
             raise ValueError("namespace: name the pod's namespace")
         if not self.image and not (self.pod and self.pod["spec"]["containers"][0].get("image")):
@@ -190,7 +207,6 @@ class PodOperator(ShapedPod, BranchMixIn):
             self.outlets,
             self.multiple_outputs,
             self.returns_dag_result,
-            not self.do_xcom_push,
             self.branch and not (self.next_step and name_of(self.next_step)),
             callable(self.arguments),
             callable(self.count),
@@ -224,6 +240,9 @@ class PodOperator(ShapedPod, BranchMixIn):
             retries_per_pod=self.retries_per_pod,
             max_failed=self.max_failed,
             reduce=name_of(self.reduce) if self.reduce else "",
+            random_name_suffix=self.random_name_suffix,
+            result=self.wanted_result,
+            do_xcom_push=self.do_xcom_push,
         )
 
     def manifest(self) -> Manifest:
@@ -243,8 +262,33 @@ class PodOperator(ShapedPod, BranchMixIn):
             rendered = replace(rendered, arguments=list(self.arguments(**given)))
         if callable(self.count):
             rendered = replace(rendered, count=self.count(**given))
-        for field in TEMPLATED:
+        for field in (*RENDERED, "random_name_suffix"):
             setattr(self, field, getattr(rendered, field))
+
+    def _do_render_template_fields(
+        self,
+        parent: Any,
+        template_fields: Iterable[str],
+        context: Context,
+        jinja_env: jinja2.Environment,
+        seen_oids: set[int],
+    ) -> None:
+        """Render as Airflow does, which calls this instead of `render_template_fields` for a mapped task.
+
+        What comes from an XCom is no template; Airflow gives its ids.
+        """
+        env_vars = self.env_vars
+        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+        if parent is not self:
+            return
+        for one in seen_oids & self._templated_shapes.keys():
+            name = self._templated_shapes[one]
+            raise PodRefused(f"{name} comes from an XCom, whose texts would be rendered as templates")
+        if self._env_vars_id in seen_oids:
+            self.env_vars = env_vars
+        self.pod = self.render_template(self.pod, context, jinja_env, seen_oids)
+        self.name = self.template().name_in(context)
+        self.random_name_suffix = False
 
     def execute(self, context: Context) -> Result | None:
         """Run the pod here, or defer to the triggerer; `resume` takes the outcome of either."""
@@ -271,14 +315,15 @@ class PodOperator(ShapedPod, BranchMixIn):
                 self._fail(context, error)
         return None
 
-    def _take(self, context: Context, result: Result) -> Result:
+    def _take(self, context: Context, result: Result | None) -> Result | None:
         """Log the result, its field ``sentence`` first if it has one, and follow the branch."""
         for line in log_lines(result):
             self.log.info("%s", line)
-        if self.branch is None:
+        if self.branch is None or result is None:
             return result
-        # Pushed before the branch is taken: where that skips tasks, it ends this one by an exception.
-        context["ti"].xcom_push(key="return_value", value=result)
+        if self.do_xcom_push:
+            # Before the branch is taken: where that skips tasks, it ends this one by an exception.
+            context["ti"].xcom_push(key="return_value", value=result)
         try:
             task_id = self.branch(result)
         except (LookupError, TypeError) as error:

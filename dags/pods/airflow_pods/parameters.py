@@ -13,7 +13,7 @@ from typing import Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_pods.definition import Definition, plain, read_definition
+from airflow_pods.definition import Definition, literal, plain, read_definition
 
 SPEC_FIELDS = {
     "affinity": "affinity",
@@ -39,15 +39,29 @@ WHOLE_PODS = ("pod", "full_pod_spec", "pod_template_dict", "pod_template_file")
 """The parameters that give a whole pod, of which only one may be given."""
 ADDED = {"env_from", "init_containers", "volume_mounts", "volumes"}
 """Parameters that add to what the whole pod has; the others replace it."""
+TEMPLATED = {
+    "container_resources",
+    "env_from",
+    "env_vars",
+    "node_selector",
+    "pod",
+    "pod_template_dict",
+    "volume_mounts",
+    "volumes",
+}
+"""Parameters whose texts are templates: `pod`, and those of which the stock operator renders the texts."""
 
 
 class ShapedPod(BaseOperator):
     """The part of `PodOperator` that turns parameters into the definition of a pod, once, for all its tries.
 
+    Which of them are templated is in `TEMPLATED`.
+
     :param pod: a whole pod: a dict, a ``V1Pod``, or the path of a YAML file beside the DAG file. It wins over
         the restricted defaults, and all other parameters win over it
-    :param full_pod_spec, pod_template_dict, pod_template_file: other names of `pod`
-    :param env_vars: environment variables: name → value, or a list of ``V1EnvVar`` (templated)
+    :param full_pod_spec, pod_template_dict, pod_template_file: other names of `pod`, two of them without
+        templates
+    :param env_vars: environment variables: name → value, or a list of ``V1EnvVar``
     :param env_from, volume_mounts, container_resources, container_security_context, image_pull_policy: fields
         of the main container
     :param volumes, init_containers, affinity, tolerations, node_selector, service_account_name,
@@ -80,28 +94,34 @@ class ShapedPod(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.env_vars, from_elsewhere = variables_of(env_vars)
-        self.pod = definition_of(
-            self._folder(),
-            from_elsewhere,
-            pod=pod,
-            full_pod_spec=full_pod_spec,
-            pod_template_dict=pod_template_dict,
-            pod_template_file=pod_template_file,
-            env_from=env_from,
-            volumes=volumes,
-            volume_mounts=volume_mounts,
-            container_resources=container_resources,
-            container_security_context=container_security_context,
-            image_pull_policy=image_pull_policy,
-            init_containers=init_containers,
-            affinity=affinity,
-            tolerations=tolerations,
-            node_selector=node_selector,
-            service_account_name=service_account_name,
-            image_pull_secrets=image_pull_secrets,
-            security_context=security_context,
-            priority_class_name=priority_class_name,
-        )
+        shape = {
+            "pod": pod,
+            "full_pod_spec": full_pod_spec,
+            "pod_template_dict": pod_template_dict,
+            "pod_template_file": pod_template_file,
+            "env_from": env_from,
+            "volumes": volumes,
+            "volume_mounts": volume_mounts,
+            "container_resources": container_resources,
+            "container_security_context": container_security_context,
+            "image_pull_policy": image_pull_policy,
+            "init_containers": init_containers,
+            "affinity": affinity,
+            "tolerations": tolerations,
+            "node_selector": node_selector,
+            "service_account_name": service_account_name,
+            "image_pull_secrets": image_pull_secrets,
+            "security_context": security_context,
+            "priority_class_name": priority_class_name,
+        }
+        self.pod = definition_of(self._folder(), from_elsewhere, **shape)
+        # By their ids Airflow tells which parameters of a mapped task come from an XCom, which has no texts
+        # that are templates.
+        shaping = {**shape, "env_vars": env_vars if from_elsewhere else None}
+        self._templated_shapes = {
+            id(value): name for name, value in shaping.items() if name in TEMPLATED and value
+        }
+        self._env_vars_id = id(env_vars)
 
     def _folder(self) -> Path:
         """Return the folder of the DAG file."""
@@ -115,7 +135,8 @@ def definition_of(
     """Return the pod's definition by those of the parameters above that are given; None if none is.
 
     ``variables`` are environment variables as the Kubernetes API takes them. A file's relative path is one
-    from ``folder``. Raises ValueError, which names the field or the parameter, for what cannot be a pod.
+    from ``folder``. The texts are templates; those that are not to be rendered become templates that render
+    to themselves. Raises ValueError, which names the field or the parameter, for what cannot be a pod.
     """
     given = {name: value for name, value in parameters.items() if value is not None}
     whole = [name for name in WHOLE_PODS if name in given]
@@ -124,11 +145,15 @@ def definition_of(
     if not given and not variables:
         return None
     definition = read_definition(given[whole[0]] if whole else {}, folder)
+    if whole and whole[0] not in TEMPLATED:
+        definition = literal(definition)
     spec = definition["spec"]
     main = spec["containers"][0]
     for fields, holder in ((SPEC_FIELDS, spec), (CONTAINER_FIELDS, main)):
         for name in fields.keys() & given.keys():
-            holder[fields[name]] = _value(name, plain(given[name], name), holder.get(fields[name]))
+            value = plain(given[name], name)
+            value = value if name in TEMPLATED else literal(value)
+            holder[fields[name]] = _value(name, value, holder.get(fields[name]))
     if variables:
         names = {variable["name"] for variable in variables}
         kept = [variable for variable in main.get("env") or [] if variable["name"] not in names]

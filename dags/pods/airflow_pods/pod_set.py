@@ -17,7 +17,7 @@ from typing import Any
 from airflow_pods.errors import PodRefused
 from airflow_pods.manifest import Manifest
 from airflow_pods.pod import Pod
-from airflow_pods.result import Result
+from airflow_pods.result import NEEDED, Result
 
 SET = "airflow-pods/set"
 INDEX = "airflow-pods/index"
@@ -40,6 +40,8 @@ class IndexedPods:
     """How many indices may fail before the set does."""
     reduce: Callable[[Any, Result], Any] | None = None
     """Returns the new total of the total so far, None at first, and a pod's result; in no certain order."""
+    result: str = NEEDED
+    """What becomes of what a container leaves: see result.py."""
 
     def check(self, manifest: Manifest) -> None:
         """Raise PodRefused if the numbers make no sense, or if a pod's name would be too long."""

@@ -14,6 +14,10 @@ from airflow_pods.printable import one_line, quoted
 
 Result = dict[str, Any]
 
+NEEDED, OPTIONAL, IGNORED = "needed", "optional", "ignored"
+"""What becomes of what a container leaves: without it the task fails; it is taken if there is one; or it is
+ignored, and exit code 0 is enough."""
+
 MAX_LEVELS = 32
 SMALLEST, LARGEST = -(2**63), 2**64 - 1
 """The integers that msgpack can hold."""
@@ -50,8 +54,10 @@ def parse_result(text: str) -> Result:
     return result
 
 
-def log_lines(result: Result) -> list[str]:
+def log_lines(result: Result | None) -> list[str]:
     """Return what the task's log shows: the field ``sentence``, if there is one, and all of it as JSON."""
+    if result is None:
+        return []
     sentence = result.get("sentence")
     first = [one_line(sentence)] if isinstance(sentence, str) and sentence else []
     return [*first, one_line(json.dumps(result, ensure_ascii=False), 5000)]

@@ -14,7 +14,7 @@ from airflow_pods.manifest import Manifest
 from airflow_pods.pod import Pod
 from airflow_pods.printable import printable
 from airflow_pods.requests import create_pod, delete_pod, delete_pod_named, read_pod, watch_pods, watch_until
-from airflow_pods.result import Result
+from airflow_pods.result import NEEDED, Result
 from airflow_pods.status import (
     describe_waiting,
     has_failed,
@@ -42,18 +42,22 @@ Watch = Callable[[Client, Pod, Callable[[Pod], bool]], Awaitable[Pod | None]]
 async def run_pod(conn_id: str, manifest: Manifest) -> Result:
     """Run the pod until it has finished, delete it and return its result. Raises as `pod_result` does."""
     async with pod_result(conn_id, manifest) as result:
-        return result
+        return result or {}
 
 
 @asynccontextmanager
 async def pod_result(
-    conn_id: str, manifest: Manifest, watch: Watch = watch_until, keep: bool = False
-) -> AsyncIterator[Result]:
+    conn_id: str,
+    manifest: Manifest,
+    watch: Watch = watch_until,
+    keep: bool = False,
+    wanted: str = NEEDED,
+) -> AsyncIterator[Result | None]:
     """Run the pod until it has finished, yield its result, and delete it if the block raises nothing.
 
-    With ``keep`` it is not deleted. A pod of the same name that an earlier try created is taken over, unless
-    it has failed: then it is replaced. Raises PodRefused or PodFailed. A pod that failed is kept for people
-    to look at; one that cannot start is deleted.
+    With ``keep`` it is not deleted. `result_of` says what ``wanted`` is. A pod of the same name that an
+    earlier try created is taken over, unless it has failed: then it is replaced. Raises PodRefused or
+    PodFailed. A pod that failed is kept for people to look at; one that cannot start is deleted.
     """
     from kubernetes_asyncio.client import ApiException
 
@@ -62,7 +66,7 @@ async def pod_result(
     async with connect(conn_id) as client:
         try:
             async with asyncio.timeout(seconds) as deadline:
-                created = await find_or_create(client, manifest, watch)
+                created = await find_or_create(client, manifest, watch, wanted)
                 pod = await wait_until_finished(client, created, watch)
         except ApiException as error:
             raise api_error(manifest, error) from error
@@ -73,12 +77,14 @@ async def pod_result(
                 f"pod {name} in namespace {namespace} did not end within {seconds} s "
                 "(kubectl describe pod says what it waits for)"
             ) from error
-        yield result_of(pod)
+        yield result_of(pod, wanted)
         if not keep:
             await clean_up(client, pod)
 
 
-async def find_or_create(client: Client, manifest: Manifest, watch: Watch = watch_until) -> Pod:
+async def find_or_create(
+    client: Client, manifest: Manifest, watch: Watch = watch_until, wanted: str = NEEDED
+) -> Pod:
     """Create the pod, or return the one that an earlier try created; replace that one if it has failed."""
     from kubernetes_asyncio.client import ApiException
 
@@ -90,7 +96,7 @@ async def find_or_create(client: Client, manifest: Manifest, watch: Watch = watc
         found = await read_pod(client, name, namespace)
         if found is None:
             continue  # deleted between the two requests
-        if found.metadata.deletion_timestamp is None and not has_failed(found):
+        if found.metadata.deletion_timestamp is None and not has_failed(found, wanted):
             return found
         try:
             await delete_pod(client, found)

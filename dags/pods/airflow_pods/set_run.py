@@ -178,7 +178,7 @@ class SetRun:
             self._add(pod, index, attempt)
             return
         try:
-            result = result_of(pod)
+            result = result_of(pod, self._pods.result)
         except (PodFailed, PodRefused) as error:
             failed.setdefault(index, []).append(_Failed(name, uid, attempt, isinstance(error, PodRefused)))
         else:
@@ -274,7 +274,7 @@ class SetRun:
     def _end(self, known: FlyingPod, pod: Pod) -> None:
         """Take the outcome of a pod that has ended."""
         try:
-            result = result_of(pod)
+            result = result_of(pod, self._pods.result)
         except (PodFailed, PodRefused) as error:
             self._fail_attempt(known, error)
             return
@@ -282,14 +282,14 @@ class SetRun:
         self._in_flight.note_start()
         self._succeed(known.index, known.name, result)
 
-    def _succeed(self, index: int, name: str, result: Result) -> None:
+    def _succeed(self, index: int, name: str, result: Result | None) -> None:
         """Add the result of an index to the total."""
         self._progressed()
         if self.ledger.is_ended(index):
             return
         self.ledger.succeed(index)
         self._attempts.pop(index, None)
-        if self._pods.reduce is None:
+        if self._pods.reduce is None or result is None:
             return
         try:
             self.total = self._pods.reduce(self.total, result)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from airflow_pods.definition import MAIN
 from airflow_pods.errors import TERMINATION_REMEDIES, PodFailed, PodRefused, WaitingReason, waiting_reason
 from airflow_pods.pod import Fields, Pod
-from airflow_pods.result import BadResult, Result, parse_result
+from airflow_pods.result import IGNORED, NEEDED, OPTIONAL, BadResult, Result, parse_result
 
 if TYPE_CHECKING:
     from kubernetes_asyncio.client import (
@@ -49,12 +49,12 @@ def is_finished(pod: AnyPod) -> bool:
     return termination_of(pod) is not None or pod.status.phase in ("Succeeded", "Failed")
 
 
-def has_failed(pod: AnyPod) -> bool:
-    """Return whether the pod has finished without a usable result."""
+def has_failed(pod: AnyPod, wanted: str = NEEDED) -> bool:
+    """Return whether the pod has finished without a usable result, if that is wanted."""
     if not is_finished(pod):
         return False
     try:
-        result_of(pod)
+        result_of(pod, wanted)
     except (PodFailed, PodRefused):
         return True
     return False
@@ -90,24 +90,30 @@ def describe_waiting(pod: AnyPod) -> str:
     return f"{waiting.reason}: {waiting.message or 'no message'}" if waiting else "it does not wait"
 
 
-def result_of(pod: AnyPod) -> Result:
-    """Return the JSON object that a finished pod left.
+def result_of(pod: AnyPod, wanted: str = NEEDED) -> Result | None:
+    """Return the JSON object that a finished pod left; None if it left none and need not.
 
-    Raises PodFailed or PodRefused with the pod's own message if the main container failed, PodRefused if it
-    left no result that Airflow can keep.
+    ``wanted`` is one of `NEEDED`, `OPTIONAL` and `IGNORED`. Raises PodFailed or PodRefused with the pod's own
+    message if the main container failed, PodRefused if it left no result that Airflow can keep.
     """
     end = termination_of(pod)
+    left = (end.message if end else None) or ""
     fault = "nothing as its result (is the image the right one?)"
-    if end is not None and end.exit_code == 0:
+    if end is not None and end.exit_code == 0 and left and wanted != IGNORED:
         try:
-            return parse_result(end.message or "")
+            return parse_result(left)
         except BadResult as error:
             fault = str(error)
     if pod.metadata.deletion_timestamp is not None:
         raise PodFailed(f"{title(pod)} was deleted before it left a result")
     if (end is not None and end.exit_code == 0 and not pod.status.reason) or pod.status.phase == "Succeeded":
+        # By its exit code only if it has ended by itself: the API or the node may have ended it.
+        if wanted == IGNORED or (wanted != NEEDED and not left):
+            return None
         main = _main_container(pod)
         image = f"image {main.image}" if main else f"no container {MAIN}"
+        if wanted == OPTIONAL:
+            fault += " (or ignore what it leaves, with do_xcom_push=False)"
         raise PodRefused(f"{title(pod)} with {image} ended well but left {fault}")
     raise failure_of(pod)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from time import monotonic
 
 from airflow_pods.client import Client
@@ -15,6 +15,8 @@ from airflow_pods.requests import watch_until
 from airflow_pods.result import Result
 from airflow_pods.runner import delete_by_name, pod_result
 from airflow_pods.templates import PodTemplate, Reduce
+
+_Running = AbstractAsyncContextManager[Result | None]
 
 LINE_SECONDS = 10
 """How often the log says how far a set is."""
@@ -28,7 +30,7 @@ async def task_result(
     reduce: Reduce | None = None,
     note_uid: Callable[[str], object] | None = None,
     note_progress: OnProgress | None = None,
-) -> AsyncIterator[Result]:
+) -> AsyncIterator[Result | None]:
     """Run the pods, yield the result of the one or the summary of the set, and delete them.
 
     They are kept if the block raises an error, and where the task keeps its pods. Raises PodRefused or
@@ -45,7 +47,7 @@ async def task_result(
                 note_uid(seen.metadata.uid)
             return await watch(client, seen, is_done)
 
-        running = pod_result(pod.kubernetes_conn_id, manifest, noting, pod.keep)
+        running: _Running = pod_result(pod.kubernetes_conn_id, manifest, noting, pod.keep, pod.result)
     else:
         pods = pod.indexed(reduce)
         write_line = progress_lines(write)

@@ -24,7 +24,7 @@ from airflow_pods.log_link import LINK_KEY, log_url
 from airflow_pods.next_step import NextRun, NextStep
 from airflow_pods.progress import PROGRESS_KEY, Progress
 from airflow_pods.task_context import NeedsWorker, TemplateTi, params_of
-from airflow_pods.templates import KNOWN_WITHOUT_WORKER, TEMPLATED, PodTemplate
+from airflow_pods.templates import KNOWN_WITHOUT_WORKER, PodTemplate
 from airflow_pods.trigger import Outcome
 
 if TYPE_CHECKING:
@@ -147,10 +147,12 @@ def end(
     task_path = ti.dag_id, ti.run_id, ti.task_id
     with transaction() as session:
         _lock(session, ti.id)
-        if "result" in outcome:
-            result = outcome["result"]
+        result = outcome.get("result")
+        if result is not None:
             length = len(result) if is_mapped_over else None
             xcoms.set_xcom(*task_path, "return_value", session, result, ti.map_index, mapped_length=length)
+        elif "result" in outcome and is_mapped_over:
+            raise NeedsWorker("it has no result, and another task is mapped over that")
         if step is not None:
             dag_run = session.scalars(select(DagRun).filter_by(dag_id=ti.dag_id, run_id=ti.run_id)).one()
             if step.trigger:
@@ -349,7 +351,8 @@ def _rendered_fields(pod: PodTemplate) -> dict[str, Any]:
     from airflow.sdk._shared.secrets_masker import redact
     from airflow.serialization.helpers import serialize_template_field
 
-    return {field: redact(serialize_template_field(getattr(pod, field), field), field) for field in TEMPLATED}
+    values = {field: getattr(pod, field) for field in pod.shown_fields()}
+    return {field: redact(serialize_template_field(value, field), field) for field, value in values.items()}
 
 
 def _map_index_label(task: Any, context: Context, environment: jinja2.Environment) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import secrets
+from base64 import b32encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -16,9 +19,9 @@ from airflow_pods.definition import Definition
 from airflow_pods.errors import PodRefused
 from airflow_pods.manifest import Manifest, manifest_of
 from airflow_pods.next_step import function_of
-from airflow_pods.pod_set import IndexedPods
+from airflow_pods.pod_set import LONGEST_NAME, IndexedPods
 from airflow_pods.printable import describe, quoted
-from airflow_pods.result import Result
+from airflow_pods.result import NEEDED, Result
 
 if TYPE_CHECKING:
     import jinja2
@@ -38,8 +41,18 @@ TEMPLATED = (
     "skip_to",
     "count",
     "parallelism",
+    "kubernetes_conn_id",
 )
-"""The fields of a `PodTemplate` that are rendered, which are template fields of `PodOperator` too."""
+"""The template fields of `PodOperator`, which are fields of `PodTemplate` too."""
+RENDERED = (*TEMPLATED, "pod")
+"""The fields of a `PodTemplate` that are rendered.
+
+``pod`` is no template field, as Airflow would show it: it is nested deeper than Airflow masks secrets.
+"""
+ONLY_OF_SETS = {"count", "parallelism"}
+SUFFIX_CHARACTERS = 8
+INDEX_CHARACTERS = 12
+"""How many characters of a set's name are left for the index and the attempt of a pod."""
 KNOWN_WITHOUT_WORKER = {"params", "dag_run", "run_id", "ti", "task_instance"}
 """The names that `PodExecutor` knows; of the task instance only what `task_context.TemplateTi` has."""
 
@@ -70,6 +83,11 @@ class PodTemplate:
     max_failed: int = 0
     reduce: str = ""
     """The name of the function; see `name_of`."""
+    random_name_suffix: bool = False
+    """Whether the rendered name gets a suffix."""
+    result: str = NEEDED
+    """What becomes of what a container leaves: see result.py."""
+    do_xcom_push: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Return the arguments that make this template again."""
@@ -98,7 +116,26 @@ class PodTemplate:
         except TemplateError as error:
             raise PodRefused(f"a template of the pod can't be rendered: {describe(error)}") from error
         texts = iter(str(text).split(separator))
-        return replace(self, **{name: _refill(getattr(self, name), texts) for name in TEMPLATED})
+        rendered = replace(self, **{name: _refill(getattr(self, name), texts) for name in RENDERED})
+        return replace(rendered, name=rendered.name_in(context), random_name_suffix=False)
+
+    def name_in(self, context: Context) -> str:
+        """Return the rendered name, with its suffix if it gets one.
+
+        The suffix is the same in every try of a task, so that the next try finds the pod, and different for
+        each task, run and map index.
+        """
+        if not self.random_name_suffix:
+            return self.name
+        ti = context["ti"]
+        identity = "\0".join((ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index)))
+        suffix = b32encode(hashlib.sha256(identity.encode()).digest()).decode().lower()[:SUFFIX_CHARACTERS]
+        most = LONGEST_NAME - len(suffix) - 1 - (0 if self.count is None else INDEX_CHARACTERS)
+        return f"{self.name[:most].strip('-.')}-{suffix}"
+
+    def shown_fields(self) -> tuple[str, ...]:
+        """Return the template fields that mean something for this task."""
+        return tuple(name for name in TEMPLATED if self.count is not None or name not in ONLY_OF_SETS)
 
     def title(self) -> str:
         """Return what the task runs, in words."""
@@ -112,7 +149,9 @@ class PodTemplate:
         count, parallelism = _number("count", self.count), _number("parallelism", self.parallelism)
         if reduce is None and self.reduce:
             reduce = function_of(self.reduce)
-        return IndexedPods(count, parallelism, self.retries_per_pod, self.max_failed, reduce)
+        return IndexedPods(
+            count, parallelism, self.retries_per_pod, self.max_failed, reduce, result=self.result
+        )
 
     def manifest(self) -> Manifest:
         """Return the pod's manifest; the templates must be rendered."""
@@ -131,8 +170,17 @@ class PodTemplate:
         )
 
     def _texts(self) -> Iterator[str]:
-        for name in TEMPLATED:
+        for name in RENDERED:
             yield from _texts_in(getattr(self, name))
+
+
+def name_of_task(task_id: str) -> str:
+    """Return a task's id as a DNS label.
+
+    >>> name_of_task("Load.Some_Rows")
+    'load-some-rows'
+    """
+    return re.sub("[^a-z0-9]+", "-", task_id.lower()).strip("-")
 
 
 def _number(field: str, value: Any) -> int:

@@ -15,7 +15,7 @@ from airflow_pods.templates import PodTemplate, Reduce
 Outcome = dict[str, Any]
 """What became of a task's pods, as plain data for a trigger's event: one of
 
-- ``{"result": the pod's result, or the summary of a set}``
+- ``{"result": the pod's result, or the summary of a set}``; None if the pod left no result and need not
 - ``{"skip_to": task id}``: no pod ran, and that task is next
 - ``{"error": message, "refused": whether another try cannot help}``, and the main container's ``exit_code``
   if it has ended

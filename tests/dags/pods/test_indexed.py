@@ -589,6 +589,6 @@ async def test_sets_and_single_pods_share_one_watch_which_keeps_no_pods_of_sets(
     assert endpoint.seen["WATCH"] == 1
 
 
-async def single_result(informer: Informer) -> Result:
+async def single_result(informer: Informer) -> Result | None:
     async with pod_result(CONNECTION, manifest("single"), informer.watch_until) as result:
         return result

@@ -100,7 +100,6 @@ def test_a_plain_task_chooses_pod_executor(changes: dict[str, Any]) -> None:
         {"post_execute": hook},
         {"outlets": [Asset("out")]},
         {"multiple_outputs": True},
-        {"do_xcom_push": False},
         {"arguments": ["{{ var.value.start }}"]},
         {"arguments": ["{{ params.cycle"]},
         {"arguments": lambda **_: ["exec"]},

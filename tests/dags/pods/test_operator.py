@@ -35,6 +35,7 @@ def operator(**changes: Any) -> PodOperator:
             **{
                 "task_id": "pod",
                 "name": "pod-{{ params.cycle }}",
+                "random_name_suffix": False,
                 "namespace": "here",
                 "image": "cpu:dev",
                 "arguments": ["exec", "--cycle", "{{ params.cycle }}"],

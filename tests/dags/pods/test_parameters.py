@@ -179,6 +179,7 @@ def test_every_text_of_the_pod_that_changes_from_run_to_run_is_templated() -> No
         operator = PodOperator(
             task_id="count",
             name="count-{{ params.n }}",
+            random_name_suffix=False,
             namespace="jobs-{{ params.n }}",
             image="count:{{ params.n }}",
             cmds=["count{{ params.n }}"],

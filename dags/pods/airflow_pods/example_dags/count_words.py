@@ -26,7 +26,7 @@ with DAG(
 ) as dag:
     PodOperator(
         task_id="count",
-        name="count-words-{{ dag_run.run_after.strftime('%Y%m%d-%H%M%S-%f') }}",
+        name="count-words",
         namespace="{{ params.namespace }}",
         image="{{ params.image }}",
         cmds=["sh", "-c"],

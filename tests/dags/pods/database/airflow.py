@@ -44,6 +44,7 @@ def dag_of_pods() -> DAG:
         pod = PodOperator(
             task_id="pod",
             name="pod-{{ params.n }}",
+            random_name_suffix=False,
             namespace=NAMESPACE,
             image="cpu:1",
             arguments=["run", "{{ params.n }}"],
@@ -131,6 +132,7 @@ def dag_with_a_time_limit() -> DAG:
         PodOperator(
             task_id="pod",
             name="limited-{{ params.n }}",
+            random_name_suffix=False,
             namespace=NAMESPACE,
             image="cpu:1",
             arguments=["run"],
@@ -155,6 +157,7 @@ def dag_of_sets() -> DAG:
             PodOperator(
                 task_id="work",
                 name="set-{{ params.n }}-{{ ti.map_index }}",
+                random_name_suffix=False,
                 namespace=NAMESPACE,
                 image="cpu:1",
                 arguments=["--shard", "{{ ti.map_index }}"],
@@ -166,6 +169,18 @@ def dag_of_sets() -> DAG:
             )
 
         shard.expand(number=[1, 2])
+    return dag
+
+
+def dag_without_results() -> DAG:
+    """Return a DAG of a pod and a set without results, and of a pod that may leave one."""
+    with DAG("silent", schedule=None) as dag:
+        pod: Any = {"namespace": NAMESPACE, "image": "cpu:1", "parallelism": 3}
+        annotations = {"of": "{{ run_id }}"}
+        whole = {"metadata": {"annotations": annotations}}
+        PodOperator(task_id="ignored", name="ignored", do_xcom_push=False, pod=whole, **pod)
+        PodOperator(task_id="set", name="set", do_xcom_push=False, count=3, **pod)
+        PodOperator(task_id="optional", name="optional", **pod)
     return dag
 
 

@@ -26,12 +26,13 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="package")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A database with the DAGs ``pods``, ``after``, ``limited`` and ``sets``."""
+    """A database with the DAGs ``pods``, ``after``, ``limited``, ``sets`` and ``silent``."""
     from tests.dags.pods.database.airflow import (
         dag_after,
         dag_of_pods,
         dag_of_sets,
         dag_with_a_time_limit,
+        dag_without_results,
     )
 
     configuration = {
@@ -50,7 +51,8 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a library of Airflow's own warns about another one
             task_rows.load()
-        for dag in (dag_of_pods(), dag_after(), dag_with_a_time_limit(), dag_of_sets()):
+        dags = (dag_of_pods(), dag_after(), dag_with_a_time_limit(), dag_of_sets(), dag_without_results())
+        for dag in dags:
             store_dag(dag)
         yield
 

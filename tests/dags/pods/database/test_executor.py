@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from airflow.models.xcom import XComModel
+from airflow.utils.session import create_session
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
@@ -14,7 +18,10 @@ from tests.dags.pods.database import airflow
 from tests.dags.pods.database.airflow import row, states, xcoms
 from tests.dags.pods.database.world import World, succeeded
 from tests.support.airflow_database import create_run
+from tests.support.kubernetes_api import finished, terminated
 from tests.support.nodeless import RUNNING
+
+NOTHING = finished(main=terminated(None))
 
 
 def test_a_pod_s_success_ends_its_task_and_triggers_the_next_run(world: World, number: int) -> None:
@@ -209,3 +216,29 @@ def test_a_scheduler_that_takes_itself_for_dead_goes_on_with_its_own_tasks(world
     world.until(lambda: row(run).state == "success")
     world.until(lambda: not world.pods() and not world.executor.running)
     assert (row(run).try_number, airflow.runs("after")) == (1, [f"after-{number}"])
+
+
+def test_pods_that_leave_no_result_end_their_tasks_and_the_next_run_has_pods_of_its_own(
+    world: World, number: int
+) -> None:
+    runs = [f"silent-{number}", f"silent-{number}-next"]
+    for run in runs:
+        create_run("silent", run, {})
+    tasks = {"ignored": succeeded({"not": "wanted"}), "set": NOTHING, "optional": NOTHING}
+    seen: dict[str, Any] = {}
+
+    def end_pods() -> bool:
+        for name, pod in world.pods().items():
+            if pod["status"]["phase"] == "Pending":
+                seen[name] = pod
+                world.report(name, tasks[name.partition("-")[0]])
+        return all(row(run, task, "silent").state == "success" for run in runs for task in tasks)
+
+    world.until(end_pods, "all tasks succeed")
+    assert len(seen) == len(runs) * (1 + 3 + 1)
+    of = [pod["metadata"].get("annotations", {}).get("of") for pod in seen.values()]
+    assert {each for each in of if each} == set(runs)
+    query = select(XComModel.task_id).filter_by(dag_id="silent")
+    with create_session() as session:
+        assert list(session.scalars(query)) == []
+    world.until(lambda: not world.pods() and not world.executor.running)

@@ -345,8 +345,7 @@ def test_rendered_fields_are_stored_and_secrets_in_them_masked(
         "labels": {"password": "***"},
         "annotations": {},
         "skip_to": "",
-        "count": None,
-        "parallelism": 16,
+        "kubernetes_conn_id": "kubernetes_default",
     }
 
 
