@@ -1,8 +1,8 @@
 """Run a container as an Airflow task: create a pod, watch it, take its result, delete it.
 
-This package knows nothing of CPUs: use it for any container that leaves one JSON object as its termination
-message (``/dev/termination-log``, at most 4,096 bytes). It needs no sidecar, no shared volume and no exec.
-docs/pods.md is its guide.
+This package knows nothing of CPUs: use it for any container. One that has a result leaves it, a JSON object,
+as its termination message (``/dev/termination-log``, at most 4,096 bytes). It needs no sidecar, no shared
+volume and no exec. docs/pods.md is its guide.
 
 A pod's name is its identity. A task that is tried again finds the pod of the first try and waits for it or
 takes its result; only a pod that has failed is replaced. So a job must tolerate being run again.
