@@ -179,7 +179,7 @@ class PodOperator(ShapedPod, BranchMixIn):
 
     def _check(self) -> None:
         """Raise ValueError, which names the parameter, for what no pod can be made of."""
-        if not (self.random_name_suffix or "{" in self.name):
+        if not (self.random_name_suffix or "{" in str(self.name)):
             raise ValueError(
                 f"name: {self.name!r} is the same in every run, so a run would take the pod of another one "
                 "(put something of the run into it, or leave random_name_suffix as it is)"
@@ -208,7 +208,7 @@ class PodOperator(ShapedPod, BranchMixIn):
             self.multiple_outputs,
             self.returns_dag_result,
             self.branch and not (self.next_step and name_of(self.next_step)),
-            callable(self.arguments),
+            _is_computed(self.arguments),
             callable(self.count),
             self.reduce and not name_of(self.reduce),
         )
@@ -218,12 +218,12 @@ class PodOperator(ShapedPod, BranchMixIn):
 
     def template(self) -> PodTemplate:
         """Return the pod as the parameters describe it; without the arguments, if a callable returns them."""
-        return PodTemplate(
+        template = PodTemplate(
             kubernetes_conn_id=self.kubernetes_conn_id,
             name=self.name,
             namespace=self.namespace,
             image=self.image,
-            arguments=[] if callable(self.arguments) else list(self.arguments),
+            arguments=[] if _is_computed(self.arguments) else list(self.arguments),
             labels=dict(self.labels),
             env_vars=dict(self.env_vars),
             secret_env_vars={variable: list(source) for variable, source in self.secret_env_vars.items()},
@@ -244,6 +244,7 @@ class PodOperator(ShapedPod, BranchMixIn):
             result=self.wanted_result,
             do_xcom_push=self.do_xcom_push,
         )
+        return replace(template, **{field: _as_template(getattr(template, field)) for field in TEMPLATED})
 
     def manifest(self) -> Manifest:
         """Return the pod's manifest; the templates must be rendered."""
@@ -258,7 +259,9 @@ class PodOperator(ShapedPod, BranchMixIn):
             context["ti"].xcom_push(key=REASON_KEY, value=str(error))
             raise
         given = {"context": context, "jinja_env": environment}
-        if callable(self.arguments):
+        if isinstance(self.arguments, XComArg):
+            rendered = replace(rendered, arguments=list(self.arguments.resolve(context)))
+        elif callable(self.arguments):
             rendered = replace(rendered, arguments=list(self.arguments(**given)))
         if callable(self.count):
             rendered = replace(rendered, count=self.count(**given))
@@ -373,3 +376,20 @@ def _count(given: Any) -> int | str | None:
     if given is None or type(given) is int:
         return given
     return 0 if callable(given) else str(given)  # of another task's output: the template that pulls it
+
+
+def _is_computed(arguments: Any) -> bool:
+    """Return whether only a worker can tell the list of arguments: a callable, or another task's output."""
+    return callable(arguments) or isinstance(arguments, XComArg)
+
+
+def _as_template(value: Any) -> Any:
+    """Return the value with a template for each output of another task in it: the one that pulls it."""
+    match value:
+        case XComArg():
+            return str(value)
+        case Mapping():
+            return {key: _as_template(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_as_template(one) for one in value]
+    return value

@@ -11,7 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, XComArg
 
 from airflow_pods.definition import Definition, literal, plain, read_definition
 
@@ -161,16 +161,17 @@ def definition_of(
     return read_definition(definition)
 
 
-def variables_of(env_vars: Any) -> tuple[dict[str, str], list[dict[str, Any]]]:
+def variables_of(env_vars: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Split environment variables into name → value, and those that take their value from elsewhere.
 
-    ``env_vars`` is a dict, or a list of ``V1EnvVar``. Raises ValueError for anything else.
+    ``env_vars`` is a dict, or a list of ``V1EnvVar``. A value is a text, or the output of another task.
+    Raises ValueError for anything else.
     """
     if isinstance(env_vars, Mapping):
-        variables = [{"name": name, "value": value} for name, value in env_vars.items()]
+        variables: Any = [{"name": name, "value": value} for name, value in env_vars.items()]
     else:
         variables = plain(env_vars or [], "env_vars")
-    values: dict[str, str] = {}
+    values: dict[str, Any] = {}
     sources: list[dict[str, Any]] = []
     if not isinstance(variables, list):
         raise ValueError(f"env_vars: give it a dict or a list of V1EnvVar, not {type(env_vars).__name__}")
@@ -180,7 +181,7 @@ def variables_of(env_vars: Any) -> tuple[dict[str, str], list[dict[str, Any]]]:
         value = variable.get("value", "")
         if "valueFrom" in variable or "value_from" in variable:
             sources.append(variable)
-        elif isinstance(value, str):
+        elif isinstance(value, (str, XComArg)):
             values[variable["name"]] = value
         else:
             raise ValueError(f"env_vars: {variable['name']} is {value!r}; write it as text")

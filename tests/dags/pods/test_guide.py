@@ -139,7 +139,7 @@ def test_the_image_runs_the_program_as_a_user_other_than_root() -> None:
     assert json.loads(steps["ENTRYPOINT"]) == ["python", f"{folder}{file}"]
     assert int(steps["USER"].partition(":")[0]) > 0
     image = executed(COUNT_DAG)["count"].image
-    assert BUILD == f"$ docker build -t {image} . && docker push {image}"
+    assert f"$ docker build -t {image} . && docker push {image}" == BUILD
 
 
 class Shares:

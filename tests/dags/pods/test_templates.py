@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 from kubernetes import client as k8s
 
@@ -182,6 +183,48 @@ def test_what_a_mapped_task_gets_from_an_xcom_is_no_template() -> None:
     made = task(volumes=volumes)
     with pytest.raises(PodRefused, match="volumes comes from an XCom"):
         made._do_render_template_fields(made, fields, context(), environment, {id(volumes)})
+
+
+def test_the_output_of_another_task_may_be_in_every_templated_parameter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", f"LocalExecutor,{POD_EXECUTOR}")
+    with DAG("count", schedule=None):
+        output: Any = EmptyOperator(task_id="plan").output
+        given: dict[str, Any] = {
+            "arguments": ["--rows", output],
+            "env_vars": {"ROWS": output},
+            "labels": {"rows": output},
+            "image": output,
+            "name": output,
+        }
+        made = PodOperator(task_id="count", namespace="jobs", **given)
+        whole = PodOperator(task_id="whole", namespace="jobs", image="a", arguments=output)
+        limited = PodOperator(task_id="set", namespace="jobs", image="a", count=output, parallelism=output)
+    assert all(each.upstream_task_ids == {"plan"} for each in (made, whole, limited))
+    assert [each.executor for each in (made, whole, limited)] == [POD_EXECUTOR, None, POD_EXECUTOR]
+    json.dumps(made.executor_config)
+    pulls = context()
+    pulls["task_instance"] = pulls["ti"]
+    pulls["ti"].xcom_pull = lambda **_: 7
+    made, limited = made.prepare_for_execution(), limited.prepare_for_execution()
+    for each in (made, limited):
+        each.render_template_fields(pulls)
+    [main] = made.manifest()["spec"]["containers"]
+    assert (main["args"], main["image"]) == (["--rows", "7"], "7")
+    assert main["env"] == [{"name": "ROWS", "value": "7"}]
+    assert made.manifest()["metadata"]["labels"]["rows"] == "7"
+    assert (limited.template().indexed().count, limited.template().indexed().parallelism) == (7, 7)
+
+
+def test_all_arguments_may_be_the_output_of_another_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    with DAG("count", schedule=None):
+        output: Any = EmptyOperator(task_id="plan").output
+        made = PodOperator(task_id="count", namespace="jobs", image="a", arguments=output)
+    monkeypatch.setattr(type(output), "resolve", lambda *_: ["{{ no template }}", "b"])
+    made = made.prepare_for_execution()
+    made.render_template_fields(context())
+    assert made.arguments == ["{{ no template }}", "b"]
 
 
 def test_a_name_is_the_same_in_every_try_and_different_in_every_task_run_and_map_index() -> None:
