@@ -128,7 +128,8 @@ class PodTemplate:
         if not self.random_name_suffix:
             return self.name
         ti = context["ti"]
-        identity = "\0".join((ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index)))
+        map_index = -1 if ti.map_index is None else ti.map_index  # None in some processes
+        identity = "\0".join((ti.dag_id, ti.run_id, ti.task_id, str(map_index)))
         suffix = b32encode(hashlib.sha256(identity.encode()).digest()).decode().lower()[:SUFFIX_CHARACTERS]
         most = LONGEST_NAME - len(suffix) - 1 - (0 if self.count is None else INDEX_CHARACTERS)
         return f"{self.name[:most].strip('-.')}-{suffix}"

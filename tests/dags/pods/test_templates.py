@@ -33,7 +33,9 @@ WHOLE = {"metadata": {"annotations": {"a": TEMPLATE}}, "spec": SPEC}
 RENDERED = json.loads(json.dumps(WHOLE).replace(TEMPLATE, "x-3"))
 
 
-def context(dag_id: str = "dag", run_id: str = "run", task_id: str = "task", map_index: int = -1) -> Any:
+def context(
+    dag_id: str = "dag", run_id: str = "run", task_id: str = "task", map_index: int | None = -1
+) -> Any:
     identity = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
     ti = SimpleNamespace(**identity, xcom_push=lambda key, value: None)
     return {"params": {"n": 3}, "run_id": run_id, "ti": ti}
@@ -230,6 +232,7 @@ def test_all_arguments_may_be_the_output_of_another_task(monkeypatch: pytest.Mon
 def test_a_name_is_the_same_in_every_try_and_different_in_every_task_run_and_map_index() -> None:
     first = rendered(name="count").name
     assert rendered(name="count").name == first
+    assert rendered(context(map_index=None), name="count").name == first
     assert first.startswith("count-")
     changes: list[Any] = [{"dag_id": "a"}, {"run_id": "a"}, {"task_id": "a"}, {"map_index": 0}]
     names = {rendered(context(**change), name="count").name for change in changes}
