@@ -10,6 +10,7 @@ import pytest
 
 from airflow_pods import PodFailed, PodOperator, run_pod
 from airflow_pods.log_tail import log_tail
+from airflow_pods.trigger import outcome_of
 from tests.support.cluster import Cluster
 
 _numbers = itertools.count(1)
@@ -48,6 +49,15 @@ async def test_a_pod_has_its_init_container_its_sidecar_and_its_environment(clus
     script = """echo "{\\"a\\": \\"$A\\", \\"b\\": \\"$B\\"}" > /dev/termination-log"""
     task = operator(cluster, script, pod=whole, env_vars={"B": "2"})
     assert await run_pod("kubernetes_default", task.manifest()) == {"a": "1", "b": "2"}
+
+
+@pytest.mark.parametrize("script", ["true", "echo all done > /dev/termination-log"])
+@pytest.mark.parametrize("count", [None, 2])
+async def test_a_pod_that_leaves_no_result_succeeds(cluster: Cluster, script: str, count: int | None) -> None:
+    task = operator(cluster, script, do_xcom_push=False, count=count)
+    outcome = await outcome_of(task.template(), print)
+    result = outcome["result"]
+    assert result is None if count is None else result["succeeded"] == count
 
 
 async def test_the_last_lines_of_a_failed_pod_s_log_can_be_read(cluster: Cluster) -> None:

@@ -142,9 +142,16 @@ async def test_a_result_that_airflow_can_t_keep_is_refused_and_its_pod_is_kept(
     assert cluster.read(made["metadata"]["name"]).status.phase == "Succeeded"
 
 
-@pytest.mark.parametrize("script", ["true", "echo [1] > $RESULT_FILE", "echo {acc > $RESULT_FILE"])
-async def test_a_pod_that_leaves_no_json_object_is_refused(cluster: Cluster, script: str) -> None:
-    with pytest.raises(pods.PodRefused, match="left no JSON object"):
+@pytest.mark.parametrize(
+    ("script", "left"),
+    [
+        ("true", "nothing"),
+        ("echo [1] > $RESULT_FILE", "no JSON object"),
+        ("echo {acc > $RESULT_FILE", "no JSON object"),
+    ],
+)
+async def test_a_pod_that_leaves_no_json_object_is_refused(cluster: Cluster, script: str, left: str) -> None:
+    with pytest.raises(pods.PodRefused, match=f"left {left} as its result"):
         await run(manifest(cluster, script))
 
 
