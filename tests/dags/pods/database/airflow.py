@@ -86,6 +86,7 @@ def dag_with_parameters() -> DAG:
         PodOperator(
             task_id="pod",
             name="pod-{{ params.n }}",
+            random_name_suffix=False,
             namespace=NAMESPACE,
             image="cpu:1",
             arguments=["{{ params.size }}"],
@@ -104,6 +105,7 @@ def dag_of_everything(dag_id: str, *, branches: bool = False, seconds: int = 300
         pod = PodOperator(
             task_id="pod",
             name="everything-{{ params.n }}",
+            random_name_suffix=False,
             namespace=NAMESPACE,
             image="cpu:1",
             arguments=["run", "{{ params.n }}"],
