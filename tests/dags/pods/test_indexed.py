@@ -188,7 +188,11 @@ async def test_more_failed_indices_than_may_fail_end_the_set_and_delete_only_the
 ) -> None:
     def fate(pod: Any) -> dict[str, Any] | None:
         index = index_of(pod)
-        return succeeded(index) if index < 2 else FAILED if index < 4 else None
+        if index < 2:
+            return succeeded(index)
+        pods = endpoint.pods()
+        is_next = all(name in pods and is_ended(pods[name]) for name in ("items-0", "items-1"))
+        return FAILED if index < 4 and is_next else None
 
     node.fate = fate
     with pytest.raises(
