@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 SHARDS = 8
-"""How many tasks share the pods. At most 12,500 finished pods are kept by Kubernetes for each."""
+"""How many tasks share the pods: several schedulers take up several tasks."""
 NAME_FORMAT = "%Y%m%d-%H%M%S-%f"
 """The name of an items run: when its DAG run was to begin."""
 
