@@ -238,7 +238,7 @@ def test_pods_that_leave_no_result_end_their_tasks_and_the_next_run_has_pods_of_
     assert len(seen) == len(runs) * (1 + 3 + 1)
     of = [pod["metadata"].get("annotations", {}).get("of") for pod in seen.values()]
     assert {each for each in of if each} == set(runs)
-    query = select(XComModel.task_id).filter_by(dag_id="silent")
+    query = select(XComModel.task_id).filter_by(dag_id="silent", key="return_value")
     with create_session() as session:
         assert list(session.scalars(query)) == []
     world.until(lambda: not world.pods() and not world.executor.running)
