@@ -64,19 +64,26 @@ def _postgresql(state: Path) -> Iterator[Path]:
 
 
 def store_dag(dag: Any) -> Any:
-    """Write a DAG into the database, as the DAG processor does; return it as the scheduler reads it."""
+    """Write a DAG into the database, not paused; return it as the scheduler reads it."""
     from airflow.models.dag import DagModel
+    from airflow.serialization.serialized_objects import DagSerialization
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        write_dag(dag, session)
+        session.get_one(DagModel, dag.dag_id).is_paused = False
+    return DagSerialization.from_dict(DagSerialization.to_dict(dag))
+
+
+def write_dag(dag: Any, session: Any) -> None:
+    """Write a DAG into the database, as the DAG processor does."""
     from airflow.models.serialized_dag import SerializedDagModel
     from airflow.serialization.definitions.dag import SerializedDAG
     from airflow.serialization.serialized_objects import DagSerialization, LazyDeserializedDAG
-    from airflow.utils.session import create_session
 
     lazy = LazyDeserializedDAG(data=DagSerialization.to_dict(dag))
-    with create_session() as session:
-        SerializedDAG.bulk_write_to_db(BUNDLE, None, [lazy], session=session)
-        SerializedDagModel.write_dag(lazy, bundle_name=BUNDLE, session=session)
-        session.get_one(DagModel, dag.dag_id).is_paused = False
-    return DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    SerializedDAG.bulk_write_to_db(BUNDLE, None, [lazy], session=session)
+    SerializedDagModel.write_dag(lazy, bundle_name=BUNDLE, session=session)
 
 
 def create_run(dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
