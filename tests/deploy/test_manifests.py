@@ -34,7 +34,7 @@ def a_pod(**changes: Any) -> pods.Manifest:
         "arguments": ["exec"],
         "labels": pod_operators()[0].labels,
         "active_deadline_seconds": 600,
-        **settings.POD,
+        **{name: settings.POD[name] for name in ("namespace", "image", "env_vars", "secret_env_vars")},
     }
     return pods.manifest_of(**{**arguments, **changes})
 
