@@ -162,10 +162,11 @@ def test_labels_are_changed_by_apply_patch_edit_and_replace(cluster: Cluster) ->
     editor = {**os.environ, "KUBE_EDITOR": "sed -i s/operated/edited/"}
     cluster.kubectl("edit", "pod", "changing", env=editor)
     assert step() == "edited"
+    # While a pod starts, its kubelet may write between the two commands, and the second is refused.
+    cluster.kubectl("wait", "pod", "changing", "--for=condition=Ready", "--timeout=60s")
     pod = cluster.kubectl("get", "pod", "changing", "-o", "json")
     cluster.kubectl("replace", "-f", "-", input=pod.replace("edited", "replaced"))
     assert step() == "replaced"
-    # At once: an old kubelet may miss the signal for a container that it is just starting.
     cluster.kubectl("delete", "pod", "changing", "--grace-period=0", "--force")
 
 
