@@ -15,10 +15,9 @@ SECONDS = 12.0
 """How long the animation takes, however long the run took."""
 LAST_SECONDS = 4.0
 """How long its last frame stays, before it begins again."""
-MOST_FRAMES = 72
 SHORTEST_SECONDS = 0.1
-QUALITIES = (85, 70, 55, 40)
-"""Of WebP, in the order in which they are tried until the file is small enough."""
+SIZES = ((72, 85), (72, 70), (72, 55), (72, 40), (48, 40), (32, 40), (20, 40))
+"""The most frames and WebP's quality, in the order in which they are tried until the file is small enough."""
 
 
 class Unsuitable(Exception):
@@ -38,11 +37,12 @@ def write_animation(frames: Sequence[Frame], path: Path, *, seconds: float = SEC
 
     Raises Unsuitable if nothing moves, or if the file would be larger than LARGEST_BYTES.
     """
-    kept = _spread(_without_repetitions(frames), MOST_FRAMES)
-    if len(kept) < 2:
+    moving = _without_repetitions(frames)
+    if len(moving) < 2:
         raise Unsuitable("nothing moves: all screenshots are the same")
-    images = [_image(frame) for frame in kept]
-    for quality in QUALITIES:
+    for most, quality in SIZES:
+        kept = _spread(moving, most)
+        images = [_image(frame) for frame in kept]
         encoded = io.BytesIO()
         images[0].save(
             encoded,

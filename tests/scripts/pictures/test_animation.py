@@ -45,7 +45,7 @@ def test_frames_are_shown_in_proportion_to_the_time_between_them() -> None:
 def test_animation_of_a_long_run_keeps_its_first_and_its_last_frame(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(animation, "MOST_FRAMES", 4)
+    monkeypatch.setattr(animation, "SIZES", ((4, 85),))
     write_animation([frame(10 * at, at) for at in range(21)], tmp_path / "a.webp")
     with Image.open(tmp_path / "a.webp") as written:
         means = [sum(one.convert("L").tobytes()) / (64 * 40) for one in ImageSequence.Iterator(written)]
@@ -58,15 +58,32 @@ def test_no_animation_is_written_if_nothing_moves(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
-def test_no_animation_is_written_if_it_is_too_large_at_every_quality(
+def noise(frames: int) -> list[Frame]:
+    """Return screenshots that can hardly be compressed."""
+    images = [
+        Image.frombytes("L", (200, 200), random.Random(seed).randbytes(40_000)) for seed in range(frames)
+    ]
+    return [png(image, at) for at, image in enumerate(images)]
+
+
+def test_animation_that_is_too_large_at_every_quality_has_fewer_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_animation(noise(40), tmp_path / "all.webp")
+    limit = (tmp_path / "all.webp").stat().st_size // 2
+    monkeypatch.setattr(animation, "LARGEST_BYTES", limit)
+    write_animation(noise(40), tmp_path / "fewer.webp")
+    assert (tmp_path / "fewer.webp").stat().st_size <= limit
+    with Image.open(tmp_path / "fewer.webp") as written:
+        assert getattr(written, "n_frames", 1) < 40
+
+
+def test_no_animation_is_written_if_it_is_too_large_at_every_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(animation, "LARGEST_BYTES", 3000)
-    noise = [
-        png(Image.frombytes("L", (200, 200), random.Random(seed).randbytes(40_000)), seed) for seed in (0, 1)
-    ]
     with pytest.raises(Unsuitable, match="no more than 3000 are allowed"):
-        write_animation(noise, tmp_path / "a.webp")
+        write_animation(noise(2), tmp_path / "a.webp")
     assert not any(tmp_path.iterdir())
 
 
