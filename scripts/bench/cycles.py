@@ -61,6 +61,7 @@ from scripts.bench.picture import draw
 from scripts.bench.runs import Run, cancel, pairs, phases, runs_of
 from scripts.bench.stacks import (
     add_cluster_options,
+    add_design_options,
     cluster_options,
     dags,
     leave_out,
@@ -250,14 +251,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--seconds", type=float, default=60, help="how long to measure many CPUs, at least (60)"
     )
-    parser.add_argument(
-        "--designs",
-        nargs="+",
-        choices=DESIGNS,
-        default=DEFAULT_DESIGNS,
-        help=f"the designs to measure, in this order ({' '.join(DEFAULT_DESIGNS)})",
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file")
+    add_design_options(parser, DESIGNS, DEFAULT_DESIGNS)
     parser.add_argument("--picture", type=Path, metavar="FILE", help="write a picture (.svg, .png)")
     add_cluster_options(parser)
     parser.add_argument(

@@ -41,7 +41,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import NamedTuple
 
 from kubernetes_asyncio.client import ApiException
@@ -54,6 +53,7 @@ from scripts.bench.memory import memory_of, peak_memory
 from scripts.bench.set_table import Measured, summary, table
 from scripts.bench.stacks import (
     add_cluster_options,
+    add_design_options,
     cluster_options,
     dags,
     leave_out,
@@ -276,14 +276,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--stock-pods", type=int, default=32, help="the number of pods of the stock operator's designs (32)"
     )
     parser.add_argument("--in-flight", type=int, default=32, help="how many pods at once, at most (32)")
-    parser.add_argument(
-        "--designs",
-        nargs="+",
-        choices=DESIGNS,
-        default=DEFAULT_DESIGNS,
-        help=f"the designs to measure, in this order ({' '.join(DEFAULT_DESIGNS)})",
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file")
+    add_design_options(parser, DESIGNS, DEFAULT_DESIGNS)
     add_cluster_options(parser)
     options = parser.parse_args(arguments)
     if min(options.pods, options.stock_pods, options.in_flight) < 1:

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from scripts.local.ports import free_ports
@@ -30,6 +30,20 @@ def add_cluster_options(parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESS",
         help="this machine's address, as the pods see it",
     )
+
+
+def add_design_options(
+    parser: argparse.ArgumentParser, designs: Sequence[str], default: Sequence[str]
+) -> None:
+    """Add the options that choose the designs to measure, and the file for the numbers."""
+    parser.add_argument(
+        "--designs",
+        nargs="+",
+        choices=designs,
+        default=default,
+        help=f"the designs to measure, in this order ({' '.join(default)})",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file")
 
 
 def leave_out(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 import redis
-from selenium import webdriver
 
 from cpu.items_commands import ItemsCommands
 from cpu.keys import ItemsKeys
-from cpu.redis_client import connect
 from scripts.waiting import wait_until
 from scripts.wall.items import ItemsDagRun
 from tests.browser.ui import Ui
-from tests.browser.wall_server import WallServer, wall_server
-from tests.support import redis_server
+from tests.browser.wall_server import WallServer
 from tests.support.start_run_client import StartRunClient
 
 NAME = "20261126-070809-000012"
@@ -24,42 +18,9 @@ PLAN = ("plan", "return_value")
 PATIENCE_SECONDS = 30
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[redis_server.Server]:
-    with redis_server.running(port=redis_server.free_port()) as running:
-        yield running
-
-
 @pytest.fixture
-def client(server: redis_server.Server) -> Iterator[redis.Redis]:
-    with connect(server.url) as client:
-        assert isinstance(client, redis.Redis)
-        client.flushall()
-        yield client
-
-
-@pytest.fixture(scope="module")
-def module_wall(server: redis_server.Server) -> Iterator[WallServer]:
-    with wall_server(server) as running:
-        yield running
-
-
-@pytest.fixture
-def wall(module_wall: WallServer) -> WallServer:
-    """A wall whose Airflow has run nothing."""
-    module_wall.answers.starts.clear()
-    module_wall.answers.items.clear()
-    return module_wall
-
-
-@pytest.fixture
-def ui(chromium: webdriver.Chrome, wall: WallServer, screenshots: Path) -> Iterator[Ui]:
-    """The browser, which must log no errors."""
-    found = Ui(chromium, wall.url, screenshots)
-    found.clear_console_errors()
-    yield found
-    assert found.console_errors() == []
-    found.go("/cpu-wall/static/theme.js")  # so that no page polls between tests
+def ui(wall_ui: Ui) -> Ui:
+    return wall_ui
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,16 +13,13 @@ import psutil
 import pytest
 import redis
 from fastapi import HTTPException
-from selenium import webdriver
 from selenium.webdriver.common.keys import Keys
 
 from cpu.keys import Keys as RedisKeys
-from cpu.redis_client import connect
 from scripts.waiting import wait_until
 from scripts.wall import shooting
 from tests.browser.ui import Ui
-from tests.browser.wall_server import WallServer, wall_server
-from tests.support import redis_server
+from tests.browser.wall_server import WallServer
 from tests.support.solver import EXAMPLE
 from tests.support.start_run_client import StartRunClient
 
@@ -33,34 +29,9 @@ LITTLE = {"large": 0.1, "small": 0.17}
 5.0 % for 300 large tiles and 8.5 % for 2,000 small ones."""
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[redis_server.Server]:
-    with redis_server.running(port=redis_server.free_port()) as running:
-        yield running
-
-
 @pytest.fixture
-def client(server: redis_server.Server) -> Iterator[redis.Redis]:
-    with connect(server.url) as client:
-        assert isinstance(client, redis.Redis)
-        client.flushall()
-        yield client
-
-
-@pytest.fixture(scope="module")
-def wall(server: redis_server.Server) -> Iterator[WallServer]:
-    with wall_server(server) as running:
-        yield running
-
-
-@pytest.fixture
-def ui(chromium: webdriver.Chrome, wall: WallServer, screenshots: Path) -> Iterator[Ui]:
-    """The browser, which must log no errors."""
-    found = Ui(chromium, wall.url, screenshots)
-    found.clear_console_errors()
-    yield found
-    assert found.console_errors() == []
-    found.go("/cpu-wall/static/theme.js")  # so that no page polls between tests
+def ui(wall_ui: Ui) -> Ui:
+    return wall_ui
 
 
 @pytest.fixture

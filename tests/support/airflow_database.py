@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -40,6 +42,26 @@ def airflow_database(state: Path, **configuration: str) -> Iterator[None]:
         airflow_settings.dispose_orm()
     airflow_settings.configure_vars()  # type: ignore[no-untyped-call]
     airflow_settings.reconfigure_orm()  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def database_with_pod_executor(folder: Path, **configuration: str) -> Iterator[None]:
+    """As `airflow_database`, with PodExecutor beside LocalExecutor, and the Task Execution API imported."""
+    from airflow_pods import task_rows
+    from airflow_pods.operator import POD_EXECUTOR
+
+    options = {
+        "CORE__EXECUTOR": f"LocalExecutor,{POD_EXECUTOR}",
+        "CORE__LOAD_EXAMPLES": "False",  # among them is a plugin that listens to tasks
+        "API_AUTH__JWT_SECRET": secrets.token_hex(32),
+        "LOGGING__BASE_LOG_FOLDER": str(folder / "logs"),
+        **configuration,
+    }
+    with airflow_database(folder / "state", **options):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a library of Airflow's own warns about another one
+            task_rows.load()
+        yield
 
 
 @contextmanager

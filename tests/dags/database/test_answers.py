@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
-import secrets
 import threading
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from airflow_pods import REASON_KEY
-from airflow_pods.operator import POD_EXECUTOR
 from dags import answers, cpu_answers, cpu_start
 from scripts.waiting import wait_until
 from tests.support import waiting_dags
-from tests.support.airflow_database import airflow_database, create_run, store_dag
+from tests.support.airflow_database import create_run, database_with_pod_executor, store_dag
 
 SWAP = {"line": 8, "before": "jmp -4", "after": "nop -4"}
 FOUND: dict[str, Any] = {
@@ -32,16 +28,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    configuration = {
-        "CORE__EXECUTOR": f"LocalExecutor,{POD_EXECUTOR}",
-        "CORE__LOAD_EXAMPLES": "False",  # among them is a plugin that listens to tasks
-        "API_AUTH__JWT_SECRET": secrets.token_hex(32),
-        "LOGGING__BASE_LOG_FOLDER": str(tmp_path_factory.mktemp("logs")),
-    }
-    with airflow_database(tmp_path_factory.mktemp("database") / "state", **configuration):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a library of Airflow's own warns about another one
-            importlib.import_module("airflow.api_fastapi.execution_api.app")
+    with database_with_pod_executor(tmp_path_factory.mktemp("database")):
         for dag in (cpu_start.dag, cpu_answers.dag, waiting_dags.scheduled):
             store_dag(dag)
         yield

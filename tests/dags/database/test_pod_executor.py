@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import runpy
-import secrets
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from airflow_pods import task_rows
-from airflow_pods.operator import POD_EXECUTOR
 from dags import cpu_answers, cpu_cancel, cpu_watch
-from tests.support.airflow_database import airflow_database, create_run, store_dag
+from tests.support.airflow_database import create_run, database_with_pod_executor, store_dag
 
 START = "20261122-084725-a1b2c3"
 
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    configuration = {
-        "CORE__EXECUTOR": f"LocalExecutor,{POD_EXECUTOR}",
-        "CORE__LOAD_EXAMPLES": "False",  # among them is a plugin that listens to tasks
-        "API_AUTH__JWT_SECRET": secrets.token_hex(32),
-        "LOGGING__BASE_LOG_FOLDER": str(tmp_path_factory.mktemp("logs")),
-    }
-    with airflow_database(tmp_path_factory.mktemp("database") / "state", **configuration):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a library of Airflow's own warns about another one
-            task_rows.load()
+    with database_with_pod_executor(tmp_path_factory.mktemp("database")):
         yield
 
 

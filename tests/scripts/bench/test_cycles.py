@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +11,7 @@ from scripts.bench.cycles import numbers, parse, program
 from scripts.bench.runs import Run, cycle_of, pairs, phases
 from scripts.bench.turns import Turn, line, ratios, summary, table
 from scripts.bench.watcher import Watcher
-from scripts.local.settings import REPOSITORY
+from tests.support.designs import tasks_of
 
 
 @pytest.mark.parametrize("cpus", [2, 32])
@@ -120,25 +118,13 @@ def test_the_watcher_takes_a_pod_as_ended_when_its_working_container_has(sidecar
     assert list(watcher.ended) == [("s", 7, 3)]
 
 
-def tasks(module: str, dag: str) -> str:
-    """Return the tasks of a design's DAG, each with those that follow it."""
-    code = (
-        f"from scripts.bench.designs.{module} import {dag} as dag; "
-        "print({task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks})"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    )
-    return done.stdout.splitlines()[-1]
-
-
 @pytest.mark.parametrize("dag", ["stock", "stock_deferrable"])
 def test_the_stock_operator_s_dags_have_one_pod_and_trigger_the_next_run(dag: str) -> None:
-    assert tasks("stock", dag) == str({"execute": ["trigger"], "trigger": []})
+    assert str(tasks_of("stock", dag)[1]) == str({"execute": ["trigger"], "trigger": []})
 
 
 def test_the_article_s_dag_has_the_article_s_tasks() -> None:
-    assert tasks("article", "dag") == str(
+    assert str(tasks_of("article", "dag")[1]) == str(
         {
             "check_new": ["execute", "load"],
             "check_result": ["end", "trigger"],

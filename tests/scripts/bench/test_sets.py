@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 from scripts.bench.set_table import Measured, summary, table
 from scripts.bench.sets import DAGS, parse
-from scripts.local.settings import REPOSITORY
+from tests.support.designs import tasks_of
 
 BARE = Measured("bare", 100, 32, 4.0, {"client": 0.5, "pods": 1.0})
 OURS = Measured(
@@ -60,25 +57,13 @@ def test_the_summary_has_the_figures_by_stack_and_design() -> None:
     }
 
 
-def tasks(module: str, dag: str) -> str:
-    """Return the id of a design's DAG, and its tasks with those that follow."""
-    code = (
-        f"from scripts.bench.designs.{module} import {dag} as dag; "
-        "print(dag.dag_id, {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks})"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    )
-    return done.stdout.splitlines()[-1]
-
-
 def test_ours_is_one_task() -> None:
-    assert tasks("set_of_pods", "dag") == f"{DAGS['ours']} {{'work': []}}"
+    assert tasks_of("set_of_pods", "dag") == (DAGS["ours"], {"work": []})
 
 
 @pytest.mark.parametrize(("dag", "design"), [("mapped", "stock"), ("mapped_deferrable", "stock-deferrable")])
 def test_the_stock_operator_is_mapped_over_the_list_of_a_task(dag: str, design: str) -> None:
-    assert tasks("mapped", dag) == f"{DAGS[design]} {{'plan': ['work'], 'work': []}}"
+    assert tasks_of("mapped", dag) == (DAGS[design], {"plan": ["work"], "work": []})
 
 
 def test_a_job_is_left_out_on_the_local_endpoint() -> None:

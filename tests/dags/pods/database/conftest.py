@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
-import secrets
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_pods import task_rows
-from airflow_pods.operator import POD_EXECUTOR
-from tests.support.airflow_database import airflow_database, create_run, store_dag
+from tests.support.airflow_database import create_run, database_with_pod_executor, store_dag
 from tests.support.kubernetes_api import kubeconfig
 from tests.support.nodeless import InThread, serving_in_thread
 
@@ -36,21 +32,14 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     )
 
     configuration = {
-        "CORE__EXECUTOR": f"LocalExecutor,{POD_EXECUTOR}",
         "CORE__MAX_ACTIVE_RUNS_PER_DAG": "1000",
         "CORE__MAX_ACTIVE_TASKS_PER_DAG": "1000",
         "CORE__DEFAULT_POOL_TASK_SLOT_COUNT": "1000",
-        "CORE__LOAD_EXAMPLES": "False",  # among them is a plugin that listens to tasks
         "CORE__PARALLELISM": "1000",
         "CORE__HOSTNAME_CALLABLE": "socket.gethostname",
-        "API_AUTH__JWT_SECRET": secrets.token_hex(32),
         "SCHEDULER__MAX_DAGRUNS_PER_LOOP_TO_SCHEDULE": "100",
-        "LOGGING__BASE_LOG_FOLDER": str(tmp_path_factory.mktemp("logs")),
     }
-    with airflow_database(tmp_path_factory.mktemp("database") / "state", **configuration):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a library of Airflow's own warns about another one
-            task_rows.load()
+    with database_with_pod_executor(tmp_path_factory.mktemp("database"), **configuration):
         dags = (dag_of_pods(), dag_after(), dag_with_a_time_limit(), dag_of_sets(), dag_without_results())
         for dag in dags:
             store_dag(dag)
