@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 SHARDS = 8
-"""How many tasks share the pods: several schedulers take up several tasks."""
+"""How many tasks the pods are divided among, so that several schedulers can work on one run."""
 NAME_FORMAT = "%Y%m%d-%H%M%S-%f"
 """The name of an items run: when its DAG run was to begin."""
 

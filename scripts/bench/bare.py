@@ -62,7 +62,7 @@ class Bare:
         return time.time()
 
     async def execute_again(self, pods: int, in_flight: int) -> None:
-        """Have so many pods execute cycle 1 of CPU 0 again, with at most ``in_flight`` of them at once.
+        """Have ``pods`` pods execute cycle 1 of CPU 0 again, at most ``in_flight`` of them at once.
 
         The pods stay until all have ended; then one request deletes them.
         """

@@ -42,7 +42,7 @@ class Measured(NamedTuple):
 
 
 async def measure(settings: Settings, program: str, at_once: int, seconds: float, pods: int) -> Measured:
-    """Run a Job with so many pods at once, for so many seconds and pods at least after the first ones.
+    """Run a Job with ``at_once`` pods at once; measure for ``seconds`` and ``pods`` at least after those.
 
     Exits the program if the pods do not end.
     """
@@ -56,7 +56,7 @@ async def measure(settings: Settings, program: str, at_once: int, seconds: float
 async def complete(
     settings: Settings, program: str, at_once: int, completions: int, patience: float
 ) -> Measured:
-    """Run a Job with so many pods at once until so many have completed.
+    """Run a Job with ``at_once`` pods at once until ``completions`` pods have completed.
 
     Exits the program if that takes longer than ``patience`` seconds.
     """
@@ -126,5 +126,5 @@ async def _ends(bare: Bare, selector: str, is_over: Callable[[Sequence[float]], 
 
 
 def is_enough(ends: Sequence[float], at_once: int, seconds: float, pods: int) -> bool:
-    """Return whether so many pods and seconds have passed since the first ``at_once`` pods had ended."""
+    """Return whether ``pods`` pods and ``seconds`` have passed since the first ``at_once`` pods had ended."""
     return len(ends) - at_once >= pods and ends[-1] - ends[at_once - 1] >= seconds

@@ -19,7 +19,7 @@ class Measured:
     design: str
     pods: int
     in_flight: int
-    """At most so many pods were asked for at once."""
+    """The most pods that were to run at once."""
     seconds: float
     """From the start of the work until the last result was known."""
     cpu: dict[str, float]

@@ -110,7 +110,7 @@ class Bench:
         return sum(used.get(name, 0.0) for name in ORCHESTRATOR) / (time.monotonic() - began)
 
     def measure(self, design: str, pods: int) -> Measured:
-        """Measure a design with so many pods; exit the program if they do not end or fail."""
+        """Measure a design with ``pods`` pods; exit the program if they do not end or if one fails."""
         try:
             if design in DAGS:
                 return self._dag(design, pods)
@@ -220,7 +220,7 @@ class Bench:
 
 
 def patience(pods: int) -> float:
-    """Return how many seconds so many pods may take."""
+    """Return how many seconds this number of pods may take."""
     return 600.0 + 10 * pods
 
 

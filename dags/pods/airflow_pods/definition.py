@@ -85,7 +85,7 @@ def plain(value: Any, path: str) -> Any:
 
 
 def literal(value: Any) -> Any:
-    """Return plain data whose texts, rendered as Jinja templates, are those of the value."""
+    """Escape the texts of plain data, so that Jinja renders each of them to what it is now."""
     if isinstance(value, str):
         if not any(opening in value for opening in ("{{", "{%", "{#")):
             return value

@@ -124,7 +124,7 @@ class PodExecutor(BaseExecutor):
                 self.change_state(key, state)
 
     def _follow_workers(self, look: Callable[[], None]) -> None:
-        """Look what has become of the tasks that workers have."""
+        """Load or check the list of tasks that were handed over."""
         try:
             look()
         except Exception:  # which would end the scheduler; without a look, workers keep these tasks

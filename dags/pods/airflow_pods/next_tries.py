@@ -1,6 +1,6 @@
-"""The next tries of tasks that were handed over: they start in PodExecutor again, not in a worker.
+"""Start the next try of a task that was handed over in PodExecutor again, not in a worker.
 
-Airflow keeps the executor of a task from try to try, unless people clear a task that is not running.
+Airflow itself keeps the executor of a task for its next try, unless people clear a task that is not running.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ if TYPE_CHECKING:
 
 
 _LEFT = ("restarting", "up_for_retry")
-"""The states of a task that another try follows; a task that is about to be scheduled has none."""
+"""The states of a task between two tries. When it may be scheduled again, it has no state."""
 
 
 class NextTries:
-    """Follows the tasks that workers have.
+    """Keeps a list of the tasks that were handed over, and takes them back for their next tries.
 
-    ``executor`` is the name of the executor to which a task returns as soon as a worker has left it for
-    another try: because it failed, or because it was cleared while it ran. What is followed lasts as long as
-    this object: `load` finds what a scheduler before has handed over.
+    A task has a next try if it fails in a worker, or if people clear it while it runs. ``executor`` is the
+    name of the executor in which that try starts. The list is lost with the process; `load` makes it anew.
     """
 
     def __init__(self, executor: str) -> None:
@@ -31,11 +30,11 @@ class NextTries:
         self._handed_over: dict[UUID, TaskInstanceKey] = {}  # by the id of the try that a worker has
 
     def add(self, ti_id: UUID, key: TaskInstanceKey) -> None:
-        """Follow a task; any thread may call this."""
+        """Add a task to the list. Any thread may call this."""
         self._handed_over[ti_id] = key
 
     def load(self) -> None:
-        """Follow the tasks of PodOperator that workers have now."""
+        """Add the tasks of PodOperator that earlier schedulers have handed over."""
         from airflow.models.taskinstance import TaskInstance as TI
         from airflow.models.taskinstancekey import TaskInstanceKey
         from airflow.utils.state import State
@@ -50,7 +49,7 @@ class NextTries:
                     self.add(ti_id, TaskInstanceKey(*key))
 
     def take_back(self) -> None:
-        """Have the tasks that workers have left for another try start in PodExecutor.
+        """Have the next tries of tasks whose worker has ended start in PodExecutor.
 
         Call this in each of the scheduler's loops, after the other executors have reported which workers have
         ended: a task that was cleared while it ran is scheduled again right after that.

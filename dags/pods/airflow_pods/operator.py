@@ -278,7 +278,7 @@ class PodOperator(ShapedPod, BranchMixIn):
     ) -> None:
         """Render as Airflow does, which calls this instead of `render_template_fields` for a mapped task.
 
-        What comes from an XCom is no template; Airflow gives its ids.
+        ``seen_oids`` has the ids of the values that come from an XCom: their texts are no templates.
         """
         env_vars = self.env_vars
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)

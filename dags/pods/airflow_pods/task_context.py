@@ -1,4 +1,4 @@
-"""What the templates of a task get without a worker."""
+"""What templates may use where no worker renders them: `ti` with its XComs, and `params`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TemplateTi:
 def _xcom(
     session: Session, dag_id: str, run_id: str, task_id: str, key: str, *, map_indexes: int = -1
 ) -> Any:
-    """Return an XCom of one task of a run; of a mapped task, that of the index."""
+    """Return an XCom of one task in a run. ``map_indexes`` is a mapped task's index, -1 for any other."""
     from airflow.models.xcom import XComModel
     from airflow.sdk.serde import deserialize
     from sqlalchemy import select
