@@ -92,9 +92,10 @@ def _token(version: int, after: Key) -> str:
 def _place(token: str) -> tuple[int, Key]:
     """Return the version and the last object of the page before; raise ApiError (400)."""
     try:
-        version, namespace, name = json.loads(base64.urlsafe_b64decode(token))
-    except ValueError:
-        version = namespace = name = None
-    if not isinstance(version, int) or not isinstance(namespace, str) or not isinstance(name, str):
-        raise bad_request("continue key is not valid: take it from the page before")
-    return version, (namespace, name)
+        read = json.loads(base64.urlsafe_b64decode(token))
+    except (ValueError, RecursionError):
+        read = None
+    match read:
+        case [int(version), str(namespace), str(name)] if not isinstance(version, bool):
+            return version, (namespace, name)
+    raise bad_request("continue key is not valid: take it from the page before")

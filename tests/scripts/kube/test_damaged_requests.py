@@ -377,3 +377,22 @@ async def test_an_unexpected_error_is_logged_and_answered_without_its_text(
     logged = capsys.readouterr().err
     assert (answer.status, "UnicodeDecodeError" in logged) == (500, True)
     assert WORD not in f"{answer.text}{logged}"
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "1",
+        "null",
+        "{}",
+        "[1]",
+        '[1, "default"]',
+        '[true, "default", "p"]',
+        '["1", "default", "p"]',
+        "[" * 5000,
+    ],
+)
+def test_a_continue_that_no_list_has_given_is_refused(client: Client, place: str) -> None:
+    token = base64.urlsafe_b64encode(place.encode()).decode()
+    code, told = client.send("GET", f"{PODS}?continue={quote(token)}")
+    assert (code, told["message"]) == (400, "continue key is not valid: take it from the page before")
