@@ -13,6 +13,7 @@ import asyncio
 import os
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -59,8 +60,8 @@ Answer = TypeVar("Answer")
 HEARTBEAT_SECONDS = 5
 """How often tasks in progress store a heartbeat and how far their sets of pods are, and how soon they notice
 that people have changed them."""
-WAIT_SECONDS = 0.1
-"""How long the scheduler waits for a task to end before it looks for others to begin."""
+WAIT_SECONDS = 0.5
+"""How long the scheduler waits at most for a task to end before it looks for others to begin."""
 DATABASE_SECONDS = 600
 """How long a change in Airflow's database is tried again while the database does not answer."""
 STOP_SECONDS = 10
@@ -79,6 +80,7 @@ class PodExecutor(BaseExecutor):
         # From the thread of the pods to the scheduler's: keys of tasks that have ended here, and an event.
         self._ended: deque[tuple[TaskInstanceKey, TaskInstanceState | None]] = deque()
         self._has_ended = threading.Event()
+        self._waited = time.monotonic()  # when the scheduler waited last
         self._supported = True
         self._next_tries = NextTries(f"{PodExecutor.__module__}.{PodExecutor.__qualname__}")
 
@@ -111,17 +113,32 @@ class PodExecutor(BaseExecutor):
             self._loop.call_soon_threadsafe(self._begin, task)
 
     def sync(self) -> None:
-        """Take the tasks that have ended; if some are in progress and none has ended, wait a moment."""
+        """Take the tasks that have ended; if some are in progress, wait first."""
         self._follow_workers(self._next_tries.take_back)
         if self.running:
-            self._has_ended.wait(WAIT_SECONDS)
+            self._wait()
         self._has_ended.clear()
         while self._ended:
             key, state = self._ended.popleft()
             if state is None:
                 self.running.discard(key)
+                # The task needs nothing more. But without an event the scheduler would sleep before it looks
+                # at what follows.
+                self.event_buffer[key] = None, None
             else:
                 self.change_state(key, state)
+        self._waited = time.monotonic()
+
+    def _wait(self) -> None:
+        """Wait until a task has ended, and for half as long as the scheduler was busy since the last wait.
+
+        In each of its loops the scheduler looks at every run in progress. Where that takes long, many tasks
+        end meanwhile, and fewer loops begin as many new ones.
+        """
+        began = time.monotonic()
+        shortest = min((began - self._waited) / 2, WAIT_SECONDS)
+        self._has_ended.wait(WAIT_SECONDS)
+        time.sleep(max(0.0, began + shortest - time.monotonic()))
 
     def _follow_workers(self, look: Callable[[], None]) -> None:
         """Load or check the list of tasks that were handed over."""

@@ -225,15 +225,20 @@ class Scheduler:
         for executor in (self.workers, self.pods):
             executor.job_id = job.id
 
-    def step(self) -> None:
-        """Schedule what is due, give it to the executors, and take what they report."""
+    def step(self) -> int:
+        """Schedule what is due, give it to the executors, and take what they report.
+
+        Returns how many events they report: without one, Airflow's scheduler sleeps before its next step.
+        """
         with create_session() as session:
             self.runner._do_scheduling(session)
         for executor in (self.workers, self.pods):
             executor.heartbeat()
         with create_session() as session:
-            for executor in (self.workers, self.pods):
+            return sum(
                 self.runner._process_executor_events(executor=executor, session=session)
+                for executor in (self.workers, self.pods)
+            )
 
     def worker_ends(self, run_id: str) -> None:
         """Report that the worker which has a run's pod has ended."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.models.taskinstancekey import TaskInstanceKey
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from sqlalchemy import select
@@ -36,6 +37,63 @@ def test_a_pod_s_success_ends_its_task_and_triggers_the_next_run(world: World, n
     assert airflow.runs("after") == [f"after-{number}"]
     world.until(lambda: not world.pods() and not world.executor.running)
     assert row(run).executor == POD_EXECUTOR
+
+
+def test_the_scheduler_does_not_sleep_between_the_end_of_a_task_and_what_follows(
+    world: World, number: int
+) -> None:
+    run, pod = world.run(number), f"pod-{number}"
+    world.until(lambda: pod in world.pods())
+    assert world.scheduler.step() == 0
+    world.report(pod, succeeded({"step": "left"}))
+    steps = (world.scheduler.step() for _ in range(1000))
+    assert next(events for events in steps if not world.executor.running) == 1
+    assert (row(run).state, row(run).try_number) == ("success", 1)
+
+
+class Clock:
+    """A clock on which time passes only in sleep."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.slept: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(round(seconds, 3))
+        self.now += seconds
+
+
+@pytest.mark.parametrize(
+    ("busy", "waited"),
+    [(0.0, 0.0), (0.4, 0.2), (60.0, 0.5)],
+    ids=["a quick scheduler", "a busy scheduler", "a scheduler without tasks for a minute"],
+)
+def test_the_scheduler_waits_half_as_long_as_it_was_busy_for_more_tasks_to_end(
+    monkeypatch: pytest.MonkeyPatch, busy: float, waited: float
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(executor_module, "time", clock)
+    executor = executor_module.PodExecutor()
+    key = TaskInstanceKey("pods", "run", "pod")
+    executor.running.add(key)
+    executor._ended.append((key, None))
+    executor._has_ended.set()
+    clock.now += busy
+    executor.sync()
+    assert clock.slept == [waited]
+    assert not executor.running
+
+
+def test_the_scheduler_does_not_wait_while_no_pod_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(executor_module, "time", clock)
+    executor = executor_module.PodExecutor()
+    clock.now += 60
+    executor.sync()
+    assert clock.slept == []
 
 
 def test_a_task_of_another_version_of_airflow_is_for_workers(
