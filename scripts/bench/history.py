@@ -166,7 +166,7 @@ def count(settings: Settings) -> int:
 
 
 def fill(settings: Settings, runs: int) -> None:
-    """Add finished runs of ``cpu``, and wait until autovacuum has updated the statistics."""
+    """Add finished runs of ``cpu``, and wait until the statistics are updated and all is on the disk."""
     columns = {
         name: postgres.query(
             settings,
@@ -186,6 +186,8 @@ def fill(settings: Settings, runs: int) -> None:
         return analyzed == [[str(len(COPIED))]]
 
     wait_or_exit(are_analyzed, PATIENCE_SECONDS, "autovacuum does not analyze the new rows")
+    # Otherwise PostgreSQL writes the copies to the disk for minutes, while commits wait for the same disk.
+    postgres.query(settings, "CHECKPOINT")
 
 
 # A row for each copy of each finished run, with its new name and time. Foreign keys are not checked
