@@ -112,7 +112,7 @@ pictures: .venv/ready ## Make the pictures of README and docs anew, in a headles
 	@$(RUN) -m scripts.pictures $(if $(FOLDER),--folder '$(FOLDER)')
 
 .PHONY: load
-load: .venv/ready ## Test three hundred CPUs at once, and four start runs (15 min)
+load: .venv/ready ## Test three hundred CPUs at once, four start runs, and a million items in Chromium (20 min)
 	.venv/bin/pytest -s -m load tests/load
 
 .PHONY: lock

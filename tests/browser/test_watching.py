@@ -13,6 +13,7 @@ from cpu import program as programs
 from cpu import reference as solver
 from cpu.commands import Commands
 from cpu.start_run import Settings
+from scripts.local.demo import wall_url
 from scripts.waiting import wait_until
 from tests.browser.ui import WALL, Ui
 from tests.support.numbers import BEYOND_64_BITS
@@ -159,6 +160,24 @@ def test_the_tab_of_a_dag_run_shows_its_cpu_on_the_wall(ui: Ui, finished: str) -
     ui.click("a[href$='cpu-wall-of-run']")
     ui.enter_frame()
     ui.find("#cpu-name", "CPU 8: line 8")
+
+
+def test_an_items_run_is_watched_in_airflows_frame_and_in_the_tab_of_its_dag_run(
+    ui: Ui, stack: Stack
+) -> None:
+    run = stack.api.trigger("items", {"total": 2000, "per_pod": 20})["dag_run_id"]
+    ui.window.get(wall_url(ui.url, run))
+    ui.enter_frame(shows="#items-run")
+    report = "2000 items: 2000 done, 0 lost, 0 doubled, 0 failed"
+    ui.find("#report-count", report, PATIENCE_SECONDS)
+    assert (ui.fact("items-done"), ui.fact("pods-done")) == ("2,000", "100 of 100")
+    ui.screenshot("items-in-airflow")
+    ui.click("#dag-run a")
+    assert wait_until(lambda: ui.window.current_url.endswith(f"/dags/items/runs/{quote(run, safe='')}"), 30)
+    ui.leave_frame()
+    ui.click("a[href$='cpu-wall-of-run']")
+    ui.enter_frame(shows="#items-run")
+    ui.find("#report-count", report)
 
 
 def test_the_picture_of_a_start_run_is_shown(ui: Ui, finished: str) -> None:

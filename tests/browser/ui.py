@@ -159,10 +159,10 @@ class Ui:
         self.go(f"/cpu-wall/{query}")
         self.find("#tiles .tile")
 
-    def enter_frame(self) -> None:
-        """Use what is in Airflow's frame from now on."""
+    def enter_frame(self, shows: str = "#tiles .tile") -> None:
+        """Use what is in Airflow's frame from now on, once it shows such an element."""
         self.window.switch_to.frame(self.find("iframe"))
-        self.find("#tiles .tile")
+        self.find(shows)
 
     def leave_frame(self) -> None:
         self.window.switch_to.default_content()
