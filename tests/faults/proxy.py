@@ -197,7 +197,7 @@ class Proxy:
             async for line in upstream.content:
                 event = json.loads(line)
                 pod = event["object"]
-                if pod.get("status", {}).get("phase") == "Succeeded" and event["type"] == "MODIFIED":
+                if event["type"] == "MODIFIED" and pod["status"]["phase"] == "Succeeded":
                     name = pod["metadata"]["name"]
                     if self._owners.get(name) == watch.scheduler:
                         self._spring("finished", watch.scheduler, name)

@@ -23,6 +23,8 @@ WATCH_SECONDS = 60
 """How long one watch lasts before the next one begins."""
 PAUSE_SECONDS = 0.2
 """The pause before a watch that broke is opened again, unless the API asks for a longer one."""
+SHORTEST_WATCH_SECONDS = 0.5
+"""A watch that ends sooner than that, without an event, is taken for one from a version that is too old."""
 PAGE = 500
 """How many pods one answer to a list holds."""
 DELETE_SECONDS = 90
@@ -175,11 +177,14 @@ async def watch_pods(
     """Yield the kind of each event (``ADDED``, ``MODIFIED``, ``DELETED``) and its pod, for so many seconds.
 
     Without a ``resource_version`` the first events are the pods that exist. Raises ApiException for an error
-    event. Close it with `aclosing`: it holds a connection.
+    event, and one with the status 410 if the watch ends at once without any event: something between here and
+    the API may have lost the error. Close it with `aclosing`: it holds a connection.
 
     Not the library's `Watch`: that opens a client of its own, which reads all of the system's certificates,
     and that is half of what a pod costs in the triggerer.
     """
+
+    from kubernetes_asyncio.client import ApiException
 
     async def open_watch(api: CoreV1Api) -> Any:
         response: Any = await api.list_namespaced_pod(
@@ -195,12 +200,17 @@ async def watch_pods(
         return response
 
     response = await client.authorized(open_watch)
+    clock = asyncio.get_running_loop().time
+    opened, is_empty = clock(), True
     try:
         async for line in response.content:
             event = _parse_event(line)
             if event is None:
-                return
+                break
+            is_empty = False
             yield event["type"], Pod(event["object"])
+        if is_empty and clock() - opened < SHORTEST_WATCH_SECONDS:
+            raise ApiException(status=410, reason="the watch has ended at once")
     finally:
         # Closed in the usual way, TLS would wait for the server's answer beyond the event loop's end.
         if response.connection and response.connection.transport:

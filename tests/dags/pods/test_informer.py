@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
 from kubernetes_asyncio.client import ApiException
 
 from airflow_pods import Manifest, informer, manifest_of, requests, run_pod
@@ -109,6 +110,22 @@ async def test_a_watch_that_ends_is_opened_again_from_the_last_version(
     endpoint.report("pod", DONE)
     assert await result(waiting)
     assert endpoint.seen["GET"] == 0
+
+
+async def test_a_watch_that_ends_at_once_is_opened_anew_after_a_pause_and_the_pods_are_read(
+    endpoint: Nodeless, client: Client, watcher: Informer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pause = 0.05
+    monkeypatch.setattr(informer, "PAUSE_SECONDS", pause)
+    waiting = await watched(watcher, client, endpoint)
+    endpoint.refuses = lambda method: web.Response() if method == "WATCH" else 0
+    endpoint.break_watches()
+    await endpoint.until(lambda: endpoint.seen["WATCH"] == 2)
+    endpoint.report("pod", DONE)
+    before = asyncio.get_running_loop().time()
+    assert await result(waiting)
+    assert endpoint.seen["GET"] >= 1
+    assert endpoint.seen["WATCH"] <= 4 + (asyncio.get_running_loop().time() - before) / pause
 
 
 async def changed_while_no_watch_is_open(
