@@ -127,9 +127,13 @@ def interrupted(stack: Stack, start: str) -> Iterator[str]:
 
         assert wait_until(is_idle, PATIENCE_SECONDS)
         postgres.query(stack.settings, START_QUEUED, start=f"{start}.cpu-")
-        # The run of the cycle before is also in state running until Airflow has noticed its end.
-        running = [one["dag_run_id"] for one in stack.runs(start) if one["state"] == "running"]
-        yield max(running, key=lambda run: int(run.rpartition("-")[2]))
+
+        def running() -> list[str]:
+            return [one["dag_run_id"] for one in stack.runs(start) if one["state"] == "running"]
+
+        # The cycle before may be running too: Airflow looks at the runs of a paused DAG once a minute.
+        assert wait_until(lambda: len(running()) == 1, PATIENCE_SECONDS)
+        yield running()[0]
 
 
 def test_a_run_in_progress_survives_the_clean_up_after_a_long_interruption(stack: Stack) -> None:

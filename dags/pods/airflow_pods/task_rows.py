@@ -168,10 +168,12 @@ def end(
             {"state": TerminalTIState.SUCCESS, "end_date": datetime.now(UTC)}
         )
         task_instances.ti_update_state(ti.id, success, session, _dag_bag())
-        # Committed. Have the scheduler look at this run first, unless it is looking at it now.
+        # Committed. Have the scheduler look at this run before those that it has looked at since this one's
+        # start, unless it is looking at it now. Without any time, it would not look while the DAG is paused.
         run = select(DagRun.id).filter_by(dag_id=ti.dag_id, run_id=ti.run_id)
         unlocked = run.with_for_update(skip_locked=True)
-        first = update(DagRun).where(DagRun.id.in_(unlocked)).values(last_scheduling_decision=None)
+        first = update(DagRun).where(DagRun.id.in_(unlocked))
+        first = first.values(last_scheduling_decision=DagRun.start_date)
         session.execute(first, execution_options=UNSYNCHRONIZED)
     _call_listeners("on_task_instance_success", ti.id, TaskInstanceState.RUNNING)
 

@@ -60,6 +60,19 @@ def test_a_task_begins_and_ends_with_its_xcoms_its_branch_and_the_next_run(
     assert airflow.audit_log(run)[-2:] == ["running", "success"]
 
 
+def test_the_scheduler_looks_at_a_run_whose_task_has_ended_also_while_its_dag_is_paused(
+    run: str, task: TaskInstanceDTO
+) -> None:
+    begun(task)
+    end(task, {"result": RESULT}, None)
+    with create_session() as session:
+        found = session.scalars(select(DagRun).filter_by(dag_id="pods", run_id=run)).one()
+        looked_at = found.last_scheduling_decision
+        assert looked_at == found.start_date
+    # Airflow compares this time with that of the last change of a task.
+    assert looked_at <= row(run).updated_at
+
+
 def queued_with(number: int, conf: dict[str, Any]) -> TaskInstanceDTO:
     """Return the queued task of a run of DAG ``parameters``."""
     store_dag(airflow.dag_with_parameters())
