@@ -12,14 +12,14 @@ import pytest
 from cpu.keys import ItemsKeys
 from scripts.bench.cpu_time import roots
 from scripts.bench.memory import memory_of, peak_memory
-from scripts.local.items import Report, name_of
+from scripts.bench.sets import AIRFLOW
+from scripts.local.items import OVER, Report, name_of
 from scripts.pictures import browser
 from scripts.waiting import wait_until
 from tests.browser.ui import Ui
 from tests.support.stack import Stack
 
 ITEMS = 1_000_000
-AIRFLOW = ("api-server", "dag-processor", "scheduler", "triggerer")
 PATIENCE_SECONDS = 1500
 PAGE_SECONDS = 2
 MOST_TASK_INSTANCES = 1010
@@ -50,8 +50,7 @@ def test_a_million_items_take_little_of_airflow_and_redis_and_their_pages_are_fa
     with peak_memory(lambda: memory_of(airflow)) as memory:
         run = stack.api.trigger("items", {"total": ITEMS})
         run_id, name = run["dag_run_id"], name_of(run)
-        over = ("success", "failed")
-        assert wait_until(lambda: stack.api.run("items", run_id)["state"] in over, PATIENCE_SECONDS, 2)
+        assert wait_until(lambda: stack.api.run("items", run_id)["state"] in OVER, PATIENCE_SECONDS, 2)
     report = Report(stack.api.xcom("items", run_id, "report"))
     with stack.redis as client:
         in_redis = sum(client.memory_usage(key, samples=0) or 0 for key in ItemsKeys(name).all)

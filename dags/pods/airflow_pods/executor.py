@@ -61,7 +61,7 @@ HEARTBEAT_SECONDS = 5
 """How often tasks in progress store a heartbeat and how far their sets of pods are, and how soon they notice
 that people have changed them."""
 WAIT_SECONDS = 0.5
-"""How long the scheduler waits at most for a task to end before it looks for others to begin."""
+"""The longest time for which the scheduler waits for a task to end before it looks for others to begin."""
 DATABASE_SECONDS = 600
 """How long a change in Airflow's database is tried again while the database does not answer."""
 STOP_SECONDS = 10
@@ -80,7 +80,7 @@ class PodExecutor(BaseExecutor):
         # From the thread of the pods to the scheduler's: keys of tasks that have ended here, and an event.
         self._ended: deque[tuple[TaskInstanceKey, TaskInstanceState | None]] = deque()
         self._has_ended = threading.Event()
-        self._waited = time.monotonic()  # when the scheduler waited last
+        self._synced = time.monotonic()  # when `sync` has ended last
         self._supported = True
         self._next_tries = NextTries(f"{PodExecutor.__module__}.{PodExecutor.__qualname__}")
 
@@ -127,16 +127,16 @@ class PodExecutor(BaseExecutor):
                 self.event_buffer[key] = None, None
             else:
                 self.change_state(key, state)
-        self._waited = time.monotonic()
+        self._synced = time.monotonic()
 
     def _wait(self) -> None:
-        """Wait until a task has ended, and for half as long as the scheduler was busy since the last wait.
+        """Wait until a task has ended, and for half as long as the scheduler was busy since the last `sync`.
 
         In each of its loops the scheduler looks at every run in progress. Where that takes long, many tasks
         end meanwhile, and fewer loops begin as many new ones.
         """
         began = time.monotonic()
-        shortest = min((began - self._waited) / 2, WAIT_SECONDS)
+        shortest = min((began - self._synced) / 2, WAIT_SECONDS)
         self._has_ended.wait(WAIT_SECONDS)
         time.sleep(max(0.0, began + shortest - time.monotonic()))
 

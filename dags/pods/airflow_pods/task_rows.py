@@ -168,8 +168,9 @@ def end(
             {"state": TerminalTIState.SUCCESS, "end_date": datetime.now(UTC)}
         )
         task_instances.ti_update_state(ti.id, success, session, _dag_bag())
-        # Committed. Have the scheduler look at this run before those that it has looked at since this one's
-        # start, unless it is looking at it now. Without any time, it would not look while the DAG is paused.
+        # Committed. The scheduler looks first at the run whose last look is the longest ago: so set that time
+        # back to the run's start, unless the scheduler is looking at the run now. If the time were empty, it
+        # would not look at the run of a paused DAG.
         run = select(DagRun.id).filter_by(dag_id=ti.dag_id, run_id=ti.run_id)
         unlocked = run.with_for_update(skip_locked=True)
         first = update(DagRun).where(DagRun.id.in_(unlocked))

@@ -103,8 +103,8 @@ def configuration(settings: Settings, passwords: Passwords) -> dict[str, dict[st
         },
         "api_auth": {"jwt_secret": passwords.jwt},
         "scheduler": {
-            # A task may wait for so long after one with a worker (default 1 s), and for no time after one of
-            # PodExecutor. Each of the scheduler's idle loops takes 13 ms of CPU time.
+            # The longest time between the end of a task with a worker and the next task (default 1 s). After
+            # a task of PodExecutor there is none. Each of the scheduler's idle loops takes 13 ms of CPU time.
             "scheduler_idle_sleep_time": 0.25 if uses_pod_executor(settings) else 0.1,
             # 0 means as many as there are workers (default 16).
             "max_tis_per_query": 0,
