@@ -113,6 +113,8 @@ def test_no_cycle_begins_while_the_dag_is_paused_and_cpus_continue_when_it_is_un
 
 def test_cleared_runs_repeat_no_cycle_and_no_message(stack: Stack, under_way: tuple[str, str]) -> None:
     run, start = under_way
+    first = f"{start}.cpu-0.cycle-1"
+    assert wait_until(lambda: stack.api.run("cpu", first)["state"] == "success", PATIENCE_SECONDS)
     for _ in range(2):
         then = cycles(stack, start)
         for one in runs_in_progress(stack, start):
@@ -124,7 +126,6 @@ def test_cleared_runs_repeat_no_cycle_and_no_message(stack: Stack, under_way: tu
     runs = {one["dag_run_id"] for one in stack.runs(start)}
     of_cpu = sorted(one for one in runs if f"{start}.cpu-0.cycle-" in one)
     last = next(one for one in of_cpu if tasks(stack, one)["notify"] == "success")
-    first = f"{start}.cpu-0.cycle-1"
     for task in ("execute", "read", "notify"):
         clear(stack, last, task, downstream=False)
     clear(stack, f"{start}.cpu-0.cycle-0", "execute", downstream=True)
