@@ -61,7 +61,7 @@ HEARTBEAT_SECONDS = 5
 """How often tasks in progress store a heartbeat and how far their sets of pods are, and how soon they notice
 that people have changed them."""
 WAIT_SECONDS = 0.5
-"""The longest time for which the scheduler waits for a task to end before it looks for others to begin."""
+"""The longest time for which the scheduler waits for tasks to end before it looks for others to begin."""
 DATABASE_SECONDS = 600
 """How long a change in Airflow's database is tried again while the database does not answer."""
 STOP_SECONDS = 10
@@ -117,7 +117,6 @@ class PodExecutor(BaseExecutor):
         self._follow_workers(self._next_tries.take_back)
         if self.running:
             self._wait()
-        self._has_ended.clear()
         while self._ended:
             key, state = self._ended.popleft()
             if state is None:
@@ -130,14 +129,19 @@ class PodExecutor(BaseExecutor):
         self._synced = time.monotonic()
 
     def _wait(self) -> None:
-        """Wait until a task has ended, and for half as long as the scheduler was busy since the last `sync`.
+        """Wait until an eighth of the tasks in progress have ended, WAIT_SECONDS at most; and in any case for
+        half as long as the scheduler was busy since the last `sync`.
 
-        In each of its loops the scheduler looks at every run in progress. Where that takes long, many tasks
-        end meanwhile, and fewer loops begin as many new ones.
+        Each loop of the scheduler has its cost, however little there is to do. If more tasks end before the
+        next one, fewer loops begin as many new tasks.
         """
         began = time.monotonic()
         shortest = min((began - self._synced) / 2, WAIT_SECONDS)
-        self._has_ended.wait(WAIT_SECONDS)
+        while (left := began + WAIT_SECONDS - time.monotonic()) > 0:
+            self._has_ended.wait(left)
+            self._has_ended.clear()
+            if len(self._ended) >= max(1, len(self.running) // 8):
+                break
         time.sleep(max(0.0, began + shortest - time.monotonic()))
 
     def _follow_workers(self, look: Callable[[], None]) -> None:

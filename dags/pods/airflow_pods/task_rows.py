@@ -15,7 +15,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -43,6 +43,10 @@ TESTED_VERSIONS = {"3.3.2"}
 
 class NotOurs(Exception):
     """The task is no longer this process's: people or another process have changed its row."""
+
+
+AHEAD = timedelta(seconds=10)
+"""How much earlier than now the last look at a run is set, to let it come before the runs that only wait."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,8 @@ def begin(ti: TaskInstanceDTO, pod: Mapping[str, Any]) -> Begun:
             task_path = ti.dag_id, ti.run_id, ti.task_id
             url = log_url(rendered.pod_log_url, rendered.manifest())
             xcoms.set_xcom(*task_path, LINK_KEY, session, url, ti.map_index)
+        # The scheduler has nothing to do until the task has ended.
+        _set_last_look(session, ti, datetime.now(UTC) + AHEAD)
     _call_listeners("on_task_instance_running", ti.id, TaskInstanceState.QUEUED)
     return Begun(rendered, params, next(task.iter_mapped_dependants(), None) is not None)
 
@@ -140,7 +146,7 @@ def end(
     from airflow.api_fastapi.execution_api.routes import task_instances, xcoms
     from airflow.models.dagrun import DagRun
     from airflow.utils.state import TaskInstanceState, TerminalTIState
-    from sqlalchemy import select, update
+    from sqlalchemy import select
 
     if is_mapped_over and step is not None:
         raise NeedsWorker("another task is mapped over its result, and it takes a branch")
@@ -168,15 +174,24 @@ def end(
             {"state": TerminalTIState.SUCCESS, "end_date": datetime.now(UTC)}
         )
         task_instances.ti_update_state(ti.id, success, session, _dag_bag())
-        # Committed. The scheduler looks first at the run whose last look is the longest ago: so set that time
-        # back to the run's start, unless the scheduler is looking at the run now. If the time were empty, it
+        # Committed. The scheduler has something to do now. The time must not be later than the end: Airflow
         # would not look at the run of a paused DAG.
-        run = select(DagRun.id).filter_by(dag_id=ti.dag_id, run_id=ti.run_id)
-        unlocked = run.with_for_update(skip_locked=True)
-        first = update(DagRun).where(DagRun.id.in_(unlocked))
-        first = first.values(last_scheduling_decision=DagRun.start_date)
-        session.execute(first, execution_options=UNSYNCHRONIZED)
+        _set_last_look(session, ti, datetime.now(UTC) - AHEAD)
     _call_listeners("on_task_instance_success", ti.id, TaskInstanceState.RUNNING)
+
+
+def _set_last_look(session: Session, ti: TaskInstanceDTO, moment: datetime) -> None:
+    """Set when the scheduler has last looked at the task's run, unless it is looking at the run now.
+
+    In each of its loops it looks at a few of the runs in progress, those first whose last look is the longest
+    ago.
+    """
+    from airflow.models.dagrun import DagRun
+    from sqlalchemy import select, update
+
+    run = select(DagRun.id).filter_by(dag_id=ti.dag_id, run_id=ti.run_id).with_for_update(skip_locked=True)
+    look = update(DagRun).where(DagRun.id.in_(run)).values(last_scheduling_decision=moment)
+    session.execute(look, execution_options=UNSYNCHRONIZED)
 
 
 def hand_over(ti: TaskInstanceDTO, outcome: Outcome | None) -> None:
@@ -199,6 +214,7 @@ def hand_over(ti: TaskInstanceDTO, outcome: Outcome | None) -> None:
         else:
             row.next_method, row.next_kwargs = "resume", {}
             handle_event_submit(TriggerEvent(outcome), task_instance=row, session=session)  # type: ignore[no-untyped-call]
+        _set_last_look(session, ti, datetime.now(UTC) - AHEAD)
 
 
 def beat(ids: Collection[UUID]) -> set[UUID]:
@@ -329,9 +345,10 @@ def _trigger(session: Session, run: NextRun, user: str | None) -> None:
         raise NeedsWorker(f"DAG {run.dag_id} cannot be triggered")
     if session.scalar(select(DagRun.id).filter_by(dag_id=run.dag_id, run_id=run.run_id)) is not None:
         raise NeedsWorker(f"run {run.run_id} of DAG {run.dag_id} exists")
-    dag.create_dagrun(
+    now = datetime.now(UTC)
+    created = dag.create_dagrun(
         run_id=run.run_id,
-        run_after=datetime.now(UTC),
+        run_after=now,
         conf=dict(run.conf),
         run_type=kind,
         triggered_by=DagRunTriggeredByType.OPERATOR,
@@ -339,6 +356,8 @@ def _trigger(session: Session, run: NextRun, user: str | None) -> None:
         state=DagRunState.QUEUED,
         session=session,
     )
+    # Without a time it would come before all others, however long they have waited.
+    created.last_scheduling_decision = now - AHEAD
 
 
 def _branch(dag: Any, task_id: str, follow: str) -> tuple[list[str], list[str]]:

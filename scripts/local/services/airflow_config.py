@@ -108,7 +108,6 @@ def configuration(settings: Settings, passwords: Passwords) -> dict[str, dict[st
             "scheduler_idle_sleep_time": 0.25 if uses_pod_executor(settings) else 0.1,
             # 0 means as many as there are workers (default 16).
             "max_tis_per_query": 0,
-            "max_dagruns_per_loop_to_schedule": 50,
             # A scheduler that is started again after a crash adopts the tasks of the one before once that
             # has been silent for 8 s; it looks every 3 s (defaults: 30 s and 5 minutes). It sends its own
             # heartbeat right before it looks, so that it does not take itself for dead, however slow the

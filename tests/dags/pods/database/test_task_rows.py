@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -60,17 +61,35 @@ def test_a_task_begins_and_ends_with_its_xcoms_its_branch_and_the_next_run(
     assert airflow.audit_log(run)[-2:] == ["running", "success"]
 
 
-def test_the_scheduler_looks_at_a_run_whose_task_has_ended_also_while_its_dag_is_paused(
-    run: str, task: TaskInstanceDTO
+def last_look(dag: str, run: str) -> datetime:
+    """Return when the scheduler has last looked at a run, as it believes."""
+    with create_session() as session:
+        found = session.scalars(select(DagRun).filter_by(dag_id=dag, run_id=run)).one()
+        assert found.last_scheduling_decision is not None
+        return found.last_scheduling_decision
+
+
+def test_runs_that_the_scheduler_has_something_to_do_for_come_before_those_whose_task_is_running(
+    run: str, number: int, task: TaskInstanceDTO
 ) -> None:
     begun(task)
-    end(task, {"result": RESULT}, None)
-    with create_session() as session:
-        found = session.scalars(select(DagRun).filter_by(dag_id="pods", run_id=run)).one()
-        looked_at = found.last_scheduling_decision
-        assert looked_at == found.start_date
+    assert last_look("pods", run) > datetime.now(UTC)
+    end(task, {"result": RESULT}, NextStep("left", after(number)))
+    assert last_look("pods", run) < row(run).end_date
+    assert last_look("after", f"after-{number}") < row(run).end_date
+
+
+@pytest.mark.parametrize("is_handed_over", [False, True])
+def test_the_scheduler_looks_at_a_run_whose_task_has_ended_also_while_its_dag_is_paused(
+    run: str, task: TaskInstanceDTO, is_handed_over: bool
+) -> None:
+    begun(task)
+    if is_handed_over:
+        hand_over(task, {"result": RESULT})
+    else:
+        end(task, {"result": RESULT}, None)
     # Airflow compares this time with that of the last change of a task.
-    assert looked_at <= row(run).updated_at
+    assert last_look("pods", run) <= row(run).updated_at
 
 
 def queued_with(number: int, conf: dict[str, Any]) -> TaskInstanceDTO:
