@@ -91,8 +91,8 @@ class PodExecutor(BaseExecutor):
         self._supported = is_supported()
         if not self._supported:
             self.log.warning(
-                "PodExecutor has not been tested with this version of Airflow or this XCom backend: it hands "
-                "all its tasks over to the default executor"
+                "PodExecutor has not been tested with this version of Airflow, this XCom backend or this "
+                "kind of database: it hands all its tasks over to the default executor"
             )
         self._database = ThreadPoolExecutor(1, thread_name_prefix="pod-executor-database")
         if self._supported:

@@ -5,7 +5,8 @@ audit log, assets and rendered fields are the same as with a worker. They are ca
 this module's own, so that a task ends, its branch is followed and the next run is triggered in one
 transaction. docs/architecture.md has what that saves, measured.
 
-These functions are internal to Airflow: `is_supported` says whether this version of it has been tested.
+These functions are internal to Airflow: `is_supported` says whether they have been tested with this version
+and this kind of database.
 """
 
 from __future__ import annotations
@@ -63,9 +64,14 @@ def is_supported() -> bool:
     """Return whether this version of Airflow, as it is configured, is one that the tests run with."""
     from airflow import __version__
     from airflow.configuration import conf
+    from sqlalchemy import make_url
 
-    backend = conf.get("core", "xcom_backend")
-    return __version__ in TESTED_VERSIONS and backend == "airflow.sdk.execution_time.xcom.BaseXCom"
+    return (
+        __version__ in TESTED_VERSIONS
+        and conf.get("core", "xcom_backend") == "airflow.sdk.execution_time.xcom.BaseXCom"
+        and make_url(conf.get_mandatory_value("database", "sql_alchemy_conn")).get_backend_name()
+        == "postgresql"
+    )
 
 
 def load() -> None:
@@ -189,9 +195,10 @@ def _set_last_look(session: Session, ti: TaskInstanceDTO, moment: datetime) -> N
     from airflow.models.dagrun import DagRun
     from sqlalchemy import select, update
 
-    run = select(DagRun.id).filter_by(dag_id=ti.dag_id, run_id=ti.run_id).with_for_update(skip_locked=True)
-    look = update(DagRun).where(DagRun.id.in_(run)).values(last_scheduling_decision=moment)
-    session.execute(look, execution_options=UNSYNCHRONIZED)
+    row = select(DagRun.id).filter_by(dag_id=ti.dag_id, run_id=ti.run_id).with_for_update(skip_locked=True)
+    if (found := session.scalar(row)) is not None:
+        look = update(DagRun).where(DagRun.id == found).values(last_scheduling_decision=moment)
+        session.execute(look, execution_options=UNSYNCHRONIZED)
 
 
 def hand_over(ti: TaskInstanceDTO, outcome: Outcome | None) -> None:

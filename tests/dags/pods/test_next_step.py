@@ -190,15 +190,22 @@ def test_the_next_step_of_a_cycle_is_called_by_its_name() -> None:
     assert call(STEP, {"status": "halted"}, params) == NextStep("halt")
 
 
-def test_this_version_of_airflow_is_tested() -> None:
+DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+
+
+def test_this_version_of_airflow_is_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(DATABASE, "postgresql+psycopg2://airflow@database/airflow")
     assert __version__ in task_rows_module.TESTED_VERSIONS
     assert task_rows_module.is_supported()
 
 
-@pytest.mark.parametrize("other", ["version", "backend"])
+@pytest.mark.parametrize("other", ["version", "backend", "database"])
 def test_another_airflow_is_not_supported(monkeypatch: pytest.MonkeyPatch, other: str) -> None:
+    monkeypatch.setenv(DATABASE, "postgresql+psycopg2://airflow@database/airflow")
     if other == "version":
         monkeypatch.setattr("airflow.__version__", "3.4.0")
-    else:
+    elif other == "backend":
         monkeypatch.setenv("AIRFLOW__CORE__XCOM_BACKEND", "elsewhere.ObjectStorage")
+    else:
+        monkeypatch.setenv(DATABASE, "mysql+mysqldb://airflow@database/airflow")
     assert not task_rows_module.is_supported()
