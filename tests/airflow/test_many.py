@@ -52,7 +52,7 @@ def test_without_pod_executor_the_pods_of_forty_concurrent_cpus_are_waited_for_i
     text = a_program_with_forty_candidates()
     program = programs.parse(text)
     run = wide_stack.start(program=text, cycles=30)
-    assert wait_until(lambda: len(wide_stack.api.tasks("cpu", state="deferred")) > 1, seconds=120)
+    assert wait_until(lambda: len(wide_stack.api.tasks("cpu", state="deferred")) > 1, PATIENCE_SECONDS)
     _, start = wide_stack.finish(run)
     assert sorted(wide_stack.answers(start)) == [
         f"Part 1: {solver.part1(program)}",

@@ -124,6 +124,11 @@ def test_a_task_goes_on_although_its_log_cannot_be_written(
     world.until(lambda: not world.pods() and not world.executor.running)
 
 
+def mark_and_clear(ti: Any, session: Any) -> None:
+    airflow.marked("failed")(ti, session)
+    airflow.clear(ti, session)
+
+
 def test_a_task_that_is_marked_and_cleared_at_once_keeps_the_pod_for_its_next_try(
     world: World, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,8 +139,7 @@ def test_a_task_that_is_marked_and_cleared_at_once_keeps_the_pod_for_its_next_tr
     world.until(lambda: pod in world.pods())
     world.report(pod, RUNNING)
     uid = world.pods()[pod]["metadata"]["uid"]
-    airflow.change(run, airflow.marked("failed"))
-    airflow.change(run, airflow.clear)
+    airflow.change(run, mark_and_clear)  # before the executor sees it marked
     world.until(lambda: row(run).state == "running" and row(run).try_number == 2)
     world.until(lambda: len(world.executor._jobs) == 1)
     assert world.pods()[pod]["metadata"]["uid"] == uid
