@@ -15,17 +15,18 @@ from scripts.local import processes
 from scripts.local.services import kubernetes
 from scripts.waiting import wait_until
 from tests.airflow.test_end_to_end import assert_every_cpu_is_right
-from tests.airflow.test_watch import LONG, resume_now, runs_in_progress
+from tests.airflow.test_watch import resume_now, runs_in_progress
 from tests.support.stack import PATIENCE_SECONDS, Stack
 
-CPUS = (0, 401)
-ANSWERS = ["Part 1: 400", "Part 2: 400 (line 401: jmp -400 → nop -400)"]
+LONG = "acc +1\n" * 3000 + "jmp -3000\n"
+CPUS = (0, 3001)
+ANSWERS = ["Part 1: 3000", "Part 2: 3000 (line 3001: jmp -3000 → nop -3000)"]
 AT_WORK = ["queued", "running", "deferred", "restarting"]
 
 
 @pytest.fixture
 def under_way(stack: Stack) -> Iterator[tuple[str, str]]:
-    """Return a run of cpu_start whose CPUs have work for hours, one cycle per pod, and its start run's id."""
+    """Return a run of cpu_start whose CPUs have work for minutes, one cycle per pod, and its start run."""
     run = stack.start(program=LONG)
     start = stack.wait_until_started(run)
     wait_for_cycles(stack, start, dict.fromkeys(CPUS, 0))
@@ -71,7 +72,7 @@ def finish_quickly(stack: Stack, run: str, start: str) -> None:
         stack.api.request("PATCH", f"/dags/cpu/dagRuns/{one}", json={"state": "failed"})
     assert {stack.registers(start, cpu).status for cpu in CPUS} == {"ok"}
     unpause(stack)
-    assert len(resume_now(stack, start, cycles=1000)) == len(CPUS)
+    assert len(resume_now(stack, start, cycles=10_000)) == len(CPUS)
     assert stack.finish(run) == ("success", start)
     assert sorted(stack.answers(start)) == ANSWERS
     assert_every_cpu_is_right(stack, start, LONG)
@@ -103,7 +104,7 @@ def test_no_cycle_begins_while_the_dag_is_paused_and_cpus_continue_when_it_is_un
     run, start = under_way
     pause(stack, start)
     then = cycles(stack, start)
-    assert resume_now(stack, start, cycles=1000) == []  # their runs are queued, not lost
+    assert resume_now(stack, start, cycles=10_000) == []  # their runs are queued, not lost
     assert not wait_until(lambda: cycles(stack, start) != then, seconds=3)
     unpause(stack)
     wait_for_cycles(stack, start, then)
