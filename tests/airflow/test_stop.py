@@ -51,14 +51,18 @@ def wait_for_cycles(stack: Stack, start: str, beyond: dict[int, int]) -> None:
 
 def pause(stack: Stack, start: str) -> None:
     """Pause DAG cpu, and wait until no task of the start run is at work."""
-    stack.api.request("PATCH", "/dags/cpu", json={"is_paused": True})
 
     def is_at_work() -> bool:
         at_work = stack.api.tasks("cpu", state=AT_WORK)
         return any(task["dag_run_id"].startswith(start) for task in at_work)
 
-    # For 4 seconds: the scheduler may have been about to queue a task.
-    assert wait_until(lambda: not wait_until(is_at_work, seconds=4), PATIENCE_SECONDS)
+    def is_idle() -> bool:
+        # Again and again: in the moment in which a cleared task ends, Airflow may write an old state of the
+        # DAG back. And for 4 seconds: the scheduler may have been about to queue a task.
+        stack.api.request("PATCH", "/dags/cpu", json={"is_paused": True})
+        return not wait_until(is_at_work, seconds=4)
+
+    assert wait_until(is_idle, PATIENCE_SECONDS)
 
 
 def unpause(stack: Stack) -> None:
