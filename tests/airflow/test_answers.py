@@ -21,11 +21,12 @@ from scripts.local.settings import REPOSITORY
 from scripts.local.stack import Stack as LocalStack
 from scripts.waiting import wait_until
 from tests.support import waiting_dags
+from tests.support.programs import a_loop
 from tests.support.slack.server import SlackServer
 from tests.support.solver import EXAMPLE
 from tests.support.stack import PATIENCE_SECONDS, Stack, cluster_options, running_stack
 
-LONG = "acc +1\n" * 400 + "jmp -400\n"
+LONG = a_loop(400)
 STORY = "9 instructions, 5 CPUs · Part 1: 5 · Part 2: 8, line 8: jmp -4 → nop -4"
 SWAP = {"line": 8, "before": "jmp -4", "after": "nop -4"}
 OVER = ("success", "failed")

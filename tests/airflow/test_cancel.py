@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from scripts.local.services import kubernetes
 from scripts.waiting import wait_until
+from tests.support.programs import a_loop
 from tests.support.stack import PATIENCE_SECONDS, Stack
 
-LONG = "acc +1\n" * 400 + "jmp -400\n"
+LONG = a_loop(400)
 
 
 def test_cancelled_start_run_stops_its_cpus_deletes_its_pods_and_posts_no_answer(stack: Stack) -> None:

@@ -14,12 +14,13 @@ from cpu import program as programs
 from scripts.local.services import postgres
 from scripts.local.settings import REPOSITORY
 from scripts.waiting import wait_until
+from tests.support.programs import a_loop
 from tests.support.stack import PATIENCE_SECONDS, Stack, reference
 
 AGE = "10 days"
 AGE_SECONDS = 10 * 86_400
-LOOP = "acc +1\n" * 5 + "jmp -5\n"
-LONG = "acc +1\n" * 60 + "jmp -60\n"
+LOOP = a_loop(5)
+LONG = a_loop(60)
 
 MAKE_OLDER = """
 UPDATE dag_run SET created_at = created_at - age, run_after = run_after - age, queued_at = queued_at - age,

@@ -16,9 +16,10 @@ from scripts.local.services import kubernetes
 from scripts.waiting import wait_until
 from tests.airflow.test_end_to_end import assert_every_cpu_is_right
 from tests.airflow.test_watch import resume_now, runs_in_progress
+from tests.support.programs import a_loop
 from tests.support.stack import PATIENCE_SECONDS, Stack
 
-LONG = "acc +1\n" * 3000 + "jmp -3000\n"
+LONG = a_loop(3000)
 CPUS = (0, 3001)
 ANSWERS = ["Part 1: 3000", "Part 2: 3000 (line 3001: jmp -3000 → nop -3000)"]
 AT_WORK = ["queued", "running", "deferred", "restarting"]
@@ -26,7 +27,7 @@ AT_WORK = ["queued", "running", "deferred", "restarting"]
 
 @pytest.fixture
 def under_way(stack: Stack) -> Iterator[tuple[str, str]]:
-    """Return a run of cpu_start whose CPUs have work for minutes, one cycle per pod, and its start run."""
+    """Start CPUs that have work for minutes, in single cycles; return the ids of DAG run and start run."""
     run = stack.start(program=LONG)
     start = stack.wait_until_started(run)
     wait_for_cycles(stack, start, dict.fromkeys(CPUS, 0))
@@ -57,8 +58,8 @@ def pause(stack: Stack, start: str) -> None:
         return any(task["dag_run_id"].startswith(start) for task in at_work)
 
     def is_idle() -> bool:
-        # Again and again: in the moment in which a cleared task ends, Airflow may write an old state of the
-        # DAG back. And for 4 seconds: the scheduler may have been about to queue a task.
+        # Again and again: Airflow was seen to lose a pause in the moment in which cleared tasks ended.
+        # And for 4 seconds: the scheduler may have been about to queue a task.
         stack.api.request("PATCH", "/dags/cpu", json={"is_paused": True})
         return not wait_until(is_at_work, seconds=4)
 

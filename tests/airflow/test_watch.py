@@ -15,11 +15,12 @@ from scripts.airflow_api import JSON, AirflowError
 from scripts.local.services import kubernetes
 from scripts.local.settings import SECRET
 from scripts.waiting import wait_until
+from tests.support.programs import a_loop
 from tests.support.stack import PATIENCE_SECONDS, Stack, reference
 
 QUIET_CHECKS = 50
 """Checks in a row that must find no run in progress."""
-LONG = "acc +1\n" * 400 + "jmp -400\n"
+LONG = a_loop(400)
 
 
 def runs_in_progress(stack: Stack, start: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Random programs for the end-to-end tests."""
+"""Programs for the end-to-end tests."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ def random_program(lines: int, seed: int) -> str:
     return "".join(
         f"{random_.choice(['acc', 'jmp', 'nop'])} {random_.randint(-lines, lines):+d}\n" for _ in range(lines)
     )
+
+
+def a_loop(length: int) -> str:
+    """Return a program that adds 1 that many times and then jumps back to its first line."""
+    return "acc +1\n" * length + f"jmp -{length}\n"
 
 
 def thirty_lines_with_faulting_swaps() -> str:

@@ -40,14 +40,13 @@ LOG = logging.getLogger(__name__)
 
 TESTED_VERSIONS = {"3.3.2"}
 """The versions of Airflow that the tests run with."""
+AHEAD = timedelta(seconds=10)
+"""How far the last look at a run is set back, to have the run come before those that wait, or forward, to
+have it come after them."""
 
 
 class NotOurs(Exception):
     """The task is no longer this process's: people or another process have changed its row."""
-
-
-AHEAD = timedelta(seconds=10)
-"""How much earlier than now the last look at a run is set, to let it come before the runs that only wait."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ def begin(ti: TaskInstanceDTO, pod: Mapping[str, Any]) -> Begun:
             url = log_url(rendered.pod_log_url, rendered.manifest())
             xcoms.set_xcom(*task_path, LINK_KEY, session, url, ti.map_index)
         # The scheduler has nothing to do until the task has ended.
-        _set_last_look(session, ti, datetime.now(UTC) + AHEAD)
+        _set_last_look(session, ti, AHEAD)
     _call_listeners("on_task_instance_running", ti.id, TaskInstanceState.QUEUED)
     return Begun(rendered, params, next(task.iter_mapped_dependants(), None) is not None)
 
@@ -182,21 +181,22 @@ def end(
         task_instances.ti_update_state(ti.id, success, session, _dag_bag())
         # Committed. The scheduler has something to do now. The time must not be later than the end: Airflow
         # would not look at the run of a paused DAG.
-        _set_last_look(session, ti, datetime.now(UTC) - AHEAD)
+        _set_last_look(session, ti, -AHEAD)
     _call_listeners("on_task_instance_success", ti.id, TaskInstanceState.RUNNING)
 
 
-def _set_last_look(session: Session, ti: TaskInstanceDTO, moment: datetime) -> None:
+def _set_last_look(session: Session, ti: TaskInstanceDTO, from_now: timedelta) -> None:
     """Set when the scheduler has last looked at the task's run, unless it is looking at the run now.
 
-    In each of its loops it looks at a few of the runs in progress, those first whose last look is the longest
-    ago.
+    Each loop of the scheduler looks at a few of the runs in progress, and first at those whose last look is
+    the longest ago.
     """
     from airflow.models.dagrun import DagRun
     from sqlalchemy import select, update
 
     row = select(DagRun.id).filter_by(dag_id=ti.dag_id, run_id=ti.run_id).with_for_update(skip_locked=True)
     if (found := session.scalar(row)) is not None:
+        moment = datetime.now(UTC) + from_now
         look = update(DagRun).where(DagRun.id == found).values(last_scheduling_decision=moment)
         session.execute(look, execution_options=UNSYNCHRONIZED)
 
@@ -221,7 +221,7 @@ def hand_over(ti: TaskInstanceDTO, outcome: Outcome | None) -> None:
         else:
             row.next_method, row.next_kwargs = "resume", {}
             handle_event_submit(TriggerEvent(outcome), task_instance=row, session=session)  # type: ignore[no-untyped-call]
-        _set_last_look(session, ti, datetime.now(UTC) - AHEAD)
+        _set_last_look(session, ti, -AHEAD)
 
 
 def beat(ids: Collection[UUID]) -> set[UUID]:

@@ -62,7 +62,7 @@ def test_a_task_begins_and_ends_with_its_xcoms_its_branch_and_the_next_run(
 
 
 def last_look(dag: str, run: str) -> datetime:
-    """Return when the scheduler has last looked at a run, as it believes."""
+    """Return when, by Airflow's database, the scheduler has last looked at a run."""
     with create_session() as session:
         found = session.scalars(select(DagRun).filter_by(dag_id=dag, run_id=run)).one()
         assert found.last_scheduling_decision is not None
@@ -80,7 +80,7 @@ def test_runs_that_the_scheduler_has_something_to_do_for_come_before_those_whose
 
 
 @pytest.mark.parametrize("is_handed_over", [False, True])
-def test_the_scheduler_looks_at_a_run_whose_task_has_ended_also_while_its_dag_is_paused(
+def test_the_scheduler_looks_at_a_run_whose_task_no_longer_runs_here_also_while_its_dag_is_paused(
     run: str, task: TaskInstanceDTO, is_handed_over: bool
 ) -> None:
     begun(task)
