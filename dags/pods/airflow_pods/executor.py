@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -42,6 +43,7 @@ from airflow_pods.task_rows import (
     hand_over,
     is_supported,
     load,
+    pod_of,
     state_of,
     store_progress,
 )
@@ -261,7 +263,7 @@ class PodExecutor(BaseExecutor):
         except TimeoutError as error:
             if not deadline.expired():
                 raise
-            await self._delete_pod(job)
+            await delete_task_pods(pod, job.pod_uid)
             raise PodFailed(f"the task did not end within its execution_timeout of {seconds:g} s") from error
 
     async def _finish(self, job: _Job, begun: Begun, outcome: Outcome) -> None:
@@ -311,15 +313,23 @@ class PodExecutor(BaseExecutor):
         job.log.info(f"The task was changed from outside: it is {state or 'cleared'}")
         # A later try, here or in another process, may have found the pod already, and waits for it.
         if state != "running" and not any(job.is_another_try_of(other) for other in self._jobs.values()):
-            await self._delete_pod(job)
+            if job.begun:
+                await delete_task_pods(job.begun.pod, job.pod_uid)
+            elif state in ("success", "failed", "skipped") and "pod" in job.config:
+                await self._delete_pod_of_earlier_try(job)
         # A task that is cleared while it runs begins anew when its executor says that it has stopped. A task
         # that is cleared in the moment in which it is queued may stay queued under another id, for nobody.
         reports = {"restarting": TaskInstanceState.SUCCESS, "queued": TaskInstanceState.FAILED}
         return reports.get(state or "")
 
-    async def _delete_pod(self, job: _Job) -> None:
-        if job.begun:
-            await delete_task_pods(job.begun.pod, job.pod_uid)
+    async def _delete_pod_of_earlier_try(self, job: _Job) -> None:
+        """Delete the pod that an earlier try has left, if there is one.
+
+        There is one if people marked the task while its scheduler was dead and it had not begun in this one.
+        """
+        with suppress(NeedsWorker, PodRefused):  # a pod that cannot be described here was not created here
+            if pod := await self._in_database(pod_of, job.ti, job.config["pod"]):
+                await delete_task_pods(pod)
 
     async def _keep_beating(self) -> None:
         """Store heartbeats, and stop the tasks that no longer run here."""

@@ -30,6 +30,7 @@ from airflow_pods.trigger import Outcome
 
 if TYPE_CHECKING:
     import jinja2
+    from airflow.api_fastapi.execution_api.datamodels.taskinstance import DagRun as RunData
     from airflow.executors.workloads.task import TaskInstanceDTO
     from airflow.models.dagbag import DBDagBag
     from airflow.models.taskinstancekey import TaskInstanceKey
@@ -88,13 +89,12 @@ def begin(ti: TaskInstanceDTO, pod: Mapping[str, Any]) -> Begun:
     """
     from airflow.api_fastapi.execution_api.datamodels.taskinstance import TIEnterRunningPayload
     from airflow.api_fastapi.execution_api.routes import task_instances, xcoms
-    from airflow.models.dagrun import DagRun
     from airflow.models.xcom import XComModel
     from airflow.sdk.definitions._internal.templater import Templater
     from airflow.utils.platform import getuser
     from airflow.utils.state import TaskInstanceState
     from fastapi import Response
-    from sqlalchemy import delete, select
+    from sqlalchemy import delete
 
     payload = TIEnterRunningPayload(
         state=TaskInstanceState.RUNNING,
@@ -104,28 +104,14 @@ def begin(ti: TaskInstanceDTO, pod: Mapping[str, Any]) -> Begun:
         start_date=datetime.now(UTC),
     )
     with transaction() as session:
-        context = task_instances.ti_run(ti.id, payload, Response(), session, _dag_bag(), None, _token(ti.id))
-        if context.xcom_keys_to_clear:
+        begun = task_instances.ti_run(ti.id, payload, Response(), session, _dag_bag(), None, _token(ti.id))
+        if begun.xcom_keys_to_clear:
             session.execute(delete(XComModel).where(*identity(XComModel, ti)))
-        run = session.scalars(select(DagRun).filter_by(dag_id=ti.dag_id, run_id=ti.run_id)).one()
-        dag = _dag_bag().get_dag_for_run(run, session=session)
-        if dag is None:
-            raise NeedsWorker("its DAG is not in the database")
-        task: Any = dag.get_task(ti.task_id)
-        params = params_of(dag, task, run.conf)
-        this_task = TemplateTi(ti, session)
-        template_context: Any = {
-            "dag": dag,
-            "params": params,
-            "dag_run": context.dag_run,
-            "run_id": ti.run_id,
-            "ti": this_task,
-            "task_instance": this_task,
-        }
+        task, context = _template_context(session, ti, begun.dag_run)
         environment = Templater().get_template_env()
-        rendered = PodTemplate(**pod).rendered(template_context, environment)
+        rendered = PodTemplate(**pod).rendered(context, environment)
         task_instances.ti_put_rtif(ti.id, _rendered_fields(rendered), session)
-        if label := _map_index_label(task, template_context, environment):
+        if label := _map_index_label(task, context, environment):
             task_instances.ti_patch_rendered_map_index(ti.id, label, session)
         if rendered.pod_log_url and not rendered.skip_to:
             task_path = ti.dag_id, ti.run_id, ti.task_id
@@ -134,7 +120,47 @@ def begin(ti: TaskInstanceDTO, pod: Mapping[str, Any]) -> Begun:
         # The scheduler has nothing to do until the task has ended.
         _set_last_look(session, ti, AHEAD)
     _call_listeners("on_task_instance_running", ti.id, TaskInstanceState.QUEUED)
-    return Begun(rendered, params, next(task.iter_mapped_dependants(), None) is not None)
+    return Begun(rendered, context["params"], next(task.iter_mapped_dependants(), None) is not None)
+
+
+def pod_of(ti: TaskInstanceDTO, pod: Mapping[str, Any]) -> PodTemplate | None:
+    """Return a task's pod with its templates rendered, whatever state the task is in; None without its run.
+
+    Raises what `begin` raises if a template cannot be rendered.
+    """
+    from airflow.api_fastapi.execution_api.datamodels.taskinstance import DagRun as RunData
+    from airflow.models.dagrun import DagRun
+    from airflow.sdk.definitions._internal.templater import Templater
+    from sqlalchemy import select
+
+    with transaction() as session:
+        found = select(DagRun).filter_by(dag_id=ti.dag_id, run_id=ti.run_id)
+        if (run := session.scalars(found).one_or_none()) is None:
+            return None
+        _, context = _template_context(session, ti, RunData.model_validate(run))
+        return PodTemplate(**pod).rendered(context, Templater().get_template_env())
+
+
+def _template_context(session: Session, ti: TaskInstanceDTO, run: RunData) -> tuple[Any, Context]:
+    """Return a task as the DAG of its run defines it, and what its templates may use."""
+    from airflow.models.dagrun import DagRun
+    from sqlalchemy import select
+
+    row = session.scalars(select(DagRun).filter_by(dag_id=ti.dag_id, run_id=ti.run_id)).one()
+    dag: Any = _dag_bag().get_dag_for_run(row, session=session)
+    if dag is None:
+        raise NeedsWorker("its DAG is not in the database")
+    task = dag.get_task(ti.task_id)
+    this_task = TemplateTi(ti, session)
+    context: Any = {
+        "dag": dag,
+        "params": params_of(dag, task, row.conf),
+        "dag_run": run,
+        "run_id": ti.run_id,
+        "ti": this_task,
+        "task_instance": this_task,
+    }
+    return task, context
 
 
 def end(

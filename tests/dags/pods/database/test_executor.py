@@ -222,12 +222,12 @@ def runs_in_pod_executor(run: str, attempt: int) -> bool:
 def test_a_task_that_is_cleared_while_a_worker_runs_it_starts_in_the_executor(
     world: World, number: int
 ) -> None:
-    run = with_a_worker(world, number)
+    run, pod = with_a_worker(world, number), f"pod-{number}"
     airflow.change(run, airflow.clear)
     world.scheduler.worker_ends(run)
-    world.until(lambda: runs_in_pod_executor(run, 2))
+    world.until(lambda: runs_in_pod_executor(run, 2) and pod in world.pods())
     assert (row(run).next_method, row(run).next_kwargs) == (None, None)
-    world.report(f"pod-{number}", succeeded({"step": "left"}))
+    world.report(pod, succeeded({"step": "left"}))
     world.until(lambda: row(run).state == "success")
     assert xcoms(run)["return_value"] == {"step": "left"}
 
@@ -278,6 +278,18 @@ def test_a_scheduler_that_takes_itself_for_dead_goes_on_with_its_own_tasks(world
     world.until(lambda: row(run).state == "success")
     world.until(lambda: not world.pods() and not world.executor.running)
     assert (row(run).try_number, airflow.runs("after")) == (1, [f"after-{number}"])
+
+
+@pytest.mark.parametrize("mark", ["success", "failed"])
+def test_a_pod_whose_task_is_marked_before_the_next_scheduler_begins_it_is_deleted(
+    world: World, number: int, mark: str
+) -> None:
+    run, pod = world.run(number), f"pod-{number}"
+    world.until(lambda: pod in world.pods() and world.waited_for())
+    world.restart()
+    airflow.change(run, airflow.marked(mark))
+    world.until(lambda: pod not in world.pods())
+    assert row(run).state == mark
 
 
 def test_pods_that_leave_no_result_end_their_tasks_and_the_next_run_has_pods_of_its_own(
