@@ -42,8 +42,7 @@ LOG = logging.getLogger(__name__)
 TESTED_VERSIONS = {"3.3.2"}
 """The versions of Airflow that the tests run with."""
 AHEAD = timedelta(seconds=10)
-"""How far the last look at a run is set back, to have the run come before those that wait, or forward, to
-have it come after them."""
+"""How far the last look at a run is set back, to have the run come before those that wait."""
 
 
 class NotOurs(Exception):
@@ -117,8 +116,6 @@ def begin(ti: TaskInstanceDTO, pod: Mapping[str, Any]) -> Begun:
             task_path = ti.dag_id, ti.run_id, ti.task_id
             url = log_url(rendered.pod_log_url, rendered.manifest())
             xcoms.set_xcom(*task_path, LINK_KEY, session, url, ti.map_index)
-        # The scheduler has nothing to do until the task has ended.
-        _set_last_look(session, ti, AHEAD)
     _call_listeners("on_task_instance_running", ti.id, TaskInstanceState.QUEUED)
     return Begun(rendered, context["params"], next(task.iter_mapped_dependants(), None) is not None)
 
@@ -205,14 +202,13 @@ def end(
             {"state": TerminalTIState.SUCCESS, "end_date": datetime.now(UTC)}
         )
         task_instances.ti_update_state(ti.id, success, session, _dag_bag())
-        # Committed. The scheduler has something to do now. The time must not be later than the end: Airflow
-        # would not look at the run of a paused DAG.
-        _set_last_look(session, ti, -AHEAD)
+        # Committed. The scheduler has something to do now.
+        _look_soon(session, ti)
     _call_listeners("on_task_instance_success", ti.id, TaskInstanceState.RUNNING)
 
 
-def _set_last_look(session: Session, ti: TaskInstanceDTO, from_now: timedelta) -> None:
-    """Set when the scheduler has last looked at the task's run, unless it is looking at the run now.
+def _look_soon(session: Session, ti: TaskInstanceDTO) -> None:
+    """Have the scheduler look at the task's run before those that wait, unless it is looking at it now.
 
     Each loop of the scheduler looks at a few of the runs in progress, and first at those whose last look is
     the longest ago.
@@ -222,7 +218,7 @@ def _set_last_look(session: Session, ti: TaskInstanceDTO, from_now: timedelta) -
 
     row = select(DagRun.id).filter_by(dag_id=ti.dag_id, run_id=ti.run_id).with_for_update(skip_locked=True)
     if (found := session.scalar(row)) is not None:
-        moment = datetime.now(UTC) + from_now
+        moment = datetime.now(UTC) - AHEAD
         look = update(DagRun).where(DagRun.id == found).values(last_scheduling_decision=moment)
         session.execute(look, execution_options=UNSYNCHRONIZED)
 
@@ -247,7 +243,7 @@ def hand_over(ti: TaskInstanceDTO, outcome: Outcome | None) -> None:
         else:
             row.next_method, row.next_kwargs = "resume", {}
             handle_event_submit(TriggerEvent(outcome), task_instance=row, session=session)  # type: ignore[no-untyped-call]
-        _set_last_look(session, ti, -AHEAD)
+        _look_soon(session, ti)
 
 
 def beat(ids: Collection[UUID]) -> set[UUID]:
