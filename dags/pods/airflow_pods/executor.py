@@ -332,23 +332,26 @@ class PodExecutor(BaseExecutor):
                 await delete_task_pods(pod)
 
     async def _keep_beating(self) -> None:
-        """Store heartbeats, and stop the tasks that no longer run here."""
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
-            jobs = {job.ti.id: job for job in self._jobs.values() if job.has_heartbeat}
-            if not jobs:
-                continue
-            try:
-                beating = await self._in_database(beat, jobs.keys())
-            except Exception:
-                self.log.exception("PodExecutor could not store its tasks' heartbeats")
-                continue
-            for ti_id, job in jobs.items():
-                if ti_id not in beating and job.has_heartbeat:
-                    job.has_heartbeat, job.is_lost = False, True
-                    job.running.cancel()
-                elif job.has_heartbeat:
-                    await self._store_progress(job)
+            await self._beat()
+
+    async def _beat(self) -> None:
+        """Store heartbeats, and stop the tasks that no longer run here."""
+        jobs = {job.ti.id: job for job in self._jobs.values() if job.has_heartbeat}
+        if not jobs:
+            return
+        try:
+            beating = await self._in_database(beat, jobs.keys())
+        except Exception:
+            self.log.exception("PodExecutor could not store its tasks' heartbeats")
+            return
+        for ti_id, job in jobs.items():
+            if ti_id not in beating and job.has_heartbeat:
+                job.has_heartbeat, job.is_lost = False, True
+                job.running.cancel()
+            elif job.has_heartbeat:
+                await self._store_progress(job)
 
     async def _store_progress(self, job: _Job) -> None:
         """Store the progress of the task's set of pods for people, unless it is stored already."""
@@ -391,8 +394,12 @@ class PodExecutor(BaseExecutor):
 
     async def _stop(self) -> None:
         self._beating.cancel()
+        # Nobody would find the pods of tasks that people have changed since the last heartbeat, nor those of
+        # tasks whose end is being committed: these jobs delete them.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS / 4):
+                await self._beat()
         jobs = list(self._jobs.values())
-        # Those whose end is being committed delete their pods afterwards, which nobody would find otherwise.
         if ending := [job.running for job in jobs if job.begun and not job.has_heartbeat]:
             await asyncio.wait(ending, timeout=STOP_SECONDS / 2)
         for job in jobs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -290,6 +291,17 @@ def test_a_pod_whose_task_is_marked_before_the_next_scheduler_begins_it_is_delet
     airflow.change(run, airflow.marked(mark))
     world.until(lambda: pod not in world.pods())
     assert row(run).state == mark
+
+
+@pytest.mark.parametrize("change", [airflow.marked("failed"), airflow.delete_run])
+def test_a_scheduler_that_ends_deletes_the_pod_of_a_task_that_has_just_been_changed(
+    world: World, number: int, change: Callable[[Any, Any], None]
+) -> None:
+    run, pod = world.run(number), f"pod-{number}"
+    world.until(lambda: pod in world.pods() and world.waited_for())
+    airflow.change(run, change)
+    world.restart()
+    assert pod not in world.pods()
 
 
 def test_pods_that_leave_no_result_end_their_tasks_and_the_next_run_has_pods_of_its_own(

@@ -42,6 +42,11 @@ CHANGES: list[tuple[str, Callable[[Any, Any], None]]] = [
 ]
 
 
+def state(run: str) -> str | None:
+    """Return the state of a run's pod; None without the run."""
+    return states(run).get("pod")
+
+
 class Walk:
     """A random walk through the world, and what it has done to each run."""
 
@@ -55,15 +60,22 @@ class Walk:
         self.cleared: set[str] = set()
         self.skips: set[str] = set()
         self.lost: set[str] = set()
-        """Pods whose runs were deleted before the next scheduler began their tasks: nothing names them."""
+        """Pods that may be left: people changed their tasks while no scheduler had them."""
 
     def step(self) -> None:
         """Do something at random."""
+        self.lost -= self.world.waited_for()
         events = [self.start_run, self.start_run, self.pod_event, self.pod_event, self.pod_event, self.change]
         self.choose.choice([*events, self.schedule, self.schedule, self.schedule])()
         if self.choose.random() < 0.02:
-            self.steps.append("restart")
-            self.world.restart()
+            self.restart()
+
+    def restart(self) -> None:
+        self.steps.append("restart")
+        not_begun = {run.replace("run", "pod") for run in self.world.runs_in_hand()} - self.world.waited_for()
+        self.world.restart()
+        # The next scheduler takes over only those tasks in progress that people have not changed.
+        self.lost |= {pod for pod in not_begun if state(pod.replace("pod", "run")) != "queued"}
 
     def schedule(self) -> None:
         self.world.scheduler.step()
@@ -112,8 +124,10 @@ class Walk:
         run = self.choose.choice(runs)
         mark, how = self.choose.choice(CHANGES)
         self.steps.append(f"{run} {mark}")
-        if mark == "deleted":
-            self.lost |= {run.replace("run", "pod")} - self.world.waited_for()
+        before = state(run)
+        is_in_hand = run in self.world.runs_in_hand() and not (mark == "deleted" and before == "queued")
+        if before not in ("success", "failed") and not is_in_hand:
+            self.lost.add(run.replace("run", "pod"))
         airflow.change(run, how)
         self.marks[run.removeprefix("run-")] = mark
         if mark == "cleared":
@@ -127,7 +141,7 @@ class Walk:
         busy = ("scheduled", "restarting", "up_for_retry", None)
         rows = [row(run) for run in airflow.runs("pods")]
         return (
-            waited_for == unfinished
+            waited_for <= unfinished <= waited_for | self.lost
             and len(running) == len(waited_for)
             and not any(one.state in busy or (one.state == "queued" and one.executor) for one in rows)
         )

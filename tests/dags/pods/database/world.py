@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from airflow.models.taskinstancekey import TaskInstanceKey
+
 from airflow_pods.executor import PodExecutor
 from tests.dags.pods.database.airflow import Scheduler
 from tests.support.airflow_database import create_run
@@ -68,3 +70,8 @@ class World:
         """Return the names of the pods that tasks in progress wait for."""
         jobs = list(self.executor._jobs.values())
         return {job.begun.pod.name for job in jobs if job.begun}
+
+    def runs_in_hand(self) -> set[str]:
+        """Return the runs whose tasks the executor has, begun or not."""
+        keys = [*self.executor.queued_tasks, *self.executor.running]
+        return {key.run_id for key in keys if isinstance(key, TaskInstanceKey)}
