@@ -325,9 +325,9 @@ class PodExecutor(BaseExecutor):
     async def _delete_pod_of_earlier_try(self, job: _Job) -> None:
         """Delete the pod that an earlier try has left, if there is one.
 
-        There is one if people marked the task while its scheduler was dead and it had not begun in this one.
+        There is one if people mark the task after its scheduler has died and before this scheduler begins it.
         """
-        with suppress(NeedsWorker, PodRefused):  # a pod that cannot be described here was not created here
+        with suppress(NeedsWorker, PodRefused):  # then a worker has created the pod
             if pod := await self._in_database(pod_of, job.ti, job.config["pod"]):
                 await delete_task_pods(pod)
 
@@ -394,8 +394,8 @@ class PodExecutor(BaseExecutor):
 
     async def _stop(self) -> None:
         self._beating.cancel()
-        # Nobody would find the pods of tasks that people have changed since the last heartbeat, nor those of
-        # tasks whose end is being committed: these jobs delete them.
+        # If people have changed a task since the last heartbeat, or its end is being committed, its job has
+        # yet to delete the pod. The next scheduler would not find that pod.
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS / 4):
                 await self._beat()

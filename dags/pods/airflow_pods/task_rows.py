@@ -121,9 +121,10 @@ def begin(ti: TaskInstanceDTO, pod: Mapping[str, Any]) -> Begun:
 
 
 def pod_of(ti: TaskInstanceDTO, pod: Mapping[str, Any]) -> PodTemplate | None:
-    """Return a task's pod with its templates rendered, whatever state the task is in; None without its run.
+    """Return a task's pod with its templates rendered, in whatever state the task is.
 
-    Raises what `begin` raises if a template cannot be rendered.
+    Returns None if the task's run has been deleted. If a template cannot be rendered, raises what `begin`
+    raises.
     """
     from airflow.api_fastapi.execution_api.datamodels.taskinstance import DagRun as RunData
     from airflow.models.dagrun import DagRun

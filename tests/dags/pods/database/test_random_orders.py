@@ -60,7 +60,7 @@ class Walk:
         self.cleared: set[str] = set()
         self.skips: set[str] = set()
         self.lost: set[str] = set()
-        """Pods that may be left: people changed their tasks while no scheduler had them."""
+        """The pods that may be left: people changed their tasks while no scheduler had these tasks."""
 
     def step(self) -> None:
         """Do something at random."""
